@@ -1,0 +1,66 @@
+package engine
+
+import (
+	"time"
+
+	"rawtcp/segment"
+)
+
+// A Switch is a setting that is on, off, or left to its default.
+type Switch int8
+
+// The positions of a Switch.
+const (
+	Default Switch = 0
+	On      Switch = 1
+	Off     Switch = -1
+)
+
+func (s Switch) or(def bool) bool {
+	if s == Default {
+		return def
+	}
+	return s == On
+}
+
+// ConnConfig holds the settings of one connection. The zero value is what a
+// careful Internet host does; a zero field means the default given beside it.
+// Lengths are octets.
+type ConnConfig struct {
+	MSS         int            // MSS option we send; default: link MTU less IP and TCP header. -1: send no MSS option
+	WindowScale int            // shift we offer, 1 to 14; default fits ReceiveBuffer. -1: no window scale option
+	Window      int            // advertise exactly this receive window while open; default: free receive buffer
+	SACK        Switch         // default on
+	Timestamps  Switch         // default on
+	ECN         Switch         // default off
+	TTL, TOS    uint8          // default 64, 0
+	SYNOptions  []segment.Kind // order of the options of our SYN, with KindNOP where wanted; default Linux's
+	ISN         *segment.Seq   // default: RFC 6528
+
+	SendBuffer    int // most unsent and unacknowledged octets held; default 1 MiB
+	ReceiveBuffer int // most octets held for the application; default 1 MiB
+
+	NoDelay       bool          // Nagle off (MUST-17)
+	DelayedAck    time.Duration // default 40 ms, at most 500 ms; negative: acknowledge at once
+	InitialWindow int           // segments; default 10 (RFC 6928)
+	Congestion    string        // "cubic" (default) or "reno"
+
+	InitialRTO time.Duration // default 1 s (RFC 6298 section 2)
+	MinRTO     time.Duration // default 200 ms, as Linux; RFC 6298 asks for 1 s
+	MaxRTO     time.Duration // default 60 s
+
+	SYNRetries     int           // default 6; negative: none
+	ConnectTimeout time.Duration // default none: SYNRetries decide
+	Retries        int           // R2 as a count of data retransmissions; default 15
+	UserTimeout    time.Duration // R2 as a time; default none: Retries decide
+
+	KeepAliveIdle     time.Duration // 0: keep-alive off (MUST-25)
+	KeepAliveInterval time.Duration // default 75 s
+	KeepAliveCount    int           // default 9
+
+	MSL          time.Duration // default 30 s
+	TimeWait     time.Duration // default 2*MSL; negative: one RTO
+	TimeWaitRST  Switch        // a RST ends TIME-WAIT; default off (RFC 1337)
+	FinWait2     time.Duration // after Close, how long to wait for the peer's FIN; default 60 s
+	ChallengeACK time.Duration // least time between challenge ACKs; default 500 ms (RFC 5961 section 7)
+}

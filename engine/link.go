@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"io"
+	"net/netip"
+)
+
+// A Link carries whole IP packets between a Host and a network. rawsock.Conn
+// satisfies it by shape, and so does simnet's.
+//
+// ReadBatch and WriteBatch may be called at the same time as each other and as
+// the other methods, but each by one goroutine at a time.
+type Link interface {
+	// ReadBatch waits for packets and fills bufs[i][:sizes[i]] with one whole
+	// IP packet each (for IPv6 too), and stamps[i] with the kernel's receive
+	// time in nanoseconds since 1970, or 0. It returns the number of packets.
+	// An error that has the method of ICMPError, or Temporary() true, is news
+	// about the network and not the end; net.ErrClosed after Close is.
+	ReadBatch(bufs [][]byte, sizes []int, stamps []int64) (int, error)
+
+	// WriteBatch sends whole IP packets and returns how many were sent; the
+	// error is about packet n. It does not keep the buffers.
+	WriteBatch(pkts [][]byte) (int, error)
+
+	// Claim makes the kernel silent on a local address and port, and lets
+	// their packets through to ReadBatch, until the claim is closed. An
+	// unspecified address claims the port on every address of its family;
+	// [::] claims both families. A taken port is syscall.EADDRINUSE.
+	Claim(local netip.AddrPort) (io.Closer, error)
+
+	// Route returns the source address and the largest datagram (octets, IP
+	// header included) for a destination. local, if valid, is the source
+	// address the caller insists on.
+	Route(remote, local netip.Addr) (source netip.Addr, mtu int, err error)
+
+	// Close ends the link; a blocked ReadBatch returns net.ErrClosed.
+	Close() error
+}
+
+// An ICMPError is the shape of a Link's read error that carries an ICMP or
+// ICMPv6 error message about a packet we sent.
+type ICMPError interface {
+	error
+	// ICMP returns who reported, type and code, the next-hop MTU (0 if the
+	// message has none) and the quoted packet from its IP header on.
+	ICMP() (from netip.Addr, typ, code uint8, mtu int, quoted []byte)
+}

@@ -1,0 +1,3 @@
+module rawtcp
+
+go 1.26
