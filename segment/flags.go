@@ -15,6 +15,8 @@ const (
 	ECE                   // ECN echo (RFC 3168)
 	CWR                   // congestion window reduced (RFC 3168)
 	AE                    // accurate ECN (RFC 9768)
+
+	allFlags = AE<<1 - 1
 )
 
 // Has reports whether all bits of want are set.
@@ -29,7 +31,7 @@ const flagLetters = "FSRP.UEWe"
 // AppendText appends the flags in tcpdump's letters: "S", "S.", "P.", "FP.",
 // and "none" when no bit is set.
 func (f Flags) AppendText(dst []byte) []byte {
-	if f&(1<<len(flagLetters)-1) == 0 {
+	if f&allFlags == 0 {
 		return append(dst, "none"...)
 	}
 	for i := range len(flagLetters) {

@@ -1,5 +1,10 @@
 package segment
 
+import (
+	"encoding/binary"
+	"iter"
+)
+
 // Kind is a TCP option kind (IANA registry "TCP Option Kind Numbers").
 type Kind uint8
 
@@ -45,7 +50,9 @@ type SACKBlock struct{ Start, End Seq }
 // Options are the TCP options of one segment.
 //
 // The options an endpoint acts on have fields, valid only if Set holds their bit.
-// All options, in wire order, are in Raw, which All walks.
+// Of two of a kind the first counts; one of a length that its RFC does not know
+// is passed over. All options, in wire order, are in Raw, which All walks, and
+// from which methods read the rarer ones.
 // Nothing is allocated: Raw and FastOpen alias the parsed packet.
 type Options struct {
 	Set         OptionSet
@@ -68,3 +75,151 @@ func (o *Options) Has(want OptionSet) bool { return o.Set&want == want }
 
 // Blocks returns the SACK blocks, aliasing o.
 func (o *Options) Blocks() []SACKBlock { return o.SACK[:o.SACKCount] }
+
+// All walks Raw in wire order and yields each option's kind and its data, which
+// follows kind and length and aliases Raw; NOP and EOL have none. It ends behind
+// EOL, and before an option of an illegal length, which Malformed tells.
+func (o *Options) All() iter.Seq2[Kind, []byte] {
+	return func(yield func(Kind, []byte) bool) {
+		for raw := o.Raw; len(raw) > 0; {
+			kind, data, rest, ok := nextOption(raw)
+			if !ok || !yield(kind, data) || kind == KindEOL {
+				return
+			}
+			raw = rest
+		}
+	}
+}
+
+// Find returns the data of the first option of a kind in Raw, aliasing it.
+func (o *Options) Find(kind Kind) (data []byte, ok bool) {
+	for k, data := range o.All() {
+		if k == kind {
+			return data, true
+		}
+	}
+	return nil, false
+}
+
+// Malformed reports whether Raw has an option of length 0 or 1, or one that
+// reaches past the end. What stands before it counts, what follows cannot be read.
+func (o *Options) Malformed() bool {
+	for raw := o.Raw; len(raw) > 0; {
+		kind, _, rest, ok := nextOption(raw)
+		if !ok {
+			return true
+		}
+		if kind == KindEOL {
+			return false
+		}
+		raw = rest
+	}
+	return false
+}
+
+// Duplicates returns how many options in Raw repeat the kind of an earlier one.
+// NOP does not count, nor do MPTCP and the experimental kinds, of which
+// a segment may carry several (RFC 8684, RFC 6994).
+func (o *Options) Duplicates() (n int) {
+	var seen [256]bool
+	for kind := range o.All() {
+		switch kind {
+		case KindNOP, KindMPTCP, KindExperiment1, KindExperiment2:
+			continue
+		}
+		if seen[kind] {
+			n++
+		}
+		seen[kind] = true
+	}
+	return n
+}
+
+// nextOption takes the first option off raw, which is not empty. ok is false if
+// its length is illegal.
+func nextOption(raw []byte) (kind Kind, data, rest []byte, ok bool) {
+	kind = Kind(raw[0])
+	if kind <= KindNOP {
+		return kind, nil, raw[1:], true
+	}
+	if len(raw) < 2 || raw[1] < 2 || int(raw[1]) > len(raw) {
+		return kind, nil, nil, false
+	}
+	return kind, raw[2:raw[1]], raw[raw[1]:], true
+}
+
+// parse fills o from an option area.
+func (o *Options) parse(raw []byte) {
+	*o = Options{Raw: raw}
+	// What nearly every segment behind the handshake carries.
+	if len(raw) == 12 && binary.BigEndian.Uint32(raw) == nopNopTimestamps {
+		o.Set = HasTimestamps
+		o.TSVal = binary.BigEndian.Uint32(raw[4:])
+		o.TSEcr = binary.BigEndian.Uint32(raw[8:])
+		return
+	}
+	for len(raw) > 0 {
+		kind, data, rest, ok := nextOption(raw)
+		if !ok || kind == KindEOL {
+			return
+		}
+		if kind != KindNOP {
+			o.read(kind, data)
+		}
+		raw = rest
+	}
+}
+
+// read takes one option into its field.
+func (o *Options) read(kind Kind, data []byte) {
+	switch kind {
+	case KindMSS:
+		if len(data) == 2 && o.add(HasMSS) {
+			o.MSS = binary.BigEndian.Uint16(data)
+		}
+	case KindWindowScale:
+		if len(data) == 1 && o.add(HasWindowScale) {
+			o.WindowScale = data[0]
+		}
+	case KindSACKPermitted:
+		if len(data) == 0 {
+			o.add(HasSACKPermitted)
+		}
+	case KindSACK:
+		if len(data)%8 == 0 && len(data) > 0 && o.add(HasSACK) {
+			o.readSACK(data)
+		}
+	case KindTimestamps:
+		if len(data) == 8 && o.add(HasTimestamps) {
+			o.TSVal = binary.BigEndian.Uint32(data)
+			o.TSEcr = binary.BigEndian.Uint32(data[4:])
+		}
+	case KindFastOpen:
+		if legalCookie(data) && o.add(HasFastOpen) {
+			o.FastOpen = data
+		}
+	}
+}
+
+// add marks an option as present and reports whether it is the first of its kind.
+func (o *Options) add(bit OptionSet) bool {
+	first := o.Set&bit == 0
+	o.Set |= bit
+	return first
+}
+
+// readSACK takes the blocks, of which no more than 4 fit into a header.
+func (o *Options) readSACK(data []byte) {
+	n := min(len(data)/8, len(o.SACK))
+	for i := range n {
+		o.SACK[i].Start = Seq{binary.BigEndian.Uint32(data[8*i:])}
+		o.SACK[i].End = Seq{binary.BigEndian.Uint32(data[8*i+4:])}
+	}
+	o.SACKCount = uint8(n)
+}
+
+// legalCookie says whether data is a TFO cookie request or a cookie of 4 to 16
+// octets, an even number (RFC 7413 section 4.1.1).
+func legalCookie(data []byte) bool {
+	return len(data) == 0 || len(data) >= 4 && len(data) <= 16 && len(data)%2 == 0
+}

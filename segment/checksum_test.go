@@ -1,0 +1,157 @@
+package segment
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestSumEqualsTheReferenceAtEveryLength(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	buf := make([]byte, 9100)
+	for i := range buf {
+		buf[i] = byte(rng.Uint32())
+	}
+	for n := range 9001 {
+		start := n % 9 // every alignment
+		if got, want := Sum(buf[start:start+n], uint16(n)), slowSum(buf[start:start+n], uint16(n)); got != want {
+			t.Fatalf("Sum of %d octets = %#04x, want %#04x", n, got, want)
+		}
+	}
+}
+
+// Words of all ones and all zeros make the longest carries there are.
+func TestSumCarriesThroughAllOnes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	words := []uint64{0, 1, ^uint64(0), ^uint64(0), ^uint64(0) - 1, 1 << 63}
+	for range 20000 {
+		var b []byte
+		for range rng.IntN(40) {
+			b = binary.LittleEndian.AppendUint64(b, words[rng.IntN(len(words))])
+		}
+		b = append(b, bytes.Repeat([]byte{0xff}, rng.IntN(9))...)
+		initial := uint16(rng.IntN(2)) * 0xffff
+		got, want := Sum(b, initial), slowSum(b, initial)
+		if got%0xffff != want%0xffff { // 0 and 0xffff are the same number
+			t.Fatalf("Sum(%x, %#x) = %#04x, want %#04x", b, initial, got, want)
+		}
+	}
+}
+
+func FuzzChecksum(f *testing.F) {
+	f.Add([]byte{}, uint16(0))
+	f.Add([]byte{1}, uint16(0xffff))
+	f.Add([]byte("an odd number of octets"), uint16(1))
+	f.Add(bytes.Repeat([]byte{0xff}, 203), uint16(0xffff))
+	f.Fuzz(func(t *testing.T, b []byte, initial uint16) {
+		if got, want := Sum(b, initial), slowSum(b, initial); got%0xffff != want%0xffff {
+			t.Errorf("Sum(%x, %#x) = %#04x, want %#04x", b, initial, got, want)
+		}
+	})
+}
+
+func TestSumOfNothing(t *testing.T) {
+	if got := Sum(nil, 0x1234); got != 0x1234 {
+		t.Errorf("Sum(nil, 0x1234) = %#x", got)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	swapWords := func(tcp []byte) {
+		for i := 20; i+3 < len(tcp); i += 4 {
+			tcp[i], tcp[i+1], tcp[i+2], tcp[i+3] = tcp[i+2], tcp[i+3], tcp[i], tcp[i+1]
+		}
+	}
+	for _, fam := range families {
+		pkt := mustAppend(t, sample(fam.src, fam.dst, "some payload"))
+		pseudo := pseudoField(pkt, fam.ipLen)
+		tests := []struct {
+			name   string
+			change func(tcp []byte)
+			want   Verdict
+		}{
+			{"as sent", func([]byte) {}, ChecksumOK},
+			{"one bit of payload", func(tcp []byte) { tcp[len(tcp)-1] ^= 1 }, ChecksumBad},
+			{"one bit of the sequence number", func(tcp []byte) { tcp[4] ^= 0x80 }, ChecksumBad},
+			{"field is zero", func(tcp []byte) { tcp[16], tcp[17] = 0, 0 }, ChecksumBad},
+			{"field is all ones", func(tcp []byte) { tcp[16], tcp[17] = 0xff, 0xff }, ChecksumBad},
+			{"field is the pseudo-header sum", func(tcp []byte) { copy(tcp[16:], pseudo) }, ChecksumPartial},
+			{"field is the complement of the pseudo-header sum", func(tcp []byte) { tcp[16], tcp[17] = ^pseudo[0], ^pseudo[1] }, ChecksumBad},
+			{"field is one more than the pseudo-header sum", func(tcp []byte) { copy(tcp[16:], pseudo); tcp[17]++ }, ChecksumBad},
+			// A sum cannot see this; it is what the upper layers' own checks are for.
+			{"words swapped", swapWords, ChecksumOK},
+		}
+		for _, tt := range tests {
+			changed := bytes.Clone(pkt)
+			tt.change(changed[fam.ipLen:])
+			if got := mustParse(t, changed).Checksum; got != tt.want {
+				t.Errorf("%s, %s: verdict %v, want %v", fam.name, tt.name, got, tt.want)
+			}
+		}
+	}
+}
+
+// pseudoField is the checksum field as a kernel leaves it for the card to finish.
+func pseudoField(pkt []byte, ipLen int) []byte {
+	cleared := bytes.Clone(pkt)
+	clear(cleared[ipLen+16 : ipLen+18])
+	sum := slowSum(cleared[ipLen:], 0)
+	return binary.BigEndian.AppendUint16(nil, slowSum([]byte{byte(^sum >> 8), byte(^sum)}, slowTCPSum(cleared)))
+}
+
+func TestEveryFlippedBitIsSeen(t *testing.T) {
+	for _, fam := range families {
+		pkt := mustAppend(t, sample(fam.src, fam.dst, "odd"))
+		for bit := range 8 * (len(pkt) - fam.ipLen) {
+			changed := bytes.Clone(pkt)
+			changed[fam.ipLen+bit/8] ^= 1 << (bit % 8)
+			var s Segment
+			if err := s.Parse(changed); err == nil && s.Checksum == ChecksumOK {
+				t.Errorf("%s: TCP bit %d flipped: verdict %v", fam.name, bit, s.Checksum)
+			}
+		}
+	}
+}
+
+func TestFinishChecksum(t *testing.T) {
+	for _, fam := range families {
+		for _, payload := range []string{"", "x", "some payload", string(make([]byte, 65000))} {
+			good := mustAppend(t, sample(fam.src, fam.dst, payload))
+			pkt := bytes.Clone(good)
+			copy(pkt[fam.ipLen+16:], pseudoField(pkt, fam.ipLen))
+			if err := FinishChecksum(pkt); err != nil || !bytes.Equal(pkt, good) {
+				t.Errorf("%s, %d octets: finished to %x (%v), want %x", fam.name, len(payload), pkt[:80], err, good[:80])
+			}
+			if err := FinishChecksum(pkt); err != nil || !bytes.Equal(pkt, good) {
+				t.Errorf("%s, %d octets: a right checksum was changed (%v)", fam.name, len(payload), err)
+			}
+		}
+	}
+}
+
+func TestFinishChecksumKeepsDamage(t *testing.T) {
+	pkt := mustAppend(t, sample(v4a, v4b, "payload"))
+	pkt[len(pkt)-1] ^= 1
+	damaged := bytes.Clone(pkt)
+	if err := FinishChecksum(pkt); err != nil || !bytes.Equal(pkt, damaged) {
+		t.Errorf("a damaged packet became %x (%v)", pkt, err)
+	}
+}
+
+func TestFinishChecksumRefusesWhatIsNotTCP(t *testing.T) {
+	pkt := mustAppend(t, sample(v4a, v4b, ""))
+	pkt[9] = 17
+	if err := FinishChecksum(pkt); !errors.Is(err, ErrNotTCP) {
+		t.Errorf("FinishChecksum of UDP: %v", err)
+	}
+}
+
+func TestVerdictString(t *testing.T) {
+	for v, want := range map[Verdict]string{ChecksumUnknown: "unknown", ChecksumOK: "ok", ChecksumPartial: "partial", ChecksumBad: "bad", 99: "unknown"} {
+		if got := v.String(); got != want {
+			t.Errorf("Verdict(%d) = %q, want %q", v, got, want)
+		}
+	}
+}
