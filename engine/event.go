@@ -85,7 +85,7 @@ type ICMP struct {
 // goes with them, as they are after the event.
 type Vars struct {
 	ISS, IRS               segment.Seq
-	SndUna, SndNxt, SndMax segment.Seq
+	SndUna, SndNxt         segment.Seq
 	SndWnd                 int // octets, scaled
 	RcvNxt                 segment.Seq
 	RcvWnd                 int // octets, scaled

@@ -57,9 +57,6 @@ func (r *rttEstimator) backoff() {
 	}
 }
 
-// clearBackoff undoes every doubling.
-func (r *rttEstimator) clearBackoff() { r.doublings = 0 }
-
 // rto returns the timeout now, back-off included.
 func (r *rttEstimator) rto() time.Duration {
 	d := r.initial

@@ -74,10 +74,6 @@ func TestRTTBackoff(t *testing.T) {
 		}
 		r.backoff()
 	}
-	if r.clearBackoff(); r.rto() != time.Second {
-		t.Errorf("rto %v after clearBackoff, want 1s", r.rto())
-	}
-	r.backoff()
 	r.sample(100 * ms)
 	if r.rto() != 300*ms {
 		t.Errorf("rto %v: a sample must end the back-off", r.rto())

@@ -1,0 +1,210 @@
+package engine
+
+import (
+	"time"
+
+	"rawtcp/segment"
+)
+
+// lossState is what the sender knows about missing segments.
+type lossState struct {
+	dup      int         // duplicate ACKs in a row (RFC 5681 section 2)
+	recovery bool        // fast recovery
+	timeout  bool        // recovering from a retransmission timeout
+	recover  segment.Seq // SND.NXT when either began (RFC 6582 section 3.2, RFC 6675 section 4)
+	urgently bool        // the first retransmission of a fast recovery does not wait for the window
+}
+
+// receiveACK is the fifth check of RFC 9293 section 3.10.7.4. ok says that the
+// segment's text may be processed.
+func (c *Conn) receiveACK(now Time, s *segment.Segment) (note Note, ok bool) {
+	if c.state == SynReceived {
+		if !c.snd.una.Less(s.Ack) || !s.Ack.LessEq(c.snd.nxt) {
+			c.stack.reset(s, "SYN-RECEIVED: it acknowledges what was not sent, RFC 9293 section 3.10.7.4")
+			return NoteUnacceptable, false
+		}
+		c.ackSYN(now, s)
+		c.begin(now, s, "ACK of our SYN received")
+		c.accepted()
+	}
+	// "SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT" RFC 5961 section 5.2
+	if c.snd.nxt.Less(s.Ack) || s.Ack.Less(c.snd.una.Add(-c.snd.maxWnd)) {
+		c.challengeACK(now, "it acknowledges what was not sent or long past, RFC 5961 section 5.2")
+		return NoteUnacceptable, false
+	}
+	note = c.acknowledged(now, s)
+	if c.snd.fin == finSent && c.snd.una == c.snd.nxt {
+		c.finAcked(now)
+	}
+	return note, c.state != Closed
+}
+
+// acknowledged takes the news of an acceptable ACK: what arrived, what is
+// missing, and the window.
+func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
+	if c.snd.una.Less(s.Ack) || c.unanswered > 0 {
+		c.progressAt = now
+	}
+	c.unanswered = 0
+	dup := c.isDuplicate(s)
+	reported := c.receiveSACK(now, s)
+	octets := 0
+	if c.snd.una.Less(s.Ack) {
+		octets = c.ackNew(now, s)
+	}
+	c.updateWindow(now, s)
+	if dup {
+		c.stats.DupAcksIn++
+		c.loss.dup++
+	}
+	if dup || reported > 0 || octets > 0 {
+		c.detectLoss(now)
+	}
+	c.ackECN(now, s)
+	if dup {
+		return NoteDupAck
+	}
+	return NoteNone
+}
+
+// isDuplicate is the definition of RFC 5681 section 2.
+func (c *Conn) isDuplicate(s *segment.Segment) bool {
+	return s.Ack == c.snd.una && !c.snd.sent.empty() && s.Len() == 0 &&
+		int(s.Window)<<c.snd.scale == c.snd.wnd
+}
+
+// receiveSACK marks what the peer reports beyond SND.UNA. Blocks that name what
+// was not sent, or nothing, are ignored (RFC 2018 section 5; CVE-2019-11477).
+func (c *Conn) receiveSACK(now Time, s *segment.Segment) (octets int) {
+	if !c.sack || !s.Options.Has(segment.HasSACK) {
+		return 0
+	}
+	var echo roundTrip
+	for _, b := range s.Options.Blocks() {
+		if !b.Start.Less(b.End) || c.snd.nxt.Less(b.End) || !s.Ack.Less(b.End) || b.Start.Less(s.Ack) {
+			continue
+		}
+		octets += c.snd.sent.sack(b.Start, b.End, &echo)
+	}
+	if s.Ack == c.snd.una && echo.sent != 0 {
+		c.rtt.sample(now.Sub(echo.sent))
+	}
+	return octets
+}
+
+// ackNew takes the acknowledgement of new octets and returns how many they are.
+func (c *Conn) ackNew(now Time, s *segment.Segment) int {
+	flight := c.inFlight()
+	octets, echo := c.snd.sent.ack(s.Ack)
+	c.snd.una = s.Ack
+	c.snd.buf.ack(s.Ack)
+	if c.snd.urgent && c.snd.up.LessEq(c.snd.una) {
+		c.snd.urgent = false
+	}
+	c.sampleRTT(now, s, echo)
+	c.retries = 0
+	if !c.sack {
+		c.loss.dup = max(0, c.loss.dup-octets/max(1, c.snd.mss))
+	} else {
+		c.loss.dup = 0
+	}
+	c.recoverBy(octets)
+	if !c.loss.recovery {
+		c.cc.OnAck(now, octets, max(0, flight-octets), c.rtt.srtt)
+	}
+	c.restartRTO(now)                          // "When an ACK is received that acknowledges new data, restart the retransmission timer" RFC 6298 section 5.3
+	if c.snd.buf.room() >= c.snd.buf.limit/3 { // not for each octet: wake-ups cost more than they carry
+		c.notify(Writable)
+	}
+	return octets
+}
+
+// sampleRTT measures from a segment that was sent once (Karn, RFC 6298 section
+// 3), or else from the echoed timestamp (RFC 7323 section 4) if it is that of
+// the last transmission: an older one would measure how long an ACK was lost.
+// Without a sample the RTO stays backed off (RFC 6298 section 5.5).
+func (c *Conn) sampleRTT(now Time, s *segment.Segment, echo roundTrip) {
+	switch {
+	case echo.resent == 0 && echo.sent != 0:
+		c.rtt.sample(now.Sub(echo.sent))
+	case echo.resent != 0 && c.ts.on && s.Options.Has(segment.HasTimestamps):
+		ms := int32(c.tsNow(now) - s.Options.TSEcr)
+		if ms >= 0 && ms <= int32(c.tsNow(now)-c.tsNow(echo.resent)) {
+			c.rtt.sample(max(1, time.Duration(ms)*time.Millisecond))
+		}
+	}
+}
+
+// recoverBy ends a recovery that the acknowledgement completes, and on a
+// partial one sends the next hole (RFC 6582 section 3.2 step 3).
+func (c *Conn) recoverBy(octets int) {
+	if !c.loss.recovery && !c.loss.timeout {
+		return
+	}
+	if c.loss.recover.LessEq(c.snd.una) {
+		c.loss.recovery, c.loss.timeout, c.loss.dup = false, false, 0
+		return
+	}
+	if c.loss.recovery && octets > 0 && !c.snd.sent.empty() {
+		if first := &c.snd.sent.ranges()[0]; !first.lost && !first.sacked {
+			c.snd.sent.markFirstLost()
+			c.loss.urgently = true
+		}
+	}
+}
+
+// detectLoss starts fast recovery when enough has arrived beyond a hole
+// (RFC 5681 section 3.2, RFC 6675 section 5).
+func (c *Conn) detectLoss(now Time) {
+	sent := &c.snd.sent
+	if sent.empty() {
+		return
+	}
+	if c.sack {
+		sent.markLost(c.snd.mss)
+	}
+	if c.loss.recovery || c.loss.timeout {
+		return
+	}
+	if c.loss.dup < dupThresh && sent.lost == 0 {
+		return
+	}
+	if !sent.ranges()[0].lost && !sent.ranges()[0].sacked {
+		sent.markFirstLost()
+	}
+	c.loss.recovery, c.loss.recover, c.loss.urgently = true, c.snd.nxt, true
+	c.stats.FastRecoveries++
+	c.cc.OnLoss(now, c.snd.nxt.Sub(c.snd.una))
+}
+
+// inFlight estimates the octets in the network (RFC 6675 section 4). Without
+// SACK each duplicate ACK stands for one segment that has left it.
+func (c *Conn) inFlight() int {
+	if c.sack {
+		return c.snd.sent.pipe
+	}
+	return max(0, c.snd.sent.pipe-c.loss.dup*c.snd.mss)
+}
+
+// updateWindow takes SEG.WND if the segment is newer than the last one that
+// did (RFC 9293 section 3.10.7.4), so that a reordered old one cannot shrink it.
+func (c *Conn) updateWindow(now Time, s *segment.Segment) {
+	if s.Ack.Less(c.snd.una) {
+		return
+	}
+	newer := c.snd.wl1.Less(s.Seq) || c.snd.wl1 == s.Seq && c.snd.wl2.LessEq(s.Ack)
+	if !newer {
+		return
+	}
+	wnd := int(s.Window) << c.snd.scale
+	if wnd == 0 && c.snd.wnd > 0 {
+		c.stats.ZeroWindows++
+	}
+	c.snd.wnd = wnd
+	c.snd.maxWnd = max(c.snd.maxWnd, wnd)
+	c.snd.wl1, c.snd.wl2 = s.Seq, s.Ack
+	if wnd > 0 && c.timers[TimerPersist] != 0 {
+		c.stopTimer(TimerPersist)
+		c.probes = 0
+	}
+}

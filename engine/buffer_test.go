@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+
+	"rawtcp/segment"
+)
+
+// isns are starting points around every edge of sequence space.
+var isns = []uint32{0, 1, 1<<31 - 5, 1 << 31, 1<<32 - 5, 1<<32 - 1}
+
+func TestSendBufferKeepsOrderAcrossTheWrap(t *testing.T) {
+	for _, isn := range isns {
+		b := sendBuffer{start: segment.MakeSeq(isn), limit: 100}
+		rng := rand.New(rand.NewPCG(1, uint64(isn)))
+		var held []byte
+		next := byte(0)
+		for range 2000 {
+			p := make([]byte, rng.IntN(40))
+			for i := range p {
+				p[i] = next + byte(i)
+			}
+			n := b.write(p)
+			if n != min(len(p), 100-len(held)) {
+				t.Fatalf("took %d", n)
+			}
+			next += byte(n)
+			held = append(held, p[:n]...)
+			if got := b.slice(b.start, b.len()); !bytes.Equal(got, held) {
+				t.Fatalf("holds %v, want %v", got, held)
+			}
+			k := rng.IntN(len(held) + 1)
+			b.ack(b.start.Add(k))
+			held = held[k:]
+			if cap(b.buf) > 1000 {
+				t.Fatalf("grew to %d for a limit of 100", cap(b.buf))
+			}
+		}
+	}
+}
+
+// The reassembly queue against a plain map of octets: first byte wins.
+func TestReceiveBufferAgainstAModel(t *testing.T) {
+	for seed := range uint64(200) {
+		checkReassembly(t, isns[seed%uint64(len(isns))], rand.New(rand.NewPCG(seed, 2)))
+	}
+}
+
+func checkReassembly(t *testing.T, isn uint32, rng *rand.Rand) {
+	const window = 200
+	start := segment.MakeSeq(isn)
+	b := receiveBuffer{nxt: start, limit: window}
+	model := map[int]byte{} // by offset from start
+	nxt, read := 0, 0
+	for range 300 {
+		from := nxt - 20 + rng.IntN(window)
+		p := make([]byte, rng.IntN(30))
+		for i := range p {
+			p[i] = byte(rng.Uint32())
+		}
+		p = p[:max(0, min(len(p), nxt+window-from))]
+		for i, c := range p {
+			if _, ok := model[from+i]; !ok && from+i >= nxt {
+				model[from+i] = c
+			}
+		}
+		b.insert(start.Add(from), p)
+		for _, ok := model[nxt]; ok; _, ok = model[nxt] {
+			nxt++
+		}
+		if got := b.nxt.Sub(start); got != nxt {
+			t.Fatalf("RCV.NXT %d, want %d", got, nxt)
+		}
+		checkSpans(t, &b, start, model)
+		out := make([]byte, rng.IntN(60))
+		n := b.read(out)
+		for i, c := range out[:n] {
+			if c != model[read+i] {
+				t.Fatalf("octet %d is %d, first received was %d", read+i, c, model[read+i])
+			}
+		}
+		read += n
+	}
+}
+
+// checkSpans is invariant I8: sorted, disjoint, merged, beyond RCV.NXT, and
+// exactly what was received.
+func checkSpans(t *testing.T, b *receiveBuffer, start segment.Seq, model map[int]byte) {
+	t.Helper()
+	last := b.nxt
+	held := 0
+	for _, s := range b.spans {
+		if !last.Less(s.start) || !s.start.Less(s.end) {
+			t.Fatalf("spans %v after %v", b.spans, b.nxt)
+		}
+		for q := s.start; q != s.end; q = q.Add(1) {
+			if _, ok := model[q.Sub(start)]; !ok {
+				t.Fatalf("octet %d was never received", q.Sub(start))
+			}
+			held++
+		}
+		last = s.end
+	}
+	beyond := 0
+	for off := range model {
+		if off >= b.nxt.Sub(start) {
+			beyond++
+		}
+	}
+	if held != beyond {
+		t.Fatalf("%d octets in spans, want %d", held, beyond)
+	}
+	var blocks [4]segment.SACKBlock
+	for _, k := range blocks[:b.blocks(blocks[:])] { // invariant I9
+		if !k.Start.Less(k.End) || !b.nxt.Less(k.Start) {
+			t.Fatalf("SACK block %v", k)
+		}
+	}
+}
+
+func TestOverlapWithOtherBytesIsCountedAndLoses(t *testing.T) {
+	b := receiveBuffer{limit: 100}
+	b.insert(segment.MakeSeq(10), []byte("evil"))
+	b.insert(segment.MakeSeq(8), []byte("abgood"))
+	b.insert(segment.MakeSeq(0), []byte("12345678"))
+	p := make([]byte, 100)
+	if got := string(p[:b.read(p)]); got != "12345678abevil" {
+		t.Errorf("got %q", got)
+	}
+	if b.mismatch != 4 {
+		t.Errorf("%d octets differ, want 4", b.mismatch)
+	}
+}
+
+func TestEverySecondOctetIsBounded(t *testing.T) { // CVE-2018-5390
+	b := receiveBuffer{limit: 1 << 20}
+	for i := range 100_000 {
+		b.insert(segment.MakeSeq(uint32(2*i+1)), []byte{1})
+	}
+	if len(b.spans) > maxSpans {
+		t.Errorf("%d spans", len(b.spans))
+	}
+}
+
+// The scoreboard's sums against a recount (invariant I10), under random ACKs,
+// SACKs, losses, retransmissions and splits.
+func TestSentQueueSums(t *testing.T) {
+	for seed := range uint64(100) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		start := segment.MakeSeq(isns[seed%uint64(len(isns))])
+		una, nxt := start, start
+		var s sentQueue
+		for range 500 {
+			switch rng.IntN(7) {
+			case 0, 1:
+				n := 1 + rng.IntN(100)
+				s.push(sentRange{start: nxt, end: nxt.Add(n), at: 1})
+				nxt = nxt.Add(n)
+			case 2:
+				una = una.Add(rng.IntN(nxt.Sub(una) + 1))
+				s.ack(una)
+			case 3:
+				from := una.Add(rng.IntN(nxt.Sub(una) + 1))
+				s.sack(from, from.Add(rng.IntN(nxt.Sub(from)+1)), new(roundTrip))
+				s.markLost(50)
+			case 4:
+				s.markFirstLost()
+			case 5:
+				if r := s.nextLost(); r != nil {
+					if r.len() > 10 && rng.IntN(3) == 0 {
+						s.split(r, 5)
+						r = s.nextLost()
+					}
+					s.update(r, func(r *sentRange) { r.resent = true })
+				}
+			case 6:
+				if rng.IntN(10) == 0 {
+					s.markAllLost()
+				}
+			}
+			checkSums(t, &s, una, nxt)
+		}
+	}
+}
+
+func checkSums(t *testing.T, s *sentQueue, una, nxt segment.Seq) {
+	t.Helper()
+	pipe, sacked, lost := 0, 0, 0
+	at := una
+	var waiting bool
+	for _, r := range s.ranges() {
+		if r.start != at || !r.start.Less(r.end) {
+			t.Fatalf("a gap or an empty range at %v: %v", at, s.ranges())
+		}
+		at = r.end
+		pipe += r.inPipe()
+		if r.sacked {
+			sacked += r.len()
+		} else if r.lost && !r.resent {
+			lost += r.len()
+			waiting = true
+		}
+	}
+	if at != nxt || pipe != s.pipe || sacked != s.sacked || lost != s.lost {
+		t.Fatalf("sums %d %d %d to %v, recount %d %d %d to %v", s.pipe, s.sacked, s.lost, nxt, pipe, sacked, lost, at)
+	}
+	if got := s.nextLost(); (got != nil) != waiting {
+		t.Fatalf("nextLost %v, want one: %v", got, waiting)
+	}
+}

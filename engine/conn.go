@@ -1,0 +1,250 @@
+package engine
+
+import (
+	"io"
+	"net/netip"
+
+	"rawtcp/segment"
+)
+
+// ConnEvents says what changed on a connection.
+type ConnEvents uint8
+
+// The bits of ConnEvents.
+const (
+	Readable  ConnEvents = 1 << iota // octets, end of data or an error wait for Read
+	Writable                         // there is room in the send buffer again, or an error
+	Connected                        // ESTABLISHED was reached
+	Settled                          // CLOSED was reached; the connection is off the stack
+)
+
+// A Conn is one connection: the state machine of RFC 9293 and its companions
+// as pure code. It never reads a clock, blocks, or starts a goroutine, and it
+// does not lock: the owner of its Stack does.
+type Conn struct {
+	// OnEvent, if set, is called when the application could go on. It must
+	// only take note.
+	OnEvent func(ConnEvents)
+
+	stack         *Stack
+	id            uint64
+	local, remote netip.AddrPort
+	cfg           ConnConfig
+	state         State
+	passive       bool      // opened by a peer (RFC 9293 section 3.5, MUST-11)
+	listener      *Listener // where it waits to be accepted
+	mtu           int       // path MTU, octets of IP datagram
+	peer          PeerInfo
+
+	snd  sender
+	rcv  receiver
+	ts   timestamps
+	sack bool // both sides sent SACK-permitted
+	ecn  ecnState
+	rtt  rttEstimator
+	cc   Controller
+	loss lossState
+
+	timers timers
+	node   timerNode
+	queued bool // on the stack's list of connections that may have something to say
+
+	synNow     bool // a SYN or SYN-ACK is due
+	acksDue    int  // pure ACKs due; more than one only for out-of-order arrivals
+	ackReason  string
+	ackNote    Note
+	probeNow   bool // a window probe, or the override of silly window avoidance, is due
+	keepNow    bool // a keep-alive probe is due
+	retries    int  // retransmission timeouts since the last progress
+	probes     int  // window probes since the window closed, for their backoff
+	unanswered int  // of them, those since the peer was last heard
+	keepProbes int  // unanswered keep-alives
+
+	readClosed bool  // the application will not read any more
+	err        error // how it ended, nil while it has not, or orderly
+	softErr    error // the last ICMP error that did not end it
+	created    Time
+	lastRecv   Time // when the peer was last heard
+	progressAt Time // when data outstanding was last seen to move, for the user timeout
+	challenge  Time // when the last challenge ACK left
+
+	stats Stats
+}
+
+// sender holds the SND variables of RFC 9293 section 3.3.1, figure 3:
+//
+//	     1         2          3          4
+//	----------|----------|----------|----------
+//	       SND.UNA    SND.NXT    SND.UNA+SND.WND
+//
+// 1 acknowledged, 2 outstanding, 3 may be sent, 4 not yet allowed.
+type sender struct {
+	iss, una, nxt segment.Seq
+	wnd           int         // SND.WND, octets
+	maxWnd        int         // largest SND.WND seen
+	wl1, wl2      segment.Seq // segment of the last window update
+	scale         uint8       // the peer's window shift
+	mss           int         // largest payload less options, octets
+	buf           sendBuffer
+	sent          sentQueue
+	fin           finState
+	up            segment.Seq // end of urgent data, significant if urgent
+	urgent        bool
+	lastData      Time // when data last left, for the restart after idle
+}
+
+// finState is how far our FIN has come.
+type finState uint8
+
+const (
+	finNone   finState = iota
+	finQueued          // the application closed; the FIN waits its turn
+	finSent
+)
+
+// receiver holds the RCV variables of RFC 9293 section 3.3.1, figure 4.
+type receiver struct {
+	irs, nxt segment.Seq
+	edge     segment.Seq // right edge of the largest window advertised; never moves left
+	scale    uint8       // our window shift
+	buf      receiveBuffer
+	unacked  int         // octets received since our last ACK
+	fin      bool        // the peer's FIN was seen, at finAt
+	finAt    segment.Seq // sequence number of the peer's FIN
+	up       segment.Seq // end of the peer's urgent data, significant if urgent
+	urgent   bool
+}
+
+// timestamps is the state of RFC 7323.
+type timestamps struct {
+	on       bool
+	offset   uint32 // ours, so that the clock does not tell the uptime (section 7.1)
+	recent   uint32 // TS.Recent
+	recentAt Time
+	lastAck  segment.Seq // Last.ACK.sent
+}
+
+// PeerInfo is what the peer's SYN said.
+type PeerInfo struct {
+	MSS           int // octets, 0: no option
+	WindowScale   int // -1: no option
+	SACKPermitted bool
+	Timestamps    bool
+	ECN           bool
+	Window        int // as in the SYN, octets
+}
+
+// ID returns the connection's number on its stack: 1, 2, 3 …
+func (c *Conn) ID() uint64 { return c.id }
+
+// Local returns our address and port.
+func (c *Conn) Local() netip.AddrPort { return c.local }
+
+// Remote returns the peer's address and port.
+func (c *Conn) Remote() netip.AddrPort { return c.remote }
+
+// State returns the state of RFC 9293 section 3.3.2.
+func (c *Conn) State() State { return c.state }
+
+// Err returns how the connection ended: nil while it lives or after an orderly close.
+func (c *Conn) Err() error { return c.err }
+
+// Deadline returns when Advance has something to do; zero: nothing is waiting.
+func (c *Conn) Deadline() Time { return c.timers.next() }
+
+// Read moves received octets into p. (0, nil) means there are none yet;
+// io.EOF is the peer's orderly end; another error is how the connection ended.
+func (c *Conn) Read(now Time, p []byte) (int, error) {
+	if c.rcv.buf.readable > 0 {
+		n := c.rcv.buf.read(p)
+		c.noteWindow(now)
+		return n, nil
+	}
+	switch {
+	case c.err != nil:
+		return 0, c.err
+	case c.rcv.fin && c.rcv.finAt.Less(c.rcv.nxt), c.state == Closed:
+		return 0, io.EOF
+	}
+	return 0, nil
+}
+
+// Write takes as much of p as the send buffer has room for; a short count
+// means it is full.
+func (c *Conn) Write(_ Time, p []byte) (int, error) {
+	switch {
+	case c.err != nil:
+		return 0, c.err
+	case c.snd.fin != finNone || c.state == Closed:
+		return 0, ErrClosing
+	}
+	n := c.snd.buf.write(p)
+	c.stats.BytesWritten += uint64(n)
+	if n > 0 {
+		c.trace(&Event{Kind: EventDataOut, Size: n})
+		c.stack.wake(c)
+	}
+	return n, nil
+}
+
+// WriteUrgent is Write, and marks the octets as urgent (RFC 9293 section 3.8.5):
+// the urgent pointer names the octet after the last one taken.
+func (c *Conn) WriteUrgent(now Time, p []byte) (int, error) {
+	n, err := c.Write(now, p)
+	if n > 0 {
+		c.snd.up, c.snd.urgent = c.snd.buf.end(), true
+	}
+	return n, err
+}
+
+// Urgent returns how many octets the application has still to read up to the
+// end of the peer's urgent data, 0 if there is none (RFC 9293 section 3.8.5, MUST-33).
+func (c *Conn) Urgent() int {
+	if !c.rcv.urgent {
+		return 0
+	}
+	return max(0, c.rcv.up.Sub(c.rcv.buf.nxt.Add(-c.rcv.buf.readable)))
+}
+
+func (c *Conn) notify(e ConnEvents) {
+	if c.OnEvent != nil {
+		c.OnEvent(e)
+	}
+}
+
+// setState moves the connection along an edge of RFC 9293 figure 5.
+func (c *Conn) setState(to State, why string) {
+	from := c.state
+	c.state = to
+	c.trace(&Event{Kind: EventState, From: from, To: to, Reason: why})
+}
+
+// finish ends the connection: no timer, no buffer, no table entry is left.
+// What the application has not read stays readable after an orderly end.
+func (c *Conn) finish(err error, why string) {
+	if c.state == Closed {
+		return
+	}
+	c.err = err
+	c.setState(Closed, why)
+	for k := range c.timers {
+		c.stopTimer(TimerKind(k))
+	}
+	c.snd.buf = sendBuffer{}
+	c.snd.sent = sentQueue{}
+	if err != nil {
+		c.rcv.buf = receiveBuffer{}
+	}
+	c.synNow, c.probeNow, c.keepNow, c.acksDue = false, false, false, 0
+	c.stack.remove(c)
+	c.notify(Readable | Writable | Settled)
+}
+
+// trace completes e and hands it to the stack's tracer.
+func (c *Conn) trace(e *Event) {
+	if c.stack.cfg.Tracer == nil {
+		return
+	}
+	e.Conn, e.Local, e.Remote, e.State, e.Vars = c.id, c.local, c.remote, c.state, c.vars()
+	c.stack.trace(e)
+}

@@ -1,0 +1,195 @@
+package engine
+
+import (
+	"time"
+
+	"rawtcp/segment"
+)
+
+// synOptions fills o with what our SYN or SYN-ACK offers. As an answer it
+// offers only what the peer's SYN did (RFC 7323 sections 2.2 and 3.2, RFC 2018 section 2).
+func (c *Conn) synOptions(now Time, o *segment.Options, answer bool) {
+	if c.cfg.MSS >= 0 {
+		o.Set |= segment.HasMSS
+		o.MSS = uint16(c.ownMSS())
+	}
+	if c.cfg.WindowScale > 0 && (!answer || c.peer.WindowScale >= 0) {
+		o.Set |= segment.HasWindowScale
+		o.WindowScale = uint8(c.cfg.WindowScale)
+	}
+	if c.cfg.SACK.or(true) && (!answer || c.peer.SACKPermitted) {
+		o.Set |= segment.HasSACKPermitted
+	}
+	if c.cfg.Timestamps.or(true) && (!answer || c.peer.Timestamps) {
+		o.Set |= segment.HasTimestamps
+		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
+	}
+	if c.cfg.SYNOptions != nil { // else Append lays them out as Linux does
+		o.Raw = segment.AppendLayout(c.stack.optionScratch[:0], o, c.cfg.SYNOptions)
+	}
+}
+
+// ownMSS is the MSS we advertise: what fits our MTU, less the fixed headers
+// (RFC 9293 section 3.7.1, MUST-67; RFC 6691).
+func (c *Conn) ownMSS() int {
+	fits := c.mtu - ipHeaderLen(c.local.Addr()) - segment.TCPHeaderLen
+	if c.cfg.MSS > 0 {
+		fits = c.cfg.MSS
+	}
+	return max(minMSS, min(fits, 0xffff))
+}
+
+// open starts an active open: the SYN is due (RFC 9293 section 3.10.1).
+func (c *Conn) open(now Time) {
+	c.synNow = true
+	c.progressAt = now
+	if c.cfg.ConnectTimeout > 0 {
+		c.setTimer(TimerUser, now.Add(c.cfg.ConnectTimeout))
+	}
+	c.setState(SynSent, "active open")
+	c.stack.wake(c)
+}
+
+// learn takes what the peer's SYN at irs said, tsVal with it if it had timestamps.
+func (c *Conn) learn(now Time, irs segment.Seq, p PeerInfo, tsVal uint32) {
+	c.peer = p
+	c.rcv.irs = irs
+	c.rcv.nxt = irs.Add(1)
+	c.rcv.buf.nxt = c.rcv.nxt
+	c.rcv.edge = c.rcv.nxt.Add(min(c.windowWanted(), 0xffff)) // as our SYN offers, or our SYN-ACK will
+	if p.WindowScale >= 0 && c.cfg.WindowScale > 0 {
+		c.snd.scale = uint8(min(p.WindowScale, maxScale))
+		c.rcv.scale = uint8(c.cfg.WindowScale)
+	}
+	c.sack = p.SACKPermitted && c.cfg.SACK.or(true)
+	if p.Timestamps && c.cfg.Timestamps.or(true) {
+		c.ts.on = true
+		c.ts.recent, c.ts.recentAt = tsVal, now
+		c.ts.lastAck = c.rcv.nxt
+	}
+	c.setMSS()
+}
+
+func peerInfo(s *segment.Segment) PeerInfo {
+	o := &s.Options
+	p := PeerInfo{WindowScale: -1, SACKPermitted: o.Has(segment.HasSACKPermitted),
+		Timestamps: o.Has(segment.HasTimestamps), Window: int(s.Window)}
+	if o.Has(segment.HasMSS) {
+		p.MSS = int(o.MSS)
+	}
+	if o.Has(segment.HasWindowScale) {
+		p.WindowScale = int(o.WindowScale)
+	}
+	if s.Flags.Has(segment.ACK) {
+		p.ECN = s.Flags&(segment.ECE|segment.CWR) == segment.ECE
+	} else {
+		p.ECN = s.Flags.Has(segment.ECE | segment.CWR)
+	}
+	return p
+}
+
+// setMSS computes Eff.snd.MSS without options: the least of what the peer takes
+// and what the path carries (RFC 9293 section 3.7.1, MUST-15 and MUST-16).
+func (c *Conn) setMSS() {
+	mss := c.peer.MSS
+	if mss == 0 {
+		mss = defaultMSS
+		if c.remote.Addr().Is6() {
+			mss = defaultMS6
+		}
+	}
+	fits := c.mtu - ipHeaderLen(c.local.Addr()) - segment.TCPHeaderLen
+	c.snd.mss = max(minMSS, min(mss, fits))
+}
+
+// begin starts the data phase once the handshake is done.
+func (c *Conn) begin(now Time, s *segment.Segment, why string) {
+	if c.retries > 0 { // the SYN or SYN-ACK was retransmitted
+		// "the RTO MUST be re-initialized to 3 seconds when data transmission
+		// begins" RFC 6298 section 5.7. A timestamp sample below replaces it.
+		c.rtt.init(max(3*time.Second, c.cfg.InitialRTO), c.cfg.MinRTO, c.cfg.MaxRTO)
+		// "the initial window used by a sender after a correctly transmitted SYN
+		// MUST be one segment" RFC 5681 section 3.1
+		c.newController(1)
+	} else {
+		c.newController(c.cfg.InitialWindow)
+	}
+	c.retries = 0
+	c.snd.wnd = int(s.Window)
+	if !s.Flags.Has(segment.SYN) { // "The window field in a SYN is never scaled" RFC 7323 section 2.2
+		c.snd.wnd <<= c.snd.scale
+	}
+	c.snd.maxWnd = max(c.snd.maxWnd, c.snd.wnd)
+	c.snd.wl1, c.snd.wl2 = s.Seq, s.Ack
+	c.stopTimer(TimerUser)
+	c.setState(Established, why)
+	if c.snd.fin == finQueued { // closed while the handshake was under way
+		c.setState(FinWait1, "the application closed")
+	}
+	c.touchKeepAlive(now)
+	c.notify(Connected | Writable)
+}
+
+func (c *Conn) newController(segments int) {
+	cc, err := newController(c.cfg.Congestion, c.payloadRoom(0), segments)
+	if err != nil { // the name was checked when the connection was made
+		panic(err)
+	}
+	c.cc = cc
+}
+
+// tsNow is our timestamp clock: one tick a millisecond (RFC 7323 section 5.4).
+func (c *Conn) tsNow(now Time) uint32 {
+	return uint32(int64(now)/int64(time.Millisecond)) + c.ts.offset
+}
+
+// receiveSynSent is RFC 9293 section 3.10.7.3.
+func (c *Conn) receiveSynSent(now Time, s *segment.Segment) Note {
+	ackOK := s.Flags.Has(segment.ACK) && c.snd.una.Less(s.Ack) && s.Ack.LessEq(c.snd.nxt)
+	switch {
+	case s.Flags.Has(segment.ACK) && !ackOK:
+		if !s.Flags.Has(segment.RST) {
+			c.stack.reset(s, "SYN-SENT: it acknowledges what was not sent, RFC 9293 section 3.10.7.3")
+		}
+		return NoteUnacceptable
+	case s.Flags.Has(segment.RST):
+		if !ackOK { // a RST without an ACK of our SYN could be anyone's
+			return NoteUnacceptable
+		}
+		c.stats.SegmentsIn++
+		c.finish(ErrRefused, "RST answers our SYN")
+		return NoteNone
+	case !s.Flags.Has(segment.SYN), s.Flags.Has(segment.FIN):
+		return NoteUnacceptable
+	}
+	c.learn(now, s.Seq, peerInfo(s), s.Options.TSVal)
+	c.ecn.on = c.cfg.ECN == On && c.peer.ECN
+	if !ackOK {
+		c.simultaneousOpen(s)
+		return NoteNone
+	}
+	c.ackSYN(now, s)
+	c.begin(now, s, "SYN-ACK received")
+	c.ackDue("completes the handshake, RFC 9293 section 3.5")
+	c.receiveText(now, s, s.Seq.Add(1))
+	c.receiveFIN(now, s)
+	return NoteNone
+}
+
+// ackSYN accounts for the acknowledgement of our SYN.
+func (c *Conn) ackSYN(now Time, s *segment.Segment) {
+	_, echo := c.snd.sent.ack(s.Ack)
+	c.snd.una = s.Ack
+	c.sampleRTT(now, s, echo)
+	c.stopTimer(TimerRTO)
+	c.synNow = false
+}
+
+// simultaneousOpen: a SYN without ACK crossed ours (RFC 9293 section 3.5, MUST-10).
+func (c *Conn) simultaneousOpen(s *segment.Segment) {
+	c.snd.wnd = int(s.Window)
+	c.snd.maxWnd = c.snd.wnd
+	c.snd.wl1, c.snd.wl2 = s.Seq, s.Ack
+	c.synNow = true
+	c.setState(SynReceived, "simultaneous open: SYN received")
+}

@@ -1,0 +1,46 @@
+package engine
+
+import "fmt"
+
+// ICMP destination-unreachable types and the codes that matter (RFC 792,
+// RFC 4443, RFC 9293 section 3.9.2.2).
+const (
+	icmp4Unreachable  = 3
+	icmp4SourceQuench = 4
+	icmp6Unreachable  = 1
+	icmp6TooBig       = 2
+)
+
+// receiveICMP acts on a message that was found to be about this connection.
+func (c *Conn) receiveICMP(m ICMP) {
+	c.trace(&Event{Kind: EventICMP, ICMP: &m, Reason: "about a segment in flight"})
+	v4 := c.remote.Addr().Is4()
+	switch {
+	case v4 && m.Type == icmp4SourceQuench: // "MUST silently discard" MUST-55
+		return
+	case v4 && m.Type == icmp4Unreachable && m.Code == 4, !v4 && m.Type == icmp6TooBig:
+		c.pathMTU(quotedMTU(m))
+		return
+	}
+	c.softErr = fmt.Errorf("%w: ICMP type %d code %d from %s", ErrUnreachable, m.Type, m.Code, m.From)
+	if !hardError(v4, m) || c.state != SynSent {
+		// On a synchronized connection a hard error is treated as soft too, or
+		// anyone who guesses a sequence number could end it (RFC 5927 section 5.2).
+		return
+	}
+	if refusal(v4, m) {
+		c.softErr = fmt.Errorf("%w: ICMP port unreachable from %s", ErrRefused, m.From)
+	}
+	c.finish(c.softErr, "a hard ICMP error answers our SYN, RFC 9293 section 3.9.2.2")
+}
+
+// hardError is SHLD-26: protocol unreachable, port unreachable, fragmentation
+// needed (handled before), and their ICMPv6 kin.
+func hardError(v4 bool, m ICMP) bool {
+	if v4 {
+		return m.Type == icmp4Unreachable && (m.Code == 2 || m.Code == 3)
+	}
+	return m.Type == icmp6Unreachable && (m.Code == 1 || m.Code == 4)
+}
+
+func refusal(v4 bool, m ICMP) bool { return v4 && m.Code == 3 || !v4 && m.Code == 4 }

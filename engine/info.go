@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Stats count what passed over one connection.
+type Stats struct {
+	SegmentsIn, SegmentsOut   uint64
+	BytesIn, BytesOut         uint64 // payload; BytesOut counts retransmissions too
+	BytesWritten, BytesRead   uint64 // handed over by the application; delivered in order
+	Retransmits               uint64 // segments
+	Timeouts                  uint64 // retransmission timeouts
+	FastRecoveries            uint64
+	DupAcksIn                 uint64
+	OutOfOrderIn              uint64
+	DuplicatesIn              uint64
+	PAWSDrops, Unacceptable   uint64
+	ChallengeAcks             uint64
+	ZeroWindows, WindowProbes uint64
+	KeepAlives                uint64
+	PartialChecksums          uint64 // segments that never left this machine unfinished
+	OverlapMismatch           uint64 // octets that arrived twice with different values
+	SpuriousOptions           uint64 // malformed or misplaced options
+}
+
+// Info is a snapshot of a connection.
+type Info struct {
+	ID            uint64
+	Local, Remote netip.AddrPort
+	State         State
+	Passive       bool
+	Vars          Vars
+	Peer          PeerInfo
+	SACK          bool // negotiated
+	Timestamps    bool // negotiated
+	ECN           bool // negotiated
+	MTU           int
+	Congestion    string
+	InRecovery    bool
+	SendQueue     int // octets not acknowledged
+	ReceiveQueue  int // octets not read
+	OutOfOrder    int // ranges held beyond a hole
+	Age           time.Duration
+	SoftError     error // the last ICMP error that did not end the connection
+	Stats         Stats
+}
+
+// Info returns a snapshot.
+func (c *Conn) Info(now Time) Info {
+	st := c.stats
+	st.OverlapMismatch = uint64(c.rcv.buf.mismatch)
+	return Info{
+		ID: c.id, Local: c.local, Remote: c.remote, State: c.state, Passive: c.passive,
+		Vars: c.vars(), Peer: c.peer, SACK: c.sack, Timestamps: c.ts.on, ECN: c.ecn.on, MTU: c.mtu,
+		Congestion: c.cfg.Congestion, InRecovery: c.loss.recovery,
+		SendQueue: c.snd.buf.len(), ReceiveQueue: c.rcv.buf.readable, OutOfOrder: len(c.rcv.buf.spans),
+		Age: now.Sub(c.created), SoftError: c.softErr, Stats: st,
+	}
+}
+
+func (c *Conn) vars() Vars {
+	v := Vars{
+		ISS: c.snd.iss, IRS: c.rcv.irs, SndUna: c.snd.una, SndNxt: c.snd.nxt,
+		SndWnd: c.snd.wnd, RcvNxt: c.rcv.nxt, RcvWnd: max(0, c.rcv.edge.Sub(c.rcv.nxt)),
+		SndScale: c.snd.scale, RcvScale: c.rcv.scale, Flight: c.snd.nxt.Sub(c.snd.una),
+		SRTT: c.rtt.srtt, RTTVar: c.rtt.rttvar, RTO: c.rtt.rto(), MSS: c.snd.mss,
+	}
+	if c.cc != nil {
+		v.Cwnd, v.Ssthresh = c.cc.Window(), c.cc.Ssthresh()
+	}
+	return v
+}

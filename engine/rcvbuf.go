@@ -1,0 +1,177 @@
+package engine
+
+import (
+	"slices"
+	"sort"
+
+	"rawtcp/segment"
+)
+
+// maxSpans bounds the out-of-order ranges held, so that a peer that sends every
+// second octet cannot make the bookkeeping larger than the data.
+const maxSpans = 1024
+
+// A span is a received range [start, end) that lies beyond a hole.
+type span struct{ start, end segment.Seq }
+
+// A receiveBuffer holds received octets: those in order, that the application
+// has not read yet, and behind them, each at its place, those that arrived
+// before their predecessors.
+type receiveBuffer struct {
+	buf      []byte      // buf[head:]
+	head     int         // octets at the front of buf already read
+	readable int         // buf[head:head+readable] is in order
+	nxt      segment.Seq // sequence number of buf[head+readable], RCV.NXT but for SYN and FIN
+	spans    []span      // sorted, disjoint, not adjacent, all beyond nxt
+	recent   [4]segment.Seq
+	recents  int // valid entries of recent, which start the latest arrivals, newest first
+	limit    int // most octets held for the application
+	mismatch int // octets that arrived again with another value
+}
+
+// insert takes the octets p that stand at seq. The caller has cut them to the
+// window. It returns how many octets became readable and how many were stored.
+// "First byte received wins": an octet once held never changes.
+func (b *receiveBuffer) insert(seq segment.Seq, p []byte) (readable, stored int) {
+	if skip := b.nxt.Sub(seq); skip > 0 {
+		if skip >= len(p) {
+			return 0, 0
+		}
+		seq, p = b.nxt, p[skip:]
+	}
+	if len(p) == 0 {
+		return 0, 0
+	}
+	if seq == b.nxt && len(b.spans) == 0 { // the common case: in order, no holes
+		b.place(seq, p)
+		b.advance(len(p))
+		return len(p), len(p)
+	}
+	stored = b.merge(seq, p)
+	return b.absorb(), stored
+}
+
+// merge stores those octets of p that are not held yet, and adds their range.
+func (b *receiveBuffer) merge(seq segment.Seq, p []byte) (stored int) {
+	end := seq.Add(len(p))
+	i := b.find(seq)
+	j := i
+	at := seq
+	for ; j < len(b.spans) && b.spans[j].start.LessEq(end); j++ {
+		s := b.spans[j]
+		if at.Less(s.start) {
+			stored += b.place(at, p[at.Sub(seq):s.start.Sub(seq)])
+		}
+		b.compare(s, seq, p)
+		at = segment.MaxSeq(at, segment.MinSeq(s.end, end))
+	}
+	if i == j && len(b.spans) >= maxSpans {
+		return 0
+	}
+	if at.Less(end) {
+		stored += b.place(at, p[at.Sub(seq):])
+	}
+	merged := span{seq, end}
+	if i < j {
+		merged.start = segment.MinSeq(seq, b.spans[i].start)
+		merged.end = segment.MaxSeq(end, b.spans[j-1].end)
+	}
+	b.spans = slices.Replace(b.spans, i, j, merged)
+	b.noteRecent(seq)
+	return stored
+}
+
+// find returns the index of the first span that ends at seq or after it.
+func (b *receiveBuffer) find(seq segment.Seq) int {
+	return sort.Search(len(b.spans), func(i int) bool { return seq.LessEq(b.spans[i].end) })
+}
+
+// compare counts the octets of p, standing at seq, that differ from those held in s.
+func (b *receiveBuffer) compare(s span, seq segment.Seq, p []byte) {
+	from := segment.MaxSeq(s.start, seq)
+	to := segment.MinSeq(s.end, seq.Add(len(p)))
+	if !from.Less(to) {
+		return
+	}
+	held := b.buf[b.offset(from):b.offset(to)]
+	for i, c := range p[from.Sub(seq):to.Sub(seq)] {
+		if c != held[i] {
+			b.mismatch++
+		}
+	}
+}
+
+func (b *receiveBuffer) offset(seq segment.Seq) int { return b.head + b.readable + seq.Sub(b.nxt) }
+
+// place copies p to where seq belongs, growing the buffer as needed.
+func (b *receiveBuffer) place(seq segment.Seq, p []byte) int {
+	off := b.offset(seq)
+	if off+len(p) > cap(b.buf) && b.head > 0 && b.head >= len(b.buf)-b.head {
+		held := copy(b.buf, b.buf[b.head:])
+		b.buf, b.head = b.buf[:held], 0
+		off = b.offset(seq)
+	}
+	if n := off + len(p) - len(b.buf); n > 0 {
+		b.buf = slices.Grow(b.buf, n)[:off+len(p)]
+	}
+	return copy(b.buf[off:], p)
+}
+
+func (b *receiveBuffer) advance(n int) {
+	b.readable += n
+	b.nxt = b.nxt.Add(n)
+}
+
+// absorb makes the first span readable if the hole before it is filled.
+func (b *receiveBuffer) absorb() int {
+	if len(b.spans) == 0 || b.nxt.Less(b.spans[0].start) {
+		return 0
+	}
+	n := b.spans[0].end.Sub(b.nxt)
+	b.spans = slices.Delete(b.spans, 0, 1)
+	b.advance(n)
+	return n
+}
+
+func (b *receiveBuffer) noteRecent(seq segment.Seq) {
+	copy(b.recent[1:], b.recent[:])
+	b.recent[0] = seq
+	b.recents = min(b.recents+1, len(b.recent))
+}
+
+// blocks fills dst with SACK blocks: the one of the latest arrival first, then
+// those of the arrivals before it (RFC 2018 section 4). It returns how many.
+func (b *receiveBuffer) blocks(dst []segment.SACKBlock) int {
+	n := 0
+	add := func(s span) {
+		k := segment.SACKBlock{Start: s.start, End: s.end}
+		if n < len(dst) && !slices.Contains(dst[:n], k) {
+			dst[n] = k
+			n++
+		}
+	}
+	for _, seq := range b.recent[:b.recents] {
+		i := b.find(seq)
+		if i < len(b.spans) && b.spans[i].end == seq {
+			i++ // seq starts the range after this one
+		}
+		if i < len(b.spans) && b.spans[i].start.LessEq(seq) {
+			add(b.spans[i])
+		}
+	}
+	for i := 0; i < len(b.spans) && n < len(dst); i++ {
+		add(b.spans[i])
+	}
+	return n
+}
+
+// read moves readable octets into p.
+func (b *receiveBuffer) read(p []byte) int {
+	n := copy(p, b.buf[b.head:b.head+b.readable])
+	b.head += n
+	b.readable -= n
+	if b.head == len(b.buf) {
+		b.buf, b.head = b.buf[:0], 0
+	}
+	return n
+}

@@ -1,0 +1,417 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"rawtcp/segment"
+)
+
+// StackConfig are the settings of a Stack.
+type StackConfig struct {
+	Secret [32]byte   // keys initial sequence numbers, ports and timestamps; the same secret replays a run
+	Tracer Tracer     // nil: none
+	Conn   ConnConfig // defaults of connections
+}
+
+// A Stack is all connections and listeners that share one link: it finds the
+// owner of a segment, orders the timers, and collects what is to be sent. It is
+// pure like Conn: the caller brings the time, the packets and the lock.
+type Stack struct {
+	cfg       StackConfig
+	secrets   *secrets
+	conns     map[fourTuple]*Conn
+	listeners map[netip.AddrPort]*Listener
+	timers    timerQueue
+	ready     []*Conn // connections that may have something to say, in order
+	readyHead int
+	replies   []segment.Segment // of no live connection
+	synAcks   []*synEntry       // half-open connections that owe a SYN-ACK
+	lastID    uint64
+	now       Time // of the call under way, for events
+	resets    limiter
+	counters  Counters
+
+	held          []Event // events that wait for the segment that caused them
+	holding       bool
+	meta          packetMeta
+	parsed        segment.Segment
+	optionScratch [segment.MaxOptionsLen]byte
+}
+
+// Counters count what belongs to no connection.
+type Counters struct {
+	PacketsIn     uint64
+	Malformed     uint64 // refused by segment.Parse
+	BadChecksum   uint64
+	NoConnection  uint64 // of no connection and no listener
+	ResetsSent    uint64 // in answer to such segments
+	ResetsLimited uint64
+	SYNDropped    uint64 // backlog or SYN cache full
+	ICMPIgnored   uint64 // about nothing that is in flight (RFC 5927)
+	ICMPTaken     uint64
+}
+
+type fourTuple struct{ local, remote netip.AddrPort }
+
+// maxReplies bounds the segments that wait to be sent for no connection.
+const maxReplies = 256
+
+// NewStack returns an empty stack.
+func NewStack(cfg StackConfig) *Stack {
+	return &Stack{
+		cfg: cfg, secrets: newSecrets(cfg.Secret),
+		conns: make(map[fourTuple]*Conn), listeners: make(map[netip.AddrPort]*Listener),
+		resets: limiter{perSecond: 1000},
+	}
+}
+
+// Counters returns what was counted so far.
+func (s *Stack) Counters() Counters { return s.counters }
+
+// Conns returns how many connections are on the stack, TIME-WAIT included.
+func (s *Stack) Conns() int { return len(s.conns) }
+
+// Each calls f for every connection; f may end connections.
+func (s *Stack) Each(f func(*Conn)) {
+	for _, c := range s.inOrder() {
+		f(c)
+	}
+}
+
+// Dial starts an active open from local to remote; the SYN comes out of
+// Transmit. mtu is the largest datagram the route takes, in octets.
+func (s *Stack) Dial(now Time, local, remote netip.AddrPort, mtu int, cfg ConnConfig) (*Conn, error) {
+	s.now = now
+	if err := checkRemote(local, remote); err != nil {
+		return nil, err
+	}
+	if s.conns[fourTuple{local, remote}] != nil {
+		return nil, ErrInUse
+	}
+	c, err := s.newConn(now, local, remote, mtu, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.add(c)
+	c.open(now)
+	return c, nil
+}
+
+// checkRemote refuses what cannot be a TCP peer (RFC 9293 section 3.9.1.1, MUST-46).
+func checkRemote(local, remote netip.AddrPort) error {
+	a := remote.Addr()
+	if !remote.IsValid() || !local.IsValid() || a.IsMulticast() || a.IsUnspecified() ||
+		a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || remote.Port() == 0 || local.Port() == 0 {
+		return fmt.Errorf("%w: %s", ErrBadAddress, remote)
+	}
+	if a.Is4() != local.Addr().Is4() {
+		return fmt.Errorf("%w: %s and %s are of different families", ErrBadAddress, local, remote)
+	}
+	return nil
+}
+
+// newConn makes a connection in CLOSED; it is not on the stack yet.
+func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg ConnConfig) (*Conn, error) {
+	cfg = cfg.withDefaults()
+	if _, err := newController(cfg.Congestion, defaultMSS, cfg.InitialWindow); err != nil {
+		return nil, err
+	}
+	s.lastID++
+	c := &Conn{stack: s, id: s.lastID, local: local, remote: remote, cfg: cfg, mtu: mtu, created: now, lastRecv: now}
+	c.node.owner = c
+	c.peer.WindowScale = -1
+	iss := s.secrets.isn(now, local, remote)
+	if cfg.ISN != nil {
+		iss = *cfg.ISN
+	}
+	c.startAt(iss)
+	c.rcv.buf.limit = cfg.ReceiveBuffer
+	c.snd.buf.limit = cfg.SendBuffer
+	c.ts.offset = s.secrets.tsOffset(local, remote)
+	c.rtt.init(cfg.InitialRTO, cfg.MinRTO, cfg.MaxRTO)
+	c.setMSS()
+	return c, nil
+}
+
+func (c *Conn) startAt(iss segment.Seq) {
+	c.snd.iss, c.snd.una, c.snd.nxt = iss, iss, iss
+	c.snd.buf.start = iss.Add(1)
+}
+
+func (s *Stack) add(c *Conn) { s.conns[fourTuple{c.local, c.remote}] = c }
+
+func (s *Stack) remove(c *Conn) {
+	if t := (fourTuple{c.local, c.remote}); s.conns[t] == c {
+		delete(s.conns, t)
+	}
+	s.timers.set(&c.node, 0)
+}
+
+// EphemeralPort returns the port to try for a connection to remote: RFC 6056
+// algorithm 3 over the range that RFC 6335 leaves to it. try counts from 0.
+func (s *Stack) EphemeralPort(local netip.Addr, remote netip.AddrPort, try int) uint16 {
+	const first, count = 49152, 16384
+	return uint16(first + (uint64(s.secrets.portOffset(local, remote))+uint64(try))%count)
+}
+
+// Deliver takes one whole IP packet from the link. stamp is when the kernel
+// received it, nanoseconds since 1970, 0 if unknown. pkt is not kept.
+func (s *Stack) Deliver(now Time, pkt []byte, stamp int64) {
+	s.now = now
+	s.counters.PacketsIn++
+	seg := &s.parsed
+	if err := seg.Parse(pkt); err != nil {
+		s.counters.Malformed++
+		s.traceDrop(nil, pkt, segment.Reason(err))
+		return
+	}
+	if seg.Checksum == segment.ChecksumBad { // MUST-3; no reply, it may not be from whom it says
+		s.counters.BadChecksum++
+		s.traceDrop(seg, pkt, "bad checksum")
+		return
+	}
+	if reason := martian(seg); reason != "" {
+		s.counters.Malformed++
+		s.traceDrop(seg, pkt, reason)
+		return
+	}
+	s.holdPacket(pkt, stamp)
+	s.Receive(now, seg)
+	s.holdPacket(nil, 0)
+}
+
+// martian names what is wrong with addresses and ports that no peer can have
+// (RFC 9293 section 3.9.2.3, MUST-57 and MUST-63; RFC 6335 section 6).
+func martian(seg *segment.Segment) string {
+	src, dst := seg.Src.Addr(), seg.Dst.Addr()
+	switch {
+	case src.IsMulticast(), src.IsUnspecified(), src == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "impossible source address"
+	case dst.IsMulticast(), dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "multicast or broadcast destination"
+	case seg.Src.Port() == 0 || seg.Dst.Port() == 0:
+		return "port 0"
+	case seg.Src == seg.Dst:
+		return "source and destination are the same"
+	}
+	return ""
+}
+
+// Receive takes one parsed segment to its connection, its listener, or the
+// rule for segments of no connection (RFC 9293 section 3.10.7.1).
+func (s *Stack) Receive(now Time, seg *segment.Segment) {
+	s.now = now
+	if c := s.conns[fourTuple{seg.Dst, seg.Src}]; c != nil && !s.reopens(now, c, seg) {
+		c.Receive(now, seg)
+		return
+	}
+	if l := s.listener(seg.Dst); l != nil {
+		l.receive(now, seg)
+		return
+	}
+	// Not ours: this stack is one endpoint of the machine and not the machine,
+	// so that it must not reset what may belong to another.
+	s.counters.NoConnection++
+	s.traceDrop(seg, nil, "no such connection")
+}
+
+// reopens reports whether seg is a SYN that may replace a connection in
+// TIME-WAIT (RFC 9293 section 3.6.1, MAY-2; RFC 6191), and removes that one.
+func (s *Stack) reopens(now Time, c *Conn, seg *segment.Segment) bool {
+	if c.state != TimeWait || seg.Flags&(segment.SYN|segment.ACK|segment.RST|segment.FIN) != segment.SYN {
+		return false
+	}
+	newer := c.rcv.nxt.Less(seg.Seq)
+	if c.ts.on && seg.Options.Has(segment.HasTimestamps) {
+		age := int32(seg.Options.TSVal - c.ts.recent)
+		newer = age > 0 || age == 0 && newer
+	}
+	if !newer || s.listener(seg.Dst) == nil {
+		return false
+	}
+	c.finish(nil, "a new SYN ends TIME-WAIT, RFC 6191 section 2")
+	return true
+}
+
+// listener finds who listens on an address and port: the exact address wins.
+func (s *Stack) listener(local netip.AddrPort) *Listener {
+	if l := s.listeners[local]; l != nil {
+		return l
+	}
+	any := netip.IPv4Unspecified()
+	if local.Addr().Is6() {
+		any = netip.IPv6Unspecified()
+	}
+	return s.listeners[netip.AddrPortFrom(any, local.Port())]
+}
+
+// reset answers a segment of no connection with a RST that its sender will
+// believe (RFC 9293 section 3.5.2): one for one, and no more than a fixed rate.
+func (s *Stack) reset(seg *segment.Segment, why string) {
+	if seg.Flags.Has(segment.RST) {
+		return
+	}
+	if !s.resets.allow(s.now) {
+		s.counters.ResetsLimited++
+		return
+	}
+	s.counters.ResetsSent++
+	r := segment.Segment{Src: seg.Dst, Dst: seg.Src, Flags: segment.RST, TTL: 64}
+	if seg.Flags.Has(segment.ACK) {
+		r.Seq = seg.Ack
+	} else {
+		r.Flags |= segment.ACK
+		r.Ack = seg.End()
+	}
+	e := Event{Reason: why}
+	if c := s.conns[fourTuple{seg.Dst, seg.Src}]; c != nil {
+		e.Conn, e.State, e.Vars = c.id, c.state, c.vars()
+	}
+	s.say(e, r)
+}
+
+// say queues a segment that no connection will send.
+func (s *Stack) say(e Event, seg segment.Segment) {
+	if len(s.replies) >= maxReplies {
+		return
+	}
+	s.replies = append(s.replies, seg)
+	if s.cfg.Tracer != nil {
+		e.Kind, e.Local, e.Remote, e.Segment = EventSegmentOut, seg.Src, seg.Dst, &seg
+		s.trace(&e)
+	}
+}
+
+// wake puts c on the list of connections that Transmit asks.
+func (s *Stack) wake(c *Conn) {
+	if !c.queued && c.state != Closed {
+		c.queued = true
+		s.ready = append(s.ready, c)
+	}
+}
+
+// unqueue takes back a SYN-ACK that is not owed any more.
+func (s *Stack) unqueue(e *synEntry) {
+	if i := slices.Index(s.synAcks, e); e.queued && i >= 0 {
+		s.synAcks = slices.Delete(s.synAcks, i, i+1)
+		e.queued = false
+	}
+}
+
+// schedule tells the timer queue about a connection's next deadline.
+func (s *Stack) schedule(c *Conn) {
+	if c.state != Closed {
+		s.timers.set(&c.node, c.timers.next())
+	}
+}
+
+// Deadline returns when Advance has something to do; zero: nothing waits.
+func (s *Stack) Deadline() Time {
+	if n := s.timers.first(); n != nil {
+		return n.due
+	}
+	return 0
+}
+
+// Advance fires every timer that is due.
+func (s *Stack) Advance(now Time) {
+	s.now = now
+	for n := s.timers.first(); n != nil && n.due <= now; n = s.timers.first() {
+		s.timers.set(n, 0)
+		n.owner.Advance(now)
+	}
+}
+
+// Transmit fills seg with the next segment that any connection has to send. Its
+// payload and options alias the stack until the next call into it.
+func (s *Stack) Transmit(now Time, seg *segment.Segment) bool {
+	s.now = now
+	if len(s.replies) > 0 {
+		*seg = s.replies[0]
+		s.replies = s.replies[:copy(s.replies, s.replies[1:])]
+		return true
+	}
+	if len(s.synAcks) > 0 {
+		e := s.synAcks[0]
+		s.synAcks = s.synAcks[:copy(s.synAcks, s.synAcks[1:])]
+		e.queued = false
+		e.listener.transmit(now, e, seg)
+		return true
+	}
+	for s.readyHead < len(s.ready) {
+		c := s.ready[s.readyHead]
+		if c.Transmit(now, seg) {
+			return true
+		}
+		c.queued = false
+		s.ready[s.readyHead] = nil
+		s.readyHead++
+	}
+	s.ready, s.readyHead = s.ready[:0], 0
+	return false
+}
+
+// DeliverICMP takes an ICMP error message. It is believed only about an octet
+// that is in flight: "SND.UNA =< SEG.SEQ < SND.NXT" RFC 5927 section 4.1.
+func (s *Stack) DeliverICMP(now Time, m ICMP) {
+	s.now = now
+	src, dst, seq, err := segment.ParseQuoted(m.Quoted)
+	var c *Conn
+	if err == nil {
+		c = s.conns[fourTuple{src, dst}]
+	}
+	if c == nil || seq.Less(c.snd.una) || !seq.Less(c.snd.nxt) {
+		s.counters.ICMPIgnored++
+		if c != nil {
+			c.trace(&Event{Kind: EventICMP, ICMP: &m, Reason: "ignored: about nothing in flight, RFC 5927 section 4.1"})
+		}
+		return
+	}
+	s.counters.ICMPTaken++
+	c.receiveICMP(m)
+}
+
+// inOrder returns the connections by age, so that no decision hangs on a map's order.
+func (s *Stack) inOrder() []*Conn {
+	all := make([]*Conn, 0, len(s.conns))
+	for _, c := range s.conns {
+		all = append(all, c)
+	}
+	sortByID(all)
+	return all
+}
+
+// A limiter allows so many events in each second that begins with its first.
+type limiter struct {
+	perSecond, used int
+	since           Time
+}
+
+func (l *limiter) allow(now Time) bool {
+	if now.Sub(l.since) >= 1e9 {
+		l.since, l.used = now, 0
+	}
+	l.used++
+	return l.used <= l.perSecond
+}
+
+// quotedMTU guards against a message that names no next-hop MTU (RFC 1191
+// section 5): the largest plateau below the size of the quoted datagram.
+func quotedMTU(m ICMP) int {
+	if m.MTU > 0 {
+		return m.MTU
+	}
+	if len(m.Quoted) < 4 {
+		return 0
+	}
+	size := int(binary.BigEndian.Uint16(m.Quoted[2:]))
+	for _, plateau := range [...]int{32000, 17914, 8166, 4352, 2002, 1492, 1006, 552} {
+		if plateau < size {
+			return plateau
+		}
+	}
+	return 0
+}

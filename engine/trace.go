@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+
+	"rawtcp/segment"
+)
+
+// packetMeta is what only the packet under way knows.
+type packetMeta struct {
+	packet []byte
+	stamp  int64
+}
+
+func (s *Stack) holdPacket(pkt []byte, stamp int64) { s.meta = packetMeta{pkt, stamp} }
+
+// trace hands an event over, or keeps it while the segment that caused it has
+// not been told yet: people read the cause first.
+func (s *Stack) trace(e *Event) {
+	if e.At == 0 {
+		e.At = s.now
+	}
+	if !s.holding {
+		s.cfg.Tracer.Trace(e)
+		return
+	}
+	if e.Segment != nil { // it will be reused before this is told
+		seg := *e.Segment
+		e.Segment = &seg
+	}
+	s.held = append(s.held, *e)
+}
+
+func (s *Stack) holdTrace() { s.holding = s.cfg.Tracer != nil }
+
+// releaseTrace tells that seg came in, then what followed from it.
+func (s *Stack) releaseTrace(c *Conn, seg *segment.Segment, note Note) {
+	if !s.holding {
+		return
+	}
+	s.holding = false
+	c.trace(s.segmentIn(seg, note))
+	s.releaseHeld()
+}
+
+func (s *Stack) releaseHeld() {
+	s.holding = false
+	for i := range s.held {
+		s.cfg.Tracer.Trace(&s.held[i])
+		s.held[i] = Event{}
+	}
+	s.held = s.held[:0]
+}
+
+func (s *Stack) segmentIn(seg *segment.Segment, note Note) *Event {
+	return &Event{Kind: EventSegmentIn, Segment: seg, Note: note, Packet: s.meta.packet, Stamp: s.meta.stamp,
+		Local: seg.Dst, Remote: seg.Src}
+}
+
+func (s *Stack) traceDrop(seg *segment.Segment, pkt []byte, reason string) {
+	if s.cfg.Tracer == nil {
+		return
+	}
+	e := &Event{Kind: EventDrop, Segment: seg, Packet: pkt, Size: len(pkt), Reason: reason}
+	if seg != nil {
+		e.Local, e.Remote = seg.Dst, seg.Src
+	}
+	s.trace(e)
+}
+
+func sortByID(conns []*Conn) {
+	slices.SortFunc(conns, func(a, b *Conn) int { return cmp.Compare(a.id, b.id) })
+}

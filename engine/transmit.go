@@ -1,0 +1,282 @@
+package engine
+
+import (
+	"net/netip"
+
+	"rawtcp/segment"
+)
+
+// timestampsLen is the timestamps option with its two NOPs, in octets.
+const timestampsLen = 12
+
+func ipHeaderLen(a netip.Addr) int {
+	if a.Is4() {
+		return segment.IPv4HeaderLen
+	}
+	return segment.IPv6HeaderLen
+}
+
+// Transmit fills s with the next segment to send and reports whether there is
+// one. It is the only place where a segment of a live connection is decided.
+// s.Payload and s.Options alias the engine until the next call into the stack.
+func (c *Conn) Transmit(now Time, s *segment.Segment) bool {
+	switch c.state {
+	case Closed, Listen:
+		return false
+	case SynSent, SynReceived:
+		return c.transmitSYN(now, s) || c.state == SynReceived && c.transmitACK(now, s)
+	}
+	return c.transmitLost(now, s) || c.transmitNew(now, s) || c.transmitProbe(now, s) ||
+		c.transmitKeepAlive(now, s) || c.transmitACK(now, s)
+}
+
+// transmitSYN sends our SYN, or in SYN-RECEIVED our SYN-ACK.
+func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
+	if !c.synNow {
+		return false
+	}
+	c.synNow = false
+	answer := c.state == SynReceived
+	flags, reason := segment.SYN, "opens the connection, RFC 9293 section 3.5"
+	if answer {
+		flags, reason = segment.SYN|segment.ACK, "answers the SYN, RFC 9293 section 3.5"
+	}
+	c.head(s, c.snd.iss, flags)
+	c.synOptions(now, &s.Options, answer)
+	switch {
+	case answer && c.ecn.on:
+		s.Flags |= segment.ECE
+	case !answer && c.cfg.ECN == On && c.retries == 0: // a retransmitted SYN asks without, RFC 3168 section 6.1.1.1
+		s.Flags |= segment.ECE | segment.CWR
+	}
+	s.Window = uint16(min(c.windowWanted(), 0xffff)) // never scaled in a SYN
+	note := NoteNone
+	if c.snd.sent.empty() {
+		c.snd.nxt = c.snd.iss.Add(1)
+		c.snd.sent.push(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, first: now, flags: segment.SYN})
+	} else {
+		note, reason = NoteRetransmission, "no answer to the SYN, RFC 6298 section 5"
+		first := &c.snd.sent.ranges()[0]
+		first.at, first.everResent = now, true
+	}
+	c.setTimer(TimerRTO, now.Add(c.rtt.rto()))
+	c.sent(now, s, note, reason)
+	return true
+}
+
+// transmitLost sends the next range that is held for lost.
+func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
+	r := c.snd.sent.nextLost()
+	if r == nil {
+		return false
+	}
+	if r.start != c.snd.una && !r.start.Less(c.snd.una.Add(c.snd.wnd)) {
+		return false // the window shrank (RFC 9293 section 3.8.6, SHLD-16)
+	}
+	if c.inFlight()+r.len() > c.cc.Window() && c.inFlight() > 0 && !c.loss.urgently {
+		return false
+	}
+	note, reason := NoteFastRetransmit, "held for lost: enough arrived beyond it, RFC 6675 section 5"
+	if c.loss.timeout {
+		note, reason = NoteRetransmission, "the retransmission timer expired, RFC 6298 section 5"
+	}
+	c.head(s, r.start, segment.ACK)
+	room := c.addOptions(now, s, false)
+	if r.start.Add(room).Less(segment.MinSeq(r.end, c.snd.buf.end())) { // the MSS became smaller since
+		c.snd.sent.split(r, room)
+		r = c.snd.sent.nextLost()
+	}
+	c.loss.urgently = false
+	c.load(s, r.start, r.end)
+	c.snd.sent.update(r, func(r *sentRange) { r.at, r.resent, r.everResent = now, true, true })
+	c.stats.Retransmits++
+	if c.timers[TimerRTO] == 0 {
+		c.restartRTO(now)
+	}
+	c.sent(now, s, note, reason)
+	return true
+}
+
+// load puts the octets [from, to) of sequence space into s: payload and FIN.
+func (c *Conn) load(s *segment.Segment, from, to segment.Seq) {
+	end := c.snd.buf.end()
+	if end.Less(to) {
+		s.Flags |= segment.FIN
+		to = end
+	}
+	if from.Less(to) {
+		s.Payload = c.snd.buf.slice(from, to.Sub(from))
+		if to == end {
+			s.Flags |= segment.PSH // "MUST set the PSH bit in the last buffered segment" RFC 9293 section 3.9.1.2, MUST-61
+		}
+	}
+	if c.snd.urgent && from.Less(c.snd.up) {
+		s.Flags |= segment.URG
+		s.Urgent = uint16(min(c.snd.up.Sub(from), 0xffff))
+	}
+}
+
+// transmitNew sends data that was never sent, and the FIN behind it.
+func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
+	unsent := c.snd.buf.end().Sub(c.snd.nxt)
+	fin := c.snd.fin == finQueued
+	if unsent <= 0 && !fin {
+		return false
+	}
+	c.restartAfterIdle(now)
+	c.head(s, c.snd.nxt, segment.ACK)
+	room := c.addOptions(now, s, true)
+	n, ok := c.allowance(unsent, room, fin)
+	if !ok {
+		c.armPersist(now)
+		return false
+	}
+	c.probeNow = false
+	reason := "data the window allows, RFC 9293 section 3.8.6"
+	end := c.snd.nxt.Add(n)
+	if fin && n == unsent {
+		end = end.Add(1)
+		c.snd.fin = finSent
+		reason = "the application closed, RFC 9293 section 3.10.4"
+	}
+	c.load(s, c.snd.nxt, end)
+	c.markECN(s, n > 0)
+	c.snd.sent.push(sentRange{start: c.snd.nxt, end: end, at: now, first: now, flags: s.Flags & segment.FIN})
+	c.snd.nxt = end
+	c.snd.lastData = now
+	if c.timers[TimerRTO] == 0 {
+		c.progressAt = now
+		c.restartRTO(now)
+	}
+	c.stopTimer(TimerPersist)
+	c.sent(now, s, NoteNone, reason)
+	return true
+}
+
+// allowance decides how much of unsent octets may leave now: the peer's window,
+// the congestion window, Nagle, and the sender's part against silly windows
+// (RFC 9293 sections 3.7.4 and 3.8.6.2.1).
+func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
+	window := c.snd.una.Add(c.snd.wnd).Sub(c.snd.nxt)
+	n = min(unsent, room, max(0, window))
+	if n < unsent && n < room && !c.probeNow && n < c.snd.maxWnd/2 {
+		return 0, false // the window is all that holds it back, and it is silly
+	}
+	if n == 0 {
+		return 0, fin && unsent == 0 && window > 0
+	}
+	if flight := c.inFlight(); flight > 0 && flight+n > c.cc.Window() {
+		return 0, false
+	}
+	last := n == unsent
+	if n < room && last && !fin && !c.cfg.NoDelay && !c.snd.sent.empty() {
+		return 0, false // "If there is unacknowledged data … buffer all user data" RFC 9293 section 3.7.4
+	}
+	return n, true
+}
+
+// restartAfterIdle: the old congestion window says nothing after a pause longer
+// than one RTO (RFC 5681 section 4.1).
+func (c *Conn) restartAfterIdle(now Time) {
+	if c.snd.sent.empty() && c.snd.lastData != 0 && now.Sub(c.snd.lastData) > c.rtt.rto() {
+		c.cc.OnRestart(now)
+		c.snd.lastData = now
+	}
+}
+
+// transmitProbe asks a peer whose window is closed for its window. The probe is
+// empty and lies one octet before SND.UNA, as Linux sends it: RFC 9293 section
+// 3.8.6.1 has one octet of new data instead, which would put data beyond the
+// window; both draw an ACK from any host.
+func (c *Conn) transmitProbe(now Time, s *segment.Segment) bool {
+	if !c.probeNow {
+		return false
+	}
+	c.probeNow = false
+	c.stats.WindowProbes++
+	c.transmitEmpty(now, s, c.snd.una.Add(-1), NoteWindowProbe, "probes a closed window, RFC 9293 section 3.8.6.1")
+	return true
+}
+
+// transmitKeepAlive sends SEG.SEQ = SND.NXT-1 without data (RFC 9293 section 3.8.4, SHLD-12).
+func (c *Conn) transmitKeepAlive(now Time, s *segment.Segment) bool {
+	if !c.keepNow {
+		return false
+	}
+	c.keepNow = false
+	c.stats.KeepAlives++
+	c.transmitEmpty(now, s, c.snd.nxt.Add(-1), NoteKeepAlive, "asks whether the peer is alive, RFC 9293 section 3.8.4")
+	return true
+}
+
+func (c *Conn) transmitACK(now Time, s *segment.Segment) bool {
+	if c.acksDue == 0 {
+		return false
+	}
+	left := c.acksDue - 1
+	c.transmitEmpty(now, s, c.snd.nxt, c.ackNote, c.ackReason)
+	c.acksDue = left
+	return true
+}
+
+func (c *Conn) transmitEmpty(now Time, s *segment.Segment, seq segment.Seq, note Note, reason string) {
+	c.head(s, seq, segment.ACK)
+	c.addOptions(now, s, true)
+	c.markECN(s, false)
+	c.sent(now, s, note, reason)
+}
+
+// head starts a segment of this connection; it empties s.
+func (c *Conn) head(s *segment.Segment, seq segment.Seq, flags segment.Flags) {
+	*s = segment.Segment{Src: c.local, Dst: c.remote, Seq: seq, Flags: flags, TTL: c.cfg.TTL, TOS: c.cfg.TOS}
+	if flags.Has(segment.ACK) {
+		s.Ack = c.rcv.nxt
+	}
+}
+
+// addOptions adds timestamps and, where sack asks for it, SACK blocks. It
+// returns how many octets of payload fit beside them.
+func (c *Conn) addOptions(now Time, s *segment.Segment, sack bool) int {
+	o := &s.Options
+	used := 0
+	if c.ts.on {
+		o.Set |= segment.HasTimestamps
+		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
+		used += timestampsLen
+	}
+	if sack && c.sack && len(c.rcv.buf.spans) > 0 {
+		most := (segment.MaxOptionsLen - used - 4) / 8
+		o.SACKCount = uint8(c.rcv.buf.blocks(o.SACK[:most]))
+		o.Set |= segment.HasSACK
+		used += 4 + 8*int(o.SACKCount)
+	}
+	return max(1, c.snd.mss-used)
+}
+
+// payloadRoom is the largest payload beside timestamps and n SACK blocks.
+func (c *Conn) payloadRoom(n int) int {
+	used := 8 * n
+	if c.ts.on {
+		used += timestampsLen
+	}
+	return max(1, c.snd.mss-used)
+}
+
+// sent completes a segment that is about to leave: window, counters, and what
+// its acknowledgement settles.
+func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
+	c.stats.SegmentsOut++
+	c.stats.BytesOut += uint64(len(s.Payload))
+	if s.Flags.Has(segment.ACK) {
+		if !s.Flags.Has(segment.SYN) {
+			s.Window = c.advertise()
+		}
+		c.rcv.unacked, c.acksDue = 0, 0
+		c.ts.lastAck = c.rcv.nxt
+		c.stopTimer(TimerDelayedAck)
+	}
+	if note == NoteNone && c.state >= Established && s.Window == 0 && !s.Flags.Has(segment.SYN) {
+		note = NoteZeroWindow
+	}
+	c.trace(&Event{Kind: EventSegmentOut, At: now, Segment: s, Note: note, Reason: reason})
+}
