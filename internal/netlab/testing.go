@@ -31,6 +31,20 @@ func Pair(t TB, cfg LinkConfig) (a, b *Host) {
 	return a, b
 }
 
+// RelayPair returns two hosts, a and b, joined by a relay, of a lab that ends
+// with the test. The relay's seed is in the test's log.
+func RelayPair(t TB, cfg RelayConfig) (a, b *Host, r *Relay) {
+	t.Helper()
+	l := NewTest(t)
+	a, b = l.MustHost(t, "a"), l.MustHost(t, "b")
+	r, err := l.Relay(a, b, cfg)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Logf("relay seed %d", r.Seed())
+	return a, b, r
+}
+
 // MustHost makes a host or ends the test.
 func (l *Lab) MustHost(t TB, name string) *Host {
 	t.Helper()
