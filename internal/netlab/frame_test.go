@@ -3,7 +3,6 @@ package netlab
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"math/bits"
 	"math/rand/v2"
 	"net/netip"
@@ -191,10 +190,10 @@ func FuzzFrame(f *testing.F) {
 		l := testLane(t, 1, Impairment{Corrupt: 1, Duplicate: 1})
 		l.admit(start, bytes.Clone(frame))
 		n := 0
-		for got := l.pop(start); got != nil; got = l.pop(start) {
+		for got, ok := l.pop(start); ok; got, ok = l.pop(start) {
 			n++
 			if len(got) != len(frame) {
-				t.Fatal(fmt.Sprintf("%d octets became %d", len(frame), len(got)))
+				t.Fatalf("%d octets became %d", len(frame), len(got))
 			}
 		}
 		if n != 1 && n != 2 {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -30,6 +31,10 @@ const outsideEnv = "RAWTCP_NETLAB_OUTSIDE"
 //
 // The tests run in a process group of their own, so they cannot read from a terminal.
 func Main(m interface{ Run() int }) {
+	if slices.Contains(os.Args, "-test.fuzzworker") {
+		// A child of isolated tests, which talks to them over inherited pipes.
+		os.Exit(m.Run())
+	}
 	if Isolated() {
 		if err := loopbackUp(); err != nil {
 			fmt.Fprintln(os.Stderr, "netlab:", explain(err))

@@ -138,12 +138,12 @@ func (l *lane) next() (time.Time, bool) {
 	return l.waiting[0].due, true
 }
 
-// pop returns the next frame that is due at now, or nil.
-func (l *lane) pop(now time.Time) []byte {
+// pop returns the next frame that is due at now; false if none is.
+func (l *lane) pop(now time.Time) ([]byte, bool) {
 	if due, ok := l.next(); !ok || due.After(now) {
-		return nil
+		return nil, false
 	}
-	return heap.Pop(&l.waiting).(waiting).frame
+	return heap.Pop(&l.waiting).(waiting).frame, true
 }
 
 // sent notes whether the kernel took a copy.

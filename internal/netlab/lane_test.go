@@ -48,7 +48,7 @@ func feed(l *lane, n int, gap time.Duration) (out []departure) {
 			if !ok || due.After(until) {
 				return
 			}
-			frame := l.pop(due)
+			frame, _ := l.pop(due)
 			out = append(out, departure{number(frame), due.Sub(start)})
 			l.sent(nil)
 		}
@@ -247,10 +247,10 @@ func TestUpkeepIsUnharmed(t *testing.T) {
 	l := testLane(t, 1, Impairment{Loss: 1, Corrupt: 1, Duplicate: 1, Delay: time.Hour, Rate: 1})
 	frame := datagram(v6a, v6b, unix.IPPROTO_ICMPV6, []byte{135, 0, 0, 0})
 	l.admit(start, bytes.Clone(frame))
-	if got := l.pop(start); !bytes.Equal(got, frame) {
+	if got, _ := l.pop(start); !bytes.Equal(got, frame) {
 		t.Errorf("got %x, want %x at once", got, frame)
 	}
-	if l.pop(start.Add(time.Hour)) != nil || l.counters.Unharmed != 1 || l.counters.Packets != 0 {
+	if _, ok := l.pop(start.Add(time.Hour)); ok || l.counters.Unharmed != 1 || l.counters.Packets != 0 {
 		t.Errorf("%+v", l.counters)
 	}
 }

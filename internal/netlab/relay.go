@@ -203,8 +203,8 @@ func (r *Relay) run(l *lane, from, to int) {
 		}
 		l.receive(from, buf)
 		for now := time.Now(); ; {
-			frame := l.pop(now)
-			if frame == nil {
+			frame, ok := l.pop(now)
+			if !ok {
 				break
 			}
 			_, err := unix.Write(to, frame)
