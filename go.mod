@@ -4,4 +4,8 @@ go 1.26.0
 
 require golang.org/x/net v0.62.0
 
-require golang.org/x/sys v0.49.0 // indirect
+require (
+	github.com/vishvananda/netlink v1.3.1
+	github.com/vishvananda/netns v0.0.5
+	golang.org/x/sys v0.49.0
+)
