@@ -1,0 +1,59 @@
+# What a developer does with this tree. `make` alone prints the list.
+
+GO    ?= go
+TAGS  := urfave_cli_no_docs,urfave_cli_no_suggest
+PEERS := internal/peers
+LINT  := bin/golangci-lint
+
+# Settings of the caller's shell must not change what is built or tested.
+$(foreach name,$(filter RAWTCP_%,$(.VARIABLES)),$(eval unexport $(name)))
+export GOWORK := off
+# An ordinary user's PATH often lacks the directories where nft and sshd live.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check bench fuzz cover clean FORCE
+
+help: ## print this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: bin/rawtcp ## build bin/rawtcp, a static binary
+
+bin/rawtcp: FORCE
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -o $@ ./cmd/rawtcp
+
+demo: build ## watch a handshake, a request and a close; no root, no set-up
+	@bin/rawtcp demo
+
+test: ## every test, with the race detector, then short runs of the slow campaigns
+	@scripts/deps.sh test
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=1 -timeout=10m ./...
+	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=5m ./...
+	scripts/fuzz.sh 500x
+	$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=5m $$(scripts/having.sh Benchmark)
+
+check: $(LINT) ## format, vet, lint, import arrows, shell scripts, go.mod
+	@scripts/deps.sh check
+	scripts/check.sh $(LINT)
+
+# A module of its own, so that its two hundred dependencies are nobody else's.
+$(LINT): tools/go.mod tools/go.sum
+	@echo 'building golangci-lint: some minutes, once' >&2
+	$(GO) -C tools build -trimpath -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bench: ## our codec and engine against other stacks, as ratios
+	$(GO) -C $(PEERS) run ./cmd/ratios
+
+T ?= Fuzz
+D ?= 30s
+fuzz: ## fuzz; T=FuzzParse picks targets, D=30s is the time for each
+	scripts/fuzz.sh $(D) '$(T)'
+
+cover: ## test coverage: totals here, lines in bin/cover.html
+	@mkdir -p bin
+	$(GO) test -count=1 -timeout=10m -coverpkg=./... -coverprofile=bin/cover.out ./...
+	@$(GO) tool cover -html=bin/cover.out -o bin/cover.html
+	@$(GO) tool cover -func=bin/cover.out | tail -n 1
+
+clean: ## remove what make made
+	rm -rf bin

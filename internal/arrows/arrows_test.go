@@ -1,0 +1,154 @@
+package arrows
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A rule says what one room may have behind it.
+type rule struct {
+	room  string   // import path within the module
+	std   []string // the standard packages it may import; nil: any
+	rooms []string // the rooms it may reach, also through others
+	mods  []string // the foreign import paths, and all below them, it may reach
+	why   string
+}
+
+// The arrows of docs/ARCHITECTURE.md.
+var rules = []rule{
+	{
+		room: "segment",
+		std:  []string{"bytes", "cmp", "encoding/binary", "encoding/hex", "errors", "fmt", "iter", "math/bits", "net/netip", "slices", "strconv", "strings"},
+		why:  "segment knows no socket, no clock and no state",
+	},
+	{
+		room:  "engine",
+		rooms: []string{"segment"},
+		why:   "engine declares Link and cmd wires a socket in, so that the same core runs on a simulated network",
+	},
+	{
+		room: "rawsock",
+		mods: append(netlinkMods, "github.com/google/nftables", "github.com/mdlayher/netlink", "github.com/mdlayher/socket", "golang.org/x/sync"),
+		why:  "rawsock moves bytes and reads no segment; a program that imports it inherits sockets and netlink only",
+	},
+	{
+		room:  "internal/trace",
+		rooms: []string{"segment", "engine"},
+		mods:  []string{"github.com/gopacket/gopacket"},
+		why:   "a sink reads the event stream and touches no socket",
+	},
+	{
+		room:  "internal/simnet",
+		rooms: []string{"segment", "engine"},
+		why:   "the simulated network opens no socket",
+	},
+}
+
+// What github.com/vishvananda/netlink stands on.
+var netlinkMods = []string{"golang.org/x/net", "golang.org/x/sys", "github.com/vishvananda/netlink", "github.com/vishvananda/netns"}
+
+// TestArrows holds the tree to the rules.
+func TestArrows(t *testing.T) {
+	packages := list(t, "-deps", "./...")
+	for _, r := range rules {
+		if _, there := packages[module+r.room]; !there {
+			t.Errorf("the rule for %s speaks of no package", r.room)
+		}
+		for _, sin := range r.sins(packages) {
+			t.Error(sin)
+		}
+	}
+	for _, sin := range commandImports(packages) {
+		t.Error(sin)
+	}
+}
+
+// sins returns what the room of r imports against r.
+func (r rule) sins(packages map[string]listed) []string {
+	room := packages[module+r.room]
+	var sins []string
+	sin := func(path string) {
+		sins = append(sins, fmt.Sprintf("%s must not import %s: %s", r.room, path, r.why))
+	}
+	for _, path := range room.Imports {
+		if packages[path].Standard && r.std != nil && !slices.Contains(r.std, path) {
+			sin(path)
+		}
+	}
+	for _, path := range room.Deps {
+		if name, ours := strings.CutPrefix(path, module); ours {
+			if !slices.Contains(r.rooms, name) {
+				sin(path)
+			}
+		} else if !packages[path].Standard && !slices.ContainsFunc(r.mods, func(mod string) bool { return below(mod, path) }) {
+			sin(path)
+		}
+	}
+	return sins
+}
+
+// below reports whether path is mod or a package under it.
+func below(mod, path string) bool {
+	return path == mod || strings.HasPrefix(path, mod+"/")
+}
+
+// commandImports returns who imports a package of cmd from outside of cmd.
+func commandImports(packages map[string]listed) []string {
+	var sins []string
+	for _, path := range slices.Sorted(maps.Keys(packages)) {
+		if below(module+"cmd", path) {
+			continue
+		}
+		for _, imported := range packages[path].Imports {
+			if below(module+"cmd", imported) {
+				sins = append(sins, fmt.Sprintf("%s must not import %s: cmd is the wiring and nobody's library", path, imported))
+			}
+		}
+	}
+	return sins
+}
+
+// TestArrowsBite plants one import that is against each rule.
+func TestArrowsBite(t *testing.T) {
+	for _, sin := range []struct{ room, path string }{
+		{"segment", "net"},
+		{"segment", "time"},
+		{"segment", "golang.org/x/sys/unix"},
+		{"engine", "rawtcp/rawsock"},
+		{"engine", "rawtcp/internal/simnet"},
+		{"engine", "golang.org/x/sys/unix"},
+		{"rawsock", "rawtcp/engine"},
+		{"rawsock", "rawtcp/segment"},
+		{"rawsock", "github.com/urfave/cli/v2"},
+		{"rawsock", "github.com/vishvananda/netlinked"},
+		{"internal/trace", "rawtcp/rawsock"},
+		{"internal/simnet", "rawtcp/rawsock"},
+	} {
+		t.Run(sin.room+" imports "+sin.path, func(t *testing.T) {
+			imports := []string{"errors", sin.path}
+			packages := map[string]listed{
+				"errors":          {Standard: true},
+				"net":             {Standard: true},
+				"time":            {Standard: true},
+				module + sin.room: {Imports: imports, Deps: imports},
+			}
+			i := slices.IndexFunc(rules, func(r rule) bool { return r.room == sin.room })
+			if got := rules[i].sins(packages); len(got) != 1 {
+				t.Errorf("got %q, want one complaint", got)
+			}
+		})
+	}
+	t.Run("engine imports cmd", func(t *testing.T) {
+		packages := map[string]listed{
+			"rawtcp/engine":         {Imports: []string{"rawtcp/cmd/rawtcp/ui"}},
+			"rawtcp/cmd/rawtcp":     {Imports: []string{"rawtcp/cmd/rawtcp/ui"}},
+			"rawtcp/cmd/rawtcp/ui2": {},
+		}
+		if got := commandImports(packages); len(got) != 1 {
+			t.Errorf("got %q, want one complaint", got)
+		}
+	})
+}
