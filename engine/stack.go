@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -376,12 +378,7 @@ func (s *Stack) DeliverICMP(now Time, m ICMP) {
 
 // inOrder returns the connections by age, so that no decision hangs on a map's order.
 func (s *Stack) inOrder() []*Conn {
-	all := make([]*Conn, 0, len(s.conns))
-	for _, c := range s.conns {
-		all = append(all, c)
-	}
-	sortByID(all)
-	return all
+	return slices.SortedFunc(maps.Values(s.conns), func(a, b *Conn) int { return cmp.Compare(a.id, b.id) })
 }
 
 // A limiter allows so many events in each second that begins with its first.

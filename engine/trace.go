@@ -1,11 +1,6 @@
 package engine
 
-import (
-	"cmp"
-	"slices"
-
-	"rawtcp/segment"
-)
+import "rawtcp/segment"
 
 // packetMeta is what only the packet under way knows.
 type packetMeta struct {
@@ -67,8 +62,4 @@ func (s *Stack) traceDrop(seg *segment.Segment, pkt []byte, reason string) {
 		e.Local, e.Remote = seg.Dst, seg.Src
 	}
 	s.trace(e)
-}
-
-func sortByID(conns []*Conn) {
-	slices.SortFunc(conns, func(a, b *Conn) int { return cmp.Compare(a.id, b.id) })
 }

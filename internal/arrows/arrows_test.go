@@ -37,7 +37,7 @@ var rules = []rule{
 	{
 		room:  "internal/trace",
 		rooms: []string{"segment", "engine"},
-		mods:  []string{"github.com/gopacket/gopacket"},
+		mods:  []string{"github.com/gopacket/gopacket", "golang.org/x/net/bpf", "golang.org/x/sys"}, // the latter two behind pcapgo
 		why:   "a sink reads the event stream and touches no socket",
 	},
 	{
