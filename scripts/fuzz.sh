@@ -25,5 +25,5 @@ if [[ -z $list ]]; then
 fi
 while read -r package target; do
 	printf -- '--- %s %s\n' "$package" "$target"
-	go test -run='^$' -fuzz="^$target\$" -fuzztime="$budget" -fuzzminimizetime=5s "$package" </dev/null
+	go test -run='^$' -fuzz="^$target\$" -fuzztime="$budget" -fuzzminimizetime=10x "$package" </dev/null
 done <<<"$list"
