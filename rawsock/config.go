@@ -1,0 +1,88 @@
+package rawsock
+
+import "net/netip"
+
+// Config says how to open a Conn. The zero value is fit for most uses.
+type Config struct {
+	// Interface binds the sockets and guards to one network interface.
+	// Default: the routing table decides.
+	Interface string
+
+	// Source is the source address for Route when the caller names none.
+	Source netip.Addr
+
+	// Guard says how the kernel is kept silent. Default: the first way of the
+	// ladder that this process may take.
+	Guard GuardMode
+
+	// Mark is the SO_MARK of every packet sent. Default: DefaultMark.
+	Mark uint32
+
+	// ReceiveBuffer is the size asked of each socket's receive queue, in
+	// octets. Default 8 MiB; without CAP_NET_ADMIN the kernel may grant less.
+	ReceiveBuffer int
+
+	// Family restricts the Conn to one address family. Default: both.
+	Family Family
+
+	// TxTimestamps asks the kernel to stamp what is sent, for TxStamps.
+	TxTimestamps bool
+}
+
+// DefaultMark is the firewall mark of our packets, "rawt" in ASCII. A rule that
+// drops the kernel's RSTs has to let packets with this mark pass, or it drops
+// our own RSTs too.
+const DefaultMark = 0x72617774
+
+// defaultReceiveBuffer holds some hundred merged segments of 64 KiB.
+const defaultReceiveBuffer = 8 << 20
+
+// BatchSize is the most packets one system call carries. ReadBatch and
+// WriteBatch take longer slices and need no shorter ones.
+const BatchSize = 64
+
+// Family chooses address families.
+type Family int
+
+// The choices of Family.
+const (
+	Both Family = iota
+	IPv4
+	IPv6
+)
+
+// GuardMode chooses how the kernel is kept silent on claimed ports.
+type GuardMode int
+
+// The guard modes.
+const (
+	GuardAuto   GuardMode = iota // a socket, else an nft table, else a refusal
+	GuardSocket                  // a listening socket that drops everything
+	GuardNFT                     // an nft table that the kernel removes with us
+	GuardNone                    // nothing: somebody else keeps the kernel silent
+)
+
+// String returns the mode as the command line spells it.
+func (m GuardMode) String() string {
+	switch m {
+	case GuardAuto:
+		return "auto"
+	case GuardSocket:
+		return "socket"
+	case GuardNFT:
+		return "nft"
+	case GuardNone:
+		return "none"
+	}
+	return "unknown"
+}
+
+func (cfg Config) withDefaults() Config {
+	if cfg.Mark == 0 {
+		cfg.Mark = DefaultMark
+	}
+	if cfg.ReceiveBuffer <= 0 {
+		cfg.ReceiveBuffer = defaultReceiveBuffer
+	}
+	return cfg
+}

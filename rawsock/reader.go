@@ -1,0 +1,153 @@
+package rawsock
+
+import (
+	"errors"
+	"net"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A reader is the receiving half of a Conn.
+type reader struct {
+	c       *Conn
+	epollFd int
+	step    func(uintptr) bool // readReady, bound once: a closure per call would allocate
+	events  [2]unix.EpollEvent
+	turn    int // whose turn it is to be read first
+
+	// The call in progress.
+	bufs   [][]byte
+	sizes  []int
+	stamps []int64
+	n      int
+	err    error
+
+	mu      sync.Mutex // guards news, and reading the error queues
+	news    []error    // not yet returned
+	control [512]byte
+	quoted  [maxQuoted]byte
+}
+
+func (r *reader) init(c *Conn, epollFd int) {
+	r.c, r.epollFd = c, epollFd
+	r.step = r.readReady
+}
+
+// ReadBatch waits for packets and fills bufs[i][:sizes[i]] with one whole IP
+// packet each, and stamps[i] with the kernel's receive time in nanoseconds since
+// 1970, or 0. It returns how many packets there are, at most BatchSize. sizes
+// and stamps are at least as long as bufs; a buffer holds at least 64 octets,
+// and a packet longer than its buffer is cut off (65,575 octets hold any).
+//
+// An IPv6 packet gets a header in front as the kernel describes it: without
+// extension headers.
+//
+// An error with Temporary() true is news from the network and not the end. An
+// ICMP error about a packet from a claimed port is an *ICMPError. After Close
+// the error is net.ErrClosed.
+func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, stamps []int64) (int, error) {
+	r := &c.reader
+	n := min(len(bufs), len(sizes), len(stamps), BatchSize)
+	if n == 0 {
+		return 0, &net.OpError{Op: "read", Net: "ip", Err: unix.EINVAL}
+	}
+	for _, b := range bufs[:n] {
+		if len(b) < minBuffer {
+			return 0, &net.OpError{Op: "read", Net: "ip", Err: errShortBuffer}
+		}
+	}
+	r.bufs, r.sizes, r.stamps = bufs[:n], sizes, stamps
+	r.n, r.err = 0, nil
+	err := c.poller.Read(r.step)
+	r.bufs, r.sizes, r.stamps = nil, nil, nil
+	if err != nil {
+		// Without a deadline the poller has one reason to fail, which it
+		// keeps to itself: the descriptor was closed.
+		return 0, &net.OpError{Op: "read", Net: "ip", Err: net.ErrClosed}
+	}
+	return r.n, r.err
+}
+
+// minBuffer is the least a buffer holds: an IPv6 and a TCP header.
+const minBuffer = 64
+
+var errShortBuffer = errors.New("a receive buffer holds at least 64 octets")
+
+// readReady reads what is there and reports whether ReadBatch can return. The
+// runtime calls it again when something has arrived.
+func (r *reader) readReady(uintptr) bool {
+	r.c.mu.RLock()
+	defer r.c.mu.RUnlock()
+	if r.c.closed {
+		r.err = &net.OpError{Op: "read", Net: "ip", Err: net.ErrClosed}
+		return true
+	}
+	for {
+		ready := r.poll()
+		if r.takeNews() || r.n > 0 {
+			return true
+		}
+		if !ready {
+			return false
+		}
+	}
+}
+
+// poll reads every socket that is ready and reports whether one was.
+func (r *reader) poll() bool {
+	n, err := unix.EpollWait(r.epollFd, r.events[:], 0)
+	if err == unix.EINTR {
+		return true
+	}
+	r.turn++ // so that a busy family cannot starve the other
+	for i := range n {
+		ev := r.events[(i+r.turn)%n]
+		s := r.c.sockets[ev.Fd]
+		if ev.Events&unix.EPOLLERR != 0 {
+			r.readErrors(s)
+		}
+		if ev.Events&unix.EPOLLIN != 0 {
+			r.receive(s)
+		}
+	}
+	return n > 0
+}
+
+// receive reads one batch of a socket behind what the call already has.
+func (r *reader) receive(s *socket) {
+	if r.n == len(r.bufs) {
+		return
+	}
+	bufs, sizes, stamps := r.bufs[r.n:], r.sizes[r.n:], r.stamps[r.n:]
+	n, err := s.in.recv(s.fd, bufs, sizes, stamps)
+	if err != nil {
+		r.receiveFailed(s, err.(unix.Errno))
+		return
+	}
+	r.n += r.c.claims.filter(bufs[:n], sizes, stamps)
+}
+
+// receiveFailed turns a failed receive into news. An error that ICMP caused has
+// its full story in the error queue, and the next round reads that.
+func (r *reader) receiveFailed(s *socket, errno unix.Errno) {
+	if errno == unix.EAGAIN || errno == unix.EINTR || r.readErrors(s) > 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.news = append(r.news, readError(s, errno))
+}
+
+// takeNews moves one error to the call, if it has no packets to return first.
+func (r *reader) takeNews() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n > 0 || len(r.news) == 0 {
+		return false
+	}
+	r.err = r.news[0]
+	r.news[0] = nil
+	r.news = r.news[1:]
+	return true
+}

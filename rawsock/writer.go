@@ -1,0 +1,156 @@
+package rawsock
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// WriteBatch sends whole IP packets, each by the version and destination in its
+// header, and returns how many were sent. The error is about packet n, and
+// those after it were not tried. No buffer is kept.
+//
+// When the socket's queue is full WriteBatch waits up to 50 ms for room; after
+// that the error is syscall.EAGAIN. To errors.Is the other errors of one packet
+// are syscall.EMSGSIZE (longer than the interface's MTU), ENOBUFS (dropped by a
+// queue of this host), EPERM (refused by a firewall of this host), ENETUNREACH
+// and EHOSTUNREACH (no route), EINVAL (no IP packet) and EAFNOSUPPORT (a family
+// the Conn was not opened for). After Close it is net.ErrClosed.
+//
+// On IPv4 the kernel computes the header's checksum and total length, and fills
+// in an identification of 0 (unless DF is set) and a source of 0.0.0.0.
+func (c *Conn) WriteBatch(pkts [][]byte) (int, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.closed {
+		return 0, &net.OpError{Op: "write", Net: "ip", Err: net.ErrClosed}
+	}
+	total := 0
+	for total < len(pkts) {
+		s, run, err := c.route(pkts[total:])
+		if err != nil {
+			return total, err
+		}
+		n, err := c.write(s, pkts[total:total+run])
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// route returns the socket for the first packet, and how many packets from
+// there on are for the same one, at most BatchSize.
+func (c *Conn) route(pkts [][]byte) (*socket, int, error) {
+	version := ipVersion(pkts[0])
+	if version == 0 {
+		return nil, 0, &net.OpError{Op: "write", Net: "ip", Err: fmt.Errorf("not a whole IPv4 or IPv6 packet: %w", unix.EINVAL)}
+	}
+	s := c.socket(version == 6)
+	if s == nil {
+		return nil, 0, &net.OpError{Op: "write", Net: "ip", Err: unix.EAFNOSUPPORT}
+	}
+	n := 1
+	for n < min(len(pkts), BatchSize) && ipVersion(pkts[n]) == version {
+		n++
+	}
+	return s, n, nil
+}
+
+// ipVersion returns 4, 6, or 0 if pkt is too short to be an IP packet.
+func ipVersion(pkt []byte) int {
+	switch {
+	case len(pkt) >= ipv4HeaderLen && pkt[0]>>4 == 4:
+		return 4
+	case len(pkt) >= ipv6HeaderLen && pkt[0]>>4 == 6:
+		return 6
+	}
+	return 0
+}
+
+// destination returns the destination address of an IP packet.
+func destination(pkt []byte) netip.Addr {
+	if ipVersion(pkt) == 4 {
+		return netip.AddrFrom4([4]byte(pkt[16:20]))
+	}
+	return netip.AddrFrom16([16]byte(pkt[24:40]))
+}
+
+// write sends up to BatchSize packets of one family.
+func (c *Conn) write(s *socket, pkts [][]byte) (int, error) {
+	for i, pkt := range pkts {
+		s.out.prepare(i, pkt, c.zone(s, pkt))
+	}
+	defer s.out.forget(len(pkts))
+	sent, tries := 0, 0
+	for sent < len(pkts) {
+		c.stamps.expect(s, pkts[sent:])
+		n, errno := s.out.send(s.fd, sent, len(pkts))
+		c.stamps.numbered(s, n)
+		if errno == 0 {
+			sent, tries = sent+n, 0
+			continue
+		}
+		if errno == unix.EPERM || errno == unix.ENOBUFS {
+			c.stamps.numbered(s, 1) // refused after it was numbered
+		}
+		tries++
+		if !s.retry(errno, tries) {
+			return sent, writeError(s, pkts[sent], errno)
+		}
+	}
+	return sent, nil
+}
+
+// retry reports whether a failed send is worth another try. The kernel hands an
+// ICMP error about an earlier packet to whichever call comes next, so an errno
+// that an ICMP error can cause has to come more than once to be believed. (The
+// error queue keeps that news for ReadBatch.)
+func (s *socket) retry(errno unix.Errno, tries int) bool {
+	switch errno {
+	case unix.EINTR:
+		return true
+	case unix.EAGAIN:
+		return tries == 1 && s.waitWritable()
+	case unix.EMSGSIZE, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EACCES, unix.EPROTO,
+		unix.ECONNREFUSED, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.ENONET, unix.EOPNOTSUPP:
+		return tries < 3
+	}
+	return false
+}
+
+// waitWritable waits for room in the send queue and reports whether there is.
+func (s *socket) waitWritable() bool {
+	fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}
+	for end := time.Now().Add(sendPatience); ; {
+		left := time.Until(end)
+		if left <= 0 {
+			return false
+		}
+		n, err := unix.Poll(fds, int(left/time.Millisecond)+1)
+		if err != nil && err != unix.EINTR {
+			return false
+		}
+		if n > 0 {
+			return fds[0].Revents&unix.POLLOUT != 0
+		}
+	}
+}
+
+// sendPatience is how long WriteBatch waits for room in a full send queue.
+const sendPatience = 50 * time.Millisecond
+
+// zone returns the interface index that a link-local destination needs.
+func (c *Conn) zone(s *socket, pkt []byte) uint32 {
+	if !s.v6 || pkt[24] != 0xfe || pkt[25]&0xc0 != 0x80 {
+		return 0
+	}
+	if c.ifindex != 0 {
+		return uint32(c.ifindex)
+	}
+	return c.claims.zone(netip.AddrFrom16([16]byte(pkt[8:24])))
+}
