@@ -181,7 +181,7 @@ func (c *Conn) Write(_ Time, p []byte) (int, error) {
 	n := c.snd.buf.write(p)
 	c.stats.BytesWritten += uint64(n)
 	if n > 0 {
-		c.trace(&Event{Kind: EventDataOut, Size: n})
+		c.traceData(EventDataOut, n)
 		c.stack.wake(c)
 	}
 	return n, nil
@@ -240,9 +240,25 @@ func (c *Conn) finish(err error, why string) {
 	c.notify(Readable | Writable | Settled)
 }
 
-// trace completes e and hands it to the stack's tracer.
+// tracing says whether an event is worth building: without a tracer nothing is
+// paid for one, not even its memory.
+func (c *Conn) tracing() bool { return c.stack.cfg.Tracer != nil }
+
+func (c *Conn) traceData(kind EventKind, n int) {
+	if c.tracing() {
+		c.trace(&Event{Kind: kind, Size: n})
+	}
+}
+
+func (c *Conn) traceTimer(kind EventKind, t TimerKind, due Time) {
+	if c.tracing() {
+		c.trace(&Event{Kind: kind, Timer: t, Due: due})
+	}
+}
+
+// trace completes e and hands it to the stack's tracer, if there is one.
 func (c *Conn) trace(e *Event) {
-	if c.stack.cfg.Tracer == nil {
+	if !c.tracing() {
 		return
 	}
 	e.Conn, e.Local, e.Remote, e.State, e.Vars = c.id, c.local, c.remote, c.state, c.vars()

@@ -218,7 +218,7 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 	c.rcv.nxt = c.rcv.buf.nxt
 	if readable > 0 {
 		c.stats.BytesRead += uint64(readable)
-		c.trace(&Event{Kind: EventDataIn, Size: readable})
+		c.traceData(EventDataIn, readable)
 		c.notify(Readable)
 	}
 	note := c.acknowledgeText(now, readable, stored, holes)

@@ -10,7 +10,7 @@ func (c *Conn) Advance(now Time) {
 		}
 		kind := TimerKind(k)
 		c.timers[k] = 0
-		c.trace(&Event{Kind: EventTimerFired, At: now, Timer: kind})
+		c.traceTimer(EventTimerFired, kind, 0)
 		c.fire(now, kind)
 	}
 	c.stack.schedule(c)
@@ -43,7 +43,7 @@ func (c *Conn) setTimer(k TimerKind, due Time) {
 	}
 	c.timers[k] = due
 	c.stack.schedule(c)
-	c.trace(&Event{Kind: EventTimerArmed, Timer: k, Due: due})
+	c.traceTimer(EventTimerArmed, k, due)
 }
 
 func (c *Conn) stopTimer(k TimerKind) {
@@ -52,7 +52,7 @@ func (c *Conn) stopTimer(k TimerKind) {
 	}
 	c.timers[k] = 0
 	c.stack.schedule(c)
-	c.trace(&Event{Kind: EventTimerStopped, Timer: k})
+	c.traceTimer(EventTimerStopped, k, 0)
 }
 
 // restartRTO arms the retransmission timer anew, or stops it when nothing is

@@ -278,5 +278,7 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	if note == NoteNone && c.state >= Established && s.Window == 0 && !s.Flags.Has(segment.SYN) {
 		note = NoteZeroWindow
 	}
-	c.trace(&Event{Kind: EventSegmentOut, At: now, Segment: s, Note: note, Reason: reason})
+	if c.tracing() {
+		c.trace(&Event{Kind: EventSegmentOut, At: now, Segment: s, Note: note, Reason: reason})
+	}
 }
