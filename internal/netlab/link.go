@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -53,7 +56,50 @@ func newLink(a *Host, aName string, b *Host, bName string, cfg LinkConfig) (*Lin
 			return nil, err
 		}
 	}
-	return l, nil
+	return l, l.A.awaitCarrier()
+}
+
+// awaitCarrier waits until the kernel has noticed that the peer is up: until
+// then it drops what the interface sends. The end brought up last is ready at once.
+func (i *Interface) awaitCarrier() error {
+	return i.await("carrier", func() (bool, error) {
+		link, err := i.Host.nl.LinkByIndex(i.Index)
+		return err == nil && link.Attrs().OperState == netlink.OperUp, err
+	})
+}
+
+// awaitSolicited waits until the kernel hears neighbour solicitations for an
+// IPv6 address. It joins their group (RFC 4291 section 2.7.1) some time after
+// the address is there, and the first solicitation lost costs a second.
+func (i *Interface) awaitSolicited(addr netip.Addr) error {
+	a := addr.As16()
+	group := fmt.Sprintf(" ff0200000000000000000001ff%x ", a[13:])
+	return i.await("neighbour solicitations for "+addr.String(), func() (heard bool, err error) {
+		err = i.Host.Do(func() error {
+			groups, err := os.ReadFile("/proc/thread-self/net/igmp6")
+			for line := range strings.Lines(string(groups)) {
+				heard = heard || strings.Contains(line, group) && strings.Fields(line)[1] == i.Name
+			}
+			return err
+		})
+		return heard, err
+	})
+}
+
+// await polls until ready, for 5 s at most.
+func (i *Interface) await(what string, ready func() (bool, error)) error {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Microsecond) {
+		ok, err := ready()
+		if ok {
+			return nil
+		}
+		if err == nil && time.Now().After(deadline) {
+			err = os.ErrDeadlineExceeded
+		}
+		if err != nil {
+			return i.told("wait for "+what+" on", err)
+		}
+	}
 }
 
 // configure finds the interface, sets what cfg says, brings it up and hands it to its host.
@@ -96,10 +142,15 @@ func (i *Interface) SetMTU(mtu int) error {
 	return i.told(fmt.Sprintf("set MTU %d on", mtu), i.Host.nl.LinkSetMTU(i.link, mtu))
 }
 
-// AddAddr gives the interface one more address, usable at once.
+// AddAddr gives the interface, which must be up, one more address. It is
+// usable when AddAddr returns.
 func (i *Interface) AddAddr(p netip.Prefix) error {
 	addr := &netlink.Addr{IPNet: ipNet(p), Flags: unix.IFA_F_NODAD}
-	return i.told(fmt.Sprintf("add %s to", p), i.Host.nl.AddrAdd(i.link, addr))
+	err := i.told(fmt.Sprintf("add %s to", p), i.Host.nl.AddrAdd(i.link, addr))
+	if err != nil || p.Addr().Is4() {
+		return err
+	}
+	return i.awaitSolicited(p.Addr())
 }
 
 // DelAddr takes an address away.
