@@ -2,6 +2,7 @@ package rawsock
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"testing"
@@ -102,7 +103,8 @@ func (s *station) want(flags byte) tcpPacket {
 	return tcpPacket{}
 }
 
-// kernelListener listens with the peer's kernel and accepts.
+// kernelListener listens with the peer's kernel, accepts, discards what comes
+// and closes when the other side does.
 func kernelListener(l *lab, family int) netip.AddrPort {
 	l.t.Helper()
 	var ln net.Listener
@@ -117,7 +119,10 @@ func kernelListener(l *lab, family int) netip.AddrPort {
 			if err != nil {
 				return
 			}
-			l.t.Cleanup(func() { c.Close() })
+			go func() {
+				io.Copy(io.Discard, c)
+				c.Close()
+			}()
 		}
 	}()
 	return ln.Addr().(*net.TCPAddr).AddrPort()
