@@ -1,0 +1,233 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rawtcp/internal/netlab"
+)
+
+// A situation is a state in which the end comes.
+type situation struct {
+	state string // of our connection, as the ladder says it
+	serve netlab.Handler
+	args  []string
+}
+
+// situations are made by real peers: one that echoes, one that never answers a FIN.
+var situations = []situation{
+	{"SYN-SENT", nil, nil},
+	{"ESTABLISHED", netlab.Echo, []string{"--hold", "60s"}},
+	{"FIN-WAIT-2", netlab.Mute, []string{"--close", "half", "--wait", "60s"}},
+	{"TIME-WAIT", netlab.Echo, []string{"--time-wait", "full"}},
+}
+
+// reach starts a connect that stays in the situation's state, and returns it
+// with its local port.
+func (s situation) reach(t *testing.T, guard string) (p *process, a, b *netlab.Host, port uint16) {
+	t.Helper()
+	a, b, r := netlab.RelayPair(t, netlab.RelayConfig{})
+	to := target(b.Addr4(), 9)
+	if s.serve == nil {
+		if err := r.SetBoth(netlab.Impairment{Drop: func([]byte) bool { return true }}); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		to = target(b.Addr4(), b.MustServe(t, s.serve).Port())
+	}
+	args := append([]string{"connect", to, "--guard", guard, "-v"}, s.args...)
+	p = start(t, a, nil, "CONNECT", rawtcp, args...)
+	eventually(t, tenSeconds, s.state+" in\n"+p.text(), func() bool { return strings.Contains(p.text(), s.state) })
+	return p, a, b, localPort(t, p.text())
+}
+
+var localPortText = regexp.MustCompile(`src \S*?:(\d+)[,\s]`)
+
+func localPort(t *testing.T, text string) uint16 {
+	t.Helper()
+	m := localPortText.FindStringSubmatch(text)
+	if m == nil {
+		t.Fatalf("no local port in\n%s", text)
+	}
+	port, err := strconv.ParseUint(m[1], 10, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint16(port)
+}
+
+// rules returns what any firewall of h holds.
+func rules(t *testing.T, h *netlab.Host) string {
+	t.Helper()
+	r := runProgram(t, h, nil, "nft", "list", "ruleset")
+	if r.code != 0 {
+		t.Fatalf("nft: %s", r)
+	}
+	return r.stdout
+}
+
+// kill -9 in any state, with either guard: the kernel takes back all of it.
+func TestKillLeavesNothingBehind(t *testing.T) {
+	for _, guard := range []string{"socket", "nft"} {
+		for _, s := range situations {
+			t.Run(guard+" "+s.state, func(t *testing.T) {
+				t.Parallel()
+				p, a, _, port := s.reach(t, guard)
+				if guard == "socket" && !strings.Contains(socketsOn(t, a, port), "LISTEN") {
+					t.Fatalf("no guard on port %d", port)
+				}
+				if guard == "nft" && !strings.Contains(rules(t, a), "rawtcp") {
+					t.Fatalf("no rule of ours in %q", rules(t, a))
+				}
+				p.signal(syscall.SIGKILL)
+				p.wait()
+				eventually(t, 2*time.Second, "no rule and no listener", func() bool {
+					return rules(t, a) == "" && socketsOn(t, a, port) == ""
+				})
+			})
+		}
+	}
+}
+
+func TestKillOfListenLeavesNothingBehind(t *testing.T) {
+	for _, guard := range []string{"socket", "nft"} {
+		t.Run(guard, func(t *testing.T) {
+			a, b := netlab.Pair(t, netlab.LinkConfig{})
+			l := listen(t, b, ":7000", "--guard", guard)
+			c := dialKernel(t, a, b.Addr4(), 7000)
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			l.signal(syscall.SIGKILL)
+			l.wait()
+			eventually(t, 2*time.Second, "no rule and no listener", func() bool {
+				return rules(t, b) == "" && socketsOn(t, b, 7000) == ""
+			})
+		})
+	}
+}
+
+// peerSockets returns the connections of b's kernel that are still open.
+func peerSockets(t *testing.T, b *netlab.Host) string {
+	t.Helper()
+	return runProgram(t, b, nil, "ss", "-H", "-tn", "state", "established", "state", "close-wait", "state", "syn-recv").stdout
+}
+
+// Ctrl-C in any state leaves no half-open peer, and the summary is still printed.
+func TestInterruptLeavesNoHalfOpenPeer(t *testing.T) {
+	for _, s := range situations {
+		t.Run(s.state, func(t *testing.T) {
+			t.Parallel()
+			p, a, b, port := s.reach(t, "auto")
+			before := time.Now()
+			p.signal(os.Interrupt)
+			code := p.wait()
+			if took := time.Since(before); took > 4*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if want := map[string]int{"TIME-WAIT": 0}; code != 130 && (code != want[s.state] || s.state != "TIME-WAIT") {
+				t.Errorf("exit %d\n%s", code, p.text())
+			}
+			if !strings.Contains(p.text(), "segments") {
+				t.Errorf("no summary\n%s", p.text())
+			}
+			if left := peerSockets(t, b); left != "" {
+				t.Errorf("the peer is left with\n%s\n%s", left, p.text())
+			}
+			if left := socketsOn(t, a, port); left != "" {
+				t.Errorf("left: %s", left)
+			}
+		})
+	}
+}
+
+// A reader that goes away ends the connection in order.
+func TestClosedPipeCleansUp(t *testing.T) {
+	a, b := netlab.Pair(t, netlab.LinkConfig{})
+	echo := b.MustServe(t, netlab.Echo)
+	r := runProgram(t, a, nil, "sh", "-c", fmt.Sprintf("%s connect %s --send hello --hold 60s | head -1", rawtcp, target(b.Addr4(), echo.Port())))
+	if !strings.HasPrefix(r.stdout, "CONNECT") || strings.Count(r.stdout, "\n") != 1 {
+		t.Errorf("%s", r)
+	}
+	if r.took > 10*time.Second {
+		t.Errorf("it took %v", r.took)
+	}
+	eventually(t, 2*time.Second, "the peer's connection is gone", func() bool { return peerSockets(t, b) == "" })
+}
+
+// A full disk costs the file and not the connection.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16k"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, 0) })
+	for _, flag := range []string{"--out", "--pcap"} {
+		t.Run(flag, func(t *testing.T) {
+			a, b := netlab.Pair(t, netlab.LinkConfig{Offload: true})
+			source := b.MustServe(t, netlab.Source(1, 1<<20))
+			c := tcpdump(t, b, "eth0")
+			file := filepath.Join(dir, "file"+flag)
+			r := run(t, a, nil, "connect", target(b.Addr4(), source.Port()), flag, file, "--wait", "1s", "--close", "half")
+			if r.code != 74 || !strings.Contains(r.stderr, "no space left on device") {
+				t.Errorf("%s", r)
+			}
+			c.wantNoRST()
+			_ = os.Remove(file)
+		})
+	}
+}
+
+// --close rst reaches the peer, whatever keeps the kernel silent.
+func TestCloseRSTReachesThePeer(t *testing.T) {
+	both(t, func(t *testing.T, f family) {
+		for _, guard := range []string{"socket", "nft", "none"} {
+			t.Run(guard, func(t *testing.T) {
+				a, b := netlab.Pair(t, netlab.LinkConfig{Offload: true})
+				got := make(chan netlab.Received, 1)
+				sink := b.MustServe(t, netlab.Sink(got))
+				args := []string{"connect", target(f.of(b), sink.Port()), "--send", "hello", "--wait", "100ms", "--close", "rst", "--guard", guard}
+				if guard == "none" {
+					args = append(args, "--source-port", "40000")
+					byHand(t, a, 40000)
+				}
+				mustRun(t, a, nil, args...)
+				select {
+				case r := <-got:
+					if !errors.Is(r.Err, syscall.ECONNRESET) || r.N != 5 {
+						t.Errorf("the peer saw %d octets and %v, want ECONNRESET", r.N, r.Err)
+					}
+				case <-time.After(tenSeconds):
+					t.Error("the peer saw nothing")
+				}
+			})
+		}
+	})
+}
+
+// byHand suppresses the kernel's RSTs with the script, until the test ends.
+func byHand(t *testing.T, h *netlab.Host, port int) {
+	t.Helper()
+	script, err := filepath.Abs("../../scripts/rst-guard.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := runProgram(t, h, nil, script, "up", "--port", fmt.Sprint(port)); r.code != 0 {
+		t.Fatalf("%s", r)
+	}
+	t.Cleanup(func() {
+		if r := runProgram(t, h, nil, script, "down", "--port", fmt.Sprint(port)); r.code != 0 {
+			t.Errorf("%s", r)
+		}
+	})
+}
