@@ -159,14 +159,17 @@ func (o *Options) parse(raw []byte) {
 		return
 	}
 	for len(raw) > 0 {
-		kind, data, rest, ok := nextOption(raw)
-		if !ok || kind == KindEOL {
+		kind, n := Kind(raw[0]), 1
+		if kind > KindNOP {
+			if len(raw) < 2 || raw[1] < 2 || int(raw[1]) > len(raw) {
+				return
+			}
+			n = int(raw[1])
+			o.read(kind, raw[2:n])
+		} else if kind == KindEOL {
 			return
 		}
-		if kind != KindNOP {
-			o.read(kind, data)
-		}
-		raw = rest
+		raw = raw[n:]
 	}
 }
 
@@ -186,7 +189,7 @@ func (o *Options) read(kind Kind, data []byte) {
 			o.add(HasSACKPermitted)
 		}
 	case KindSACK:
-		if len(data)%8 == 0 && len(data) > 0 && o.add(HasSACK) {
+		if len(data) > 0 && len(data)%8 == 0 && o.add(HasSACK) {
 			o.readSACK(data)
 		}
 	case KindTimestamps:
