@@ -32,29 +32,18 @@ func (v Verdict) String() string {
 // the sum of an even number of octets before b (RFC 1071). The Internet
 // checksum of b is ^Sum(b, 0).
 func Sum(b []byte, initial uint16) uint16 {
-	return bits.ReverseBytes16(fold(accumulate(b, uint64(bits.ReverseBytes16(initial)))))
-}
-
-// fold reduces a ones' complement sum of 16-bit words to 16 bits.
-func fold(acc uint64) uint16 {
-	acc = acc>>32 + acc&0xffffffff
-	acc = acc>>32 + acc&0xffffffff
-	acc = acc>>16 + acc&0xffff
-	return uint16(acc>>16 + acc)
-}
-
-// accumulate adds b to acc. Words are read as little-endian, because that is
-// one load on most machines and ones' complement sums do not mind: the folded
-// result has its octets swapped and nothing else (RFC 1071 section 2 (B)).
-//
-// A carry out of a chain of additions that began without a carry leaves room
-// for itself: the sum is then at most 2^64-2. That is why adding it back
-// cannot overflow. Every slice keeps at least one octet, so that the compiler
-// need not guard against a pointer past the end.
-func accumulate(b []byte, acc uint64) uint64 {
 	if len(b) < 8 {
-		return addCarry(acc, shortWord(b))
+		return shortSum(b, initial)
 	}
+	// Words are read as little-endian, because that is one load on most machines
+	// and ones' complement sums do not mind: the result has its octets swapped
+	// and nothing else (RFC 1071 section 2 (B)).
+	//
+	// A carry out of a chain of additions that began without a carry leaves room
+	// for itself, for the sum is then at most 2^64-2: adding it back cannot
+	// overflow. Every slice keeps at least one octet, so that the compiler need
+	// not guard against a pointer past the end.
+	acc := uint64(bits.ReverseBytes16(initial))
 	last := binary.LittleEndian.Uint64(b[len(b)-8:])
 	for len(b) > 64 {
 		// The words of a block are summed apart from acc, so that one block
@@ -92,7 +81,20 @@ func accumulate(b []byte, acc uint64) uint64 {
 		b = b[8:]
 	}
 	// 1 to 8 octets are left: the top ones of the last full word.
-	return addCarry(acc, last>>(64-8*uint(len(b))))
+	return foldSwapped(addCarry(acc, last>>(64-8*uint(len(b)))))
+}
+
+// shortSum is Sum for fewer octets than a word.
+func shortSum(b []byte, initial uint16) uint16 {
+	acc := uint32(initial)
+	for ; len(b) > 1; b = b[2:] {
+		acc += uint32(binary.BigEndian.Uint16(b))
+	}
+	if len(b) > 0 {
+		acc += uint32(b[0]) << 8
+	}
+	acc = acc>>16 + acc&0xffff
+	return uint16(acc>>16 + acc)
 }
 
 // addCarry is the ones' complement addition of 64-bit words.
@@ -101,46 +103,52 @@ func addCarry(a, b uint64) uint64 {
 	return sum + c
 }
 
-// shortWord is the sum of fewer than 8 octets.
-func shortWord(b []byte) (word uint64) {
-	if len(b) >= 4 {
-		word = uint64(binary.LittleEndian.Uint32(b))
-		b = b[4:]
-	}
-	if len(b) >= 2 {
-		word += uint64(binary.LittleEndian.Uint16(b))
-		b = b[2:]
-	}
-	if len(b) > 0 {
-		word += uint64(b[0])
-	}
-	return word
+// fold reduces a ones' complement sum of 16-bit words to 16 bits.
+func fold(acc uint64) uint16 {
+	acc = acc>>32 + acc&0xffffffff
+	acc = acc>>32 + acc&0xffffffff
+	acc = acc>>16 + acc&0xffff
+	return uint16(acc>>16 + acc)
 }
 
-// tcpPseudoSum is the sum of the pseudo-header (RFC 9293 section 3.1, RFC 8200
-// section 8.1) of an IP packet whose TCP part is length octets, in the order
-// of octets that accumulate uses. pkt is a whole IP header of version 4 or 6.
-func tcpPseudoSum(pkt []byte, length int) uint64 {
-	// Protocol 6 and the length, as the low octets of big-endian words.
+// foldSwapped is fold for a sum of words that were read as little-endian.
+func foldSwapped(acc uint64) uint16 { return bits.ReverseBytes16(fold(acc)) }
+
+// ipv4ChecksumOK verifies the header checksum of a packet that tcpOf has found whole.
+func ipv4ChecksumOK(pkt []byte) bool {
+	if pkt[0] != 0x45 {
+		return Sum(pkt[:int(pkt[0]&0xf)*4], 0) == 0xffff
+	}
+	h := (*[IPv4HeaderLen]byte)(pkt)
+	acc, c := bits.Add64(binary.LittleEndian.Uint64(h[0:]), binary.LittleEndian.Uint64(h[8:]), 0)
+	acc, c = bits.Add64(acc, uint64(binary.LittleEndian.Uint32(h[16:])), c)
+	return fold(acc+c) == 0xffff
+}
+
+// pseudoSum is the folded sum of the pseudo-header (RFC 9293 section 3.1, RFC
+// 8200 section 8.1) of an IP packet whose TCP part is length octets. pkt holds a
+// whole IP header of version 4 or 6.
+func pseudoSum(pkt []byte, length int) uint16 {
+	// Protocol and length are low octets of big-endian words.
 	acc := uint64(protocolTCP)<<8 + uint64(bits.ReverseBytes32(uint32(length)))
 	if pkt[0]>>4 == 4 {
-		return acc + uint64(binary.LittleEndian.Uint32(pkt[12:])) + uint64(binary.LittleEndian.Uint32(pkt[16:]))
+		return foldSwapped(acc + uint64(binary.LittleEndian.Uint32(pkt[12:])) + uint64(binary.LittleEndian.Uint32(pkt[16:])))
 	}
 	p := (*[32]byte)(pkt[8:])
-	sum, c := bits.Add64(binary.LittleEndian.Uint64(p[0:]), binary.LittleEndian.Uint64(p[8:]), 0)
-	sum, c = bits.Add64(sum, binary.LittleEndian.Uint64(p[16:]), c)
-	sum, c = bits.Add64(sum, binary.LittleEndian.Uint64(p[24:]), c)
-	acc, c = bits.Add64(acc, sum, c)
-	return acc + c
+	addrs, c := bits.Add64(binary.LittleEndian.Uint64(p[0:]), binary.LittleEndian.Uint64(p[8:]), 0)
+	addrs, c = bits.Add64(addrs, binary.LittleEndian.Uint64(p[16:]), c)
+	addrs, c = bits.Add64(addrs, binary.LittleEndian.Uint64(p[24:]), c)
+	acc, c = bits.Add64(acc, addrs, c)
+	return foldSwapped(acc + c)
 }
 
 // verify judges the TCP checksum of a packet that tcpOf has found whole.
 func verify(pkt, tcp []byte) Verdict {
-	pseudo := tcpPseudoSum(pkt, len(tcp))
-	if fold(accumulate(tcp, pseudo)) == 0xffff {
+	pseudo := pseudoSum(pkt, len(tcp))
+	switch {
+	case Sum(tcp, pseudo) == 0xffff:
 		return ChecksumOK
-	}
-	if binary.LittleEndian.Uint16(tcp[16:]) == fold(pseudo) {
+	case binary.BigEndian.Uint16(tcp[16:]) == pseudo:
 		return ChecksumPartial
 	}
 	return ChecksumBad
@@ -155,11 +163,10 @@ func FinishChecksum(pkt []byte) error {
 	if err != nil {
 		return err
 	}
-	if verify(pkt, tcp) != ChecksumPartial {
-		return nil
+	if verify(pkt, tcp) == ChecksumPartial {
+		// The field holds the pseudo-header sum, so the octets as they are sum
+		// up to what the finished field complements.
+		binary.BigEndian.PutUint16(tcp[16:], ^Sum(tcp, 0))
 	}
-	// The field holds the pseudo-header sum, so the octets as they are sum up to
-	// what the finished field complements.
-	binary.LittleEndian.PutUint16(tcp[16:], ^fold(accumulate(tcp, 0)))
 	return nil
 }

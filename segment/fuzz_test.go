@@ -21,7 +21,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, pkt []byte) {
 		checkParse(t, pkt)
 		// Chance seldom finds an IPv4 header checksum: give it a right one.
-		if len(pkt) >= IPv4HeaderLen && pkt[0]>>4 == 4 && int(pkt[0]&15)*4 <= len(pkt) {
+		if len(pkt) >= IPv4HeaderLen && pkt[0] >= 0x45 && pkt[0] <= 0x4f && int(pkt[0]&15)*4 <= len(pkt) {
 			pkt = bytes.Clone(pkt)
 			fixIPv4(pkt)
 			checkParse(t, pkt)

@@ -158,54 +158,40 @@ func (o *Options) parse(raw []byte) {
 		o.TSEcr = binary.BigEndian.Uint32(raw[8:])
 		return
 	}
+	var set OptionSet // in a register, not behind o, while it changes
 	for len(raw) > 0 {
-		kind, data, rest, ok := nextOption(raw)
-		if !ok || kind == KindEOL {
-			return
+		kind := Kind(raw[0])
+		if kind == KindNOP {
+			raw = raw[1:]
+			continue
 		}
-		if kind != KindNOP {
-			o.read(kind, data)
+		if kind == KindEOL || len(raw) < 2 || raw[1] < 2 || int(raw[1]) > len(raw) {
+			break
 		}
-		raw = rest
-	}
-}
-
-// read takes one option into its field.
-func (o *Options) read(kind Kind, data []byte) {
-	switch kind {
-	case KindMSS:
-		if len(data) == 2 && o.add(HasMSS) {
+		data := raw[2:raw[1]]
+		raw = raw[raw[1]:]
+		switch {
+		case kind == KindMSS && len(data) == 2 && set&HasMSS == 0:
+			set |= HasMSS
 			o.MSS = binary.BigEndian.Uint16(data)
-		}
-	case KindWindowScale:
-		if len(data) == 1 && o.add(HasWindowScale) {
-			o.WindowScale = data[0]
-		}
-	case KindSACKPermitted:
-		if len(data) == 0 {
-			o.add(HasSACKPermitted)
-		}
-	case KindSACK:
-		if len(data)%8 == 0 && len(data) > 0 && o.add(HasSACK) {
-			o.readSACK(data)
-		}
-	case KindTimestamps:
-		if len(data) == 8 && o.add(HasTimestamps) {
+		case kind == KindSACKPermitted && len(data) == 0:
+			set |= HasSACKPermitted
+		case kind == KindTimestamps && len(data) == 8 && set&HasTimestamps == 0:
+			set |= HasTimestamps
 			o.TSVal = binary.BigEndian.Uint32(data)
 			o.TSEcr = binary.BigEndian.Uint32(data[4:])
-		}
-	case KindFastOpen:
-		if legalCookie(data) && o.add(HasFastOpen) {
+		case kind == KindWindowScale && len(data) == 1 && set&HasWindowScale == 0:
+			set |= HasWindowScale
+			o.WindowScale = data[0]
+		case kind == KindSACK && len(data)%8 == 0 && len(data) > 0 && set&HasSACK == 0:
+			set |= HasSACK
+			o.readSACK(data)
+		case kind == KindFastOpen && legalCookie(data) && set&HasFastOpen == 0:
+			set |= HasFastOpen
 			o.FastOpen = data
 		}
 	}
-}
-
-// add marks an option as present and reports whether it is the first of its kind.
-func (o *Options) add(bit OptionSet) bool {
-	first := o.Set&bit == 0
-	o.Set |= bit
-	return first
+	o.Set = set
 }
 
 // readSACK takes the blocks, of which no more than 4 fit into a header.

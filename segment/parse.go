@@ -13,15 +13,12 @@ import (
 // TCP checksum is judged and left to the caller in s.Checksum. On an error,
 // which Reason names, s holds nothing to rely on.
 func (s *Segment) Parse(pkt []byte) error {
-	tcp, err := tcpOf(pkt)
+	tcp, err := s.read(pkt)
 	if err != nil {
 		return err
 	}
-	if pkt[0]>>4 == 4 && fold(accumulate(pkt[:int(pkt[0]&0xf)*4], 0)) != 0xffff {
+	if pkt[0]>>4 == 4 && !ipv4ChecksumOK(pkt) {
 		return ErrIPChecksum
-	}
-	if err := s.read(pkt, tcp); err != nil {
-		return err
 	}
 	s.Checksum = verify(pkt, tcp)
 	return nil
@@ -30,15 +27,46 @@ func (s *Segment) Parse(pkt []byte) error {
 // ParseUnverified is Parse without a look at either checksum, for packets whose
 // checksums somebody else vouches for. It leaves ChecksumUnknown.
 func (s *Segment) ParseUnverified(pkt []byte) error {
-	tcp, err := tcpOf(pkt)
-	if err != nil {
-		return err
-	}
-	return s.read(pkt, tcp)
+	_, err := s.read(pkt)
+	return err
 }
 
-// read fills s from a packet and the TCP segment in it, as tcpOf finds it.
-func (s *Segment) read(pkt, tcp []byte) error {
+// read fills s from a packet and returns the TCP segment in it.
+func (s *Segment) read(pkt []byte) (tcp []byte, err error) {
+	if len(pkt) == 0 {
+		return nil, ErrShortIP
+	}
+	switch pkt[0] >> 4 {
+	case 4:
+		if tcp, err = tcpOfIPv4(pkt); err != nil {
+			return nil, err
+		}
+		s.readIPv4((*[IPv4HeaderLen]byte)(pkt), (*[TCPHeaderLen]byte)(tcp))
+	case 6:
+		if tcp, err = tcpOfIPv6(pkt); err != nil {
+			return nil, err
+		}
+		s.readIPv6((*[IPv6HeaderLen]byte)(pkt), (*[TCPHeaderLen]byte)(tcp))
+	default:
+		return nil, ErrVersion
+	}
+	return tcp, s.readTCP(tcp)
+}
+
+func (s *Segment) readIPv4(ip *[IPv4HeaderLen]byte, tcp *[TCPHeaderLen]byte) {
+	s.Src = netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[12:16])), binary.BigEndian.Uint16(tcp[0:]))
+	s.Dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[16:20])), binary.BigEndian.Uint16(tcp[2:]))
+	s.TTL, s.TOS, s.IPID = ip[8], ip[1], binary.BigEndian.Uint16(ip[4:])
+}
+
+func (s *Segment) readIPv6(ip *[IPv6HeaderLen]byte, tcp *[TCPHeaderLen]byte) {
+	s.Src = netip.AddrPortFrom(netip.AddrFrom16([16]byte(ip[8:24])), binary.BigEndian.Uint16(tcp[0:]))
+	s.Dst = netip.AddrPortFrom(netip.AddrFrom16([16]byte(ip[24:40])), binary.BigEndian.Uint16(tcp[2:]))
+	s.TTL, s.TOS, s.IPID = ip[7], uint8(binary.BigEndian.Uint16(ip[0:])>>4), 0
+}
+
+// readTCP takes everything of the TCP segment but its ports.
+func (s *Segment) readTCP(tcp []byte) error {
 	h := (*[TCPHeaderLen]byte)(tcp)
 	end := int(h[12]>>4) * 4
 	if end < TCPHeaderLen {
@@ -47,19 +75,11 @@ func (s *Segment) read(pkt, tcp []byte) error {
 	if end > len(tcp) {
 		return ErrOptionsShort
 	}
-	src, dst := addresses(pkt)
-	s.Src = netip.AddrPortFrom(src, binary.BigEndian.Uint16(h[0:]))
-	s.Dst = netip.AddrPortFrom(dst, binary.BigEndian.Uint16(h[2:]))
 	s.Seq = Seq{binary.BigEndian.Uint32(h[4:])}
 	s.Ack = Seq{binary.BigEndian.Uint32(h[8:])}
 	s.Flags = Flags(binary.BigEndian.Uint16(h[12:])) & allFlags
 	s.Window = binary.BigEndian.Uint16(h[14:])
 	s.Urgent = binary.BigEndian.Uint16(h[18:])
-	if pkt[0]>>4 == 4 {
-		s.TTL, s.TOS, s.IPID = pkt[8], pkt[1], binary.BigEndian.Uint16(pkt[4:])
-	} else {
-		s.TTL, s.TOS, s.IPID = pkt[7], uint8(binary.BigEndian.Uint16(pkt)>>4), 0
-	}
 	s.Checksum = ChecksumUnknown
 	s.Options.parse(tcp[TCPHeaderLen:end])
 	s.Payload = tcp[end:]
