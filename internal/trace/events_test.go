@@ -84,6 +84,11 @@ func (s *script) become(to engine.State, why string) {
 	s.send(engine.Event{Kind: engine.EventState, From: from, To: to, Reason: why})
 }
 
+// moved tells of a change of state that a segment has shown already.
+func (s *script) moved(from, to engine.State, why string) {
+	s.send(engine.Event{Kind: engine.EventState, From: from, To: to, Reason: why})
+}
+
 // parse reads one line of the notation, relative to the ISNs.
 func (s *script) parse(line string) *segment.Segment {
 	seg, dir, err := segment.ParseText(line)
@@ -146,8 +151,9 @@ func (s *script) exchange() {
 	s.send(engine.Event{Kind: engine.EventTimerArmed, Timer: engine.TimerRTO, Due: s.now.Add(time.Second)})
 	s.after(1000000).send(engine.Event{Kind: engine.EventTimerFired, Timer: engine.TimerRTO})
 	s.out("S 0:0(0) win 64240 <mss 1460,sackOK,TS val 2863312530 ecr 0,nop,wscale 7>", engine.NoteRetransmission, "", "no answer to our SYN (RFC 6298 section 5.4)")
-	s.after(214).become(engine.Established, "our SYN is acknowledged")
+	s.after(214).state = engine.Established // the engine shows what came in before what follows from it
 	s.in("S. 0:0(0) ack 1 win 65160 <mss 1460,sackOK,TS val 99 ecr 2863312530,nop,wscale 7>", "", "")
+	s.moved(engine.SynSent, engine.Established, "our SYN is acknowledged")
 	s.send(engine.Event{Kind: engine.EventTimerStopped, Timer: engine.TimerRTO})
 	s.vars.SndUna, s.vars.SndNxt, s.vars.RcvNxt = s.iss.Add(1), s.iss.Add(1), s.irs.Add(1)
 	s.vars.SndWnd, s.vars.RcvWnd, s.vars.Cwnd, s.vars.RTO = 65160, 64240, 14480, 200*time.Millisecond
@@ -167,9 +173,10 @@ func (s *script) exchange() {
 	s.after(1).send(engine.Event{Kind: engine.EventLocal, Reason: "send: operation not permitted"})
 	s.after(40000).become(engine.FinWait1, "CLOSE")
 	s.after(2).out("F. 19:19(0) ack 1465 win 491 <nop,nop,TS val 2863312575 ecr 101>", "", "", "CLOSE")
-	s.after(150).become(engine.FinWait2, "our FIN is acknowledged")
-	s.become(engine.TimeWait, "the peer's FIN")
+	s.after(150).state = engine.TimeWait
 	s.in("F. 1465:1465(0) ack 20 win 509 <nop,nop,TS val 143 ecr 2863312575>", "", "")
+	s.moved(engine.FinWait1, engine.FinWait2, "our FIN is acknowledged")
+	s.moved(engine.FinWait2, engine.TimeWait, "the peer's FIN")
 	s.after(40).out(". 20:20(0) ack 1466 win 491 <nop,nop,TS val 2863312575 ecr 143>", "", "", "acknowledge the peer's FIN")
 	s.after(200000).send(engine.Event{Kind: engine.EventTimerFired, Timer: engine.TimerTimeWait})
 	s.become(engine.Closed, "TIME-WAIT is over")

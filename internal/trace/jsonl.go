@@ -215,6 +215,9 @@ func (j *JSONLines) Lost() uint64 { return j.queue.lost() }
 // Failed is closed when a line could not be written.
 func (j *JSONLines) Failed() <-chan struct{} { return j.queue.failed }
 
+// Err returns the first failed write, or nil.
+func (j *JSONLines) Err() error { return j.queue.failure() }
+
 // Close writes out what is left, for at most d, and returns the first write
 // error of the sink's life.
 func (j *JSONLines) Close(d time.Duration) error { return j.queue.close(d) }
@@ -233,6 +236,9 @@ func (j *JSONLines) write(v any) {
 	}
 	j.queue.put(j.line)
 }
+
+// NewSegmentLine is the line of one segment event, at time 0.
+func NewSegmentLine(e *engine.Event) SegmentLine { return segmentLine(e, e.Segment, 0) }
 
 func segmentLine(e *engine.Event, s *segment.Segment, at int64) SegmentLine {
 	dir, seqBase, ackBase, scale := "in", e.Vars.IRS, e.Vars.ISS, e.Vars.SndScale

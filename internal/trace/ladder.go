@@ -103,7 +103,7 @@ func (l *Ladder) Trace(e *engine.Event) {
 	case engine.EventLocal:
 		l.remark(e, c, markLocal, "this host: "+e.Reason, colorBad)
 	}
-	if e.Kind == engine.EventState && e.To == engine.Closed {
+	if e.Kind == engine.EventState && gone(e.To) {
 		delete(l.conns, e.Conn)
 	}
 }
@@ -125,22 +125,30 @@ func (l *Ladder) Lost() uint64 { return l.queue.lost() }
 // Failed is closed when a line could not be written.
 func (l *Ladder) Failed() <-chan struct{} { return l.queue.failed }
 
+// Err returns the first failed write, or nil.
+func (l *Ladder) Err() error { return l.queue.failure() }
+
 // Close writes out what is left, for at most d, and returns the first write
 // error of the ladder's life.
 func (l *Ladder) Close(d time.Duration) error { return l.queue.close(d) }
 
 func (l *Ladder) conn(e *engine.Event) *ladderConn {
 	c := l.conns[e.Conn]
-	if c == nil || e.Conn == 0 {
+	if c == nil {
 		c = &ladderConn{tag: l.tag(e)}
-		if e.Kind == engine.EventState {
+		l.tagWidth = max(l.tagWidth, len(c.tag))
+		switch {
+		case e.Kind == engine.EventState:
 			c.shown = e.From
+		case gone(e.State):
+			c.shown = e.State
+		}
+		// What comes after the end, such as the timers that are stopped, is
+		// not worth remembering a connection for.
+		if e.Conn != 0 && (e.Kind == engine.EventState || !gone(e.State)) {
+			l.conns[e.Conn] = c
 		}
 	}
-	if e.Conn != 0 {
-		l.conns[e.Conn] = c
-	}
-	l.tagWidth = max(l.tagWidth, len(c.tag))
 	return c
 }
 
@@ -313,10 +321,14 @@ func (l *Ladder) state(e *engine.Event, c *ladderConn) {
 		l.flushState(c)
 	}
 	c.pending, c.at, c.to, c.reason = true, e.At, e.To, e.Reason
-	if e.To == engine.Closed {
+	if gone(e.To) {
 		l.flushState(c)
 	}
 }
+
+// gone reports whether a state has nothing after it: the end of a connection,
+// or of a handshake that a listener gave up.
+func gone(s engine.State) bool { return s == engine.Closed || s == engine.Listen }
 
 // flushState writes a change of state that no segment has taken along.
 func (l *Ladder) flushState(c *ladderConn) {

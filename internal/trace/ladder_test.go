@@ -42,9 +42,10 @@ func TestLadder(t *testing.T) {
 		}
 		a.after(30).out("S. 0:0(0) ack 1 win 65535 <mss 1460>", "", "", "answer")
 		b.after(40).out("S. 0:0(0) ack 1 win 65535 <mss 1460>", "", "", "answer")
-		b.after(50).state = engine.Closed
+		b.after(50).state = engine.Listen
 		b.in("R 1:1(0) win 0", "", "")
-		b.become(engine.Closed, "RST")
+		b.send(engine.Event{Kind: engine.EventState, From: engine.SynReceived, To: engine.Listen, Reason: "RST received"})
+		b.send(engine.Event{Kind: engine.EventTimerStopped, Timer: engine.TimerRTO})
 	}
 	tests := []struct {
 		name string
@@ -123,6 +124,7 @@ func TestStateStandsOnItsSegment(t *testing.T) {
 	})
 	after := ladderOf(t, LadderConfig{}, func(tr engine.Tracer) {
 		s := newScript(tr)
+		s.send(engine.Event{Kind: engine.EventDataOut})
 		s.state = engine.SynSent
 		s.out("S 0:0(0) win 64240", "", "", "")
 		s.send(engine.Event{Kind: engine.EventState, From: engine.Closed, To: engine.SynSent})

@@ -43,16 +43,17 @@ type Pcap struct {
 // pcapConn is what the capture remembers of one connection: its state, and the
 // changes of state that wait for a packet to stand on.
 type pcapConn struct {
-	state   engine.State
+	state   engine.State // that the last packet showed
 	waiting []string
+	to      engine.State // that waiting leads to
 }
 
 // NewPcap starts a capture that is written to cfg.Out until Close.
 func NewPcap(cfg PcapConfig) (*Pcap, error) {
 	p := &Pcap{
-		queue:  newQueue(cfg.Out, pcapLimit),
-		time:   timeline{now: cfg.Now},
-		conns:  map[uint64]*pcapConn{},
+		queue: newQueue(cfg.Out, pcapLimit),
+		time:  timeline{now: cfg.Now},
+		conns: map[uint64]*pcapConn{},
 	}
 	intf := pcapgo.NgInterface{Name: cfg.Interface, OS: runtime.GOOS, LinkType: layers.LinkTypeRaw, TimestampResolution: 9}
 	section := pcapgo.NgSectionInfo{Hardware: runtime.GOARCH, OS: runtime.GOOS, Application: cfg.Application, Comment: cfg.Comment}
@@ -83,7 +84,7 @@ func (p *Pcap) Trace(e *engine.Event) {
 			p.write(e, p.packet, pcapgo.NgEpbFlagDirectionOutbound)
 		}
 	case engine.EventState:
-		p.conn(e.Conn).become(e.To, e.Reason)
+		p.conn(e.Conn).become(e)
 	}
 }
 
@@ -112,9 +113,7 @@ func (p *Pcap) stamp(e *engine.Event) time.Time {
 func (p *Pcap) comments(e *engine.Event) []string {
 	var lines []string
 	if e.Conn != 0 {
-		c := p.conn(e.Conn)
-		c.become(e.State, "")
-		lines, c.waiting = c.waiting, nil
+		lines = p.conn(e.Conn).show(e.State)
 	}
 	if e.Note != engine.NoteNone {
 		lines = append(lines, strings.ReplaceAll(string(e.Note), "_", " "))
@@ -145,24 +144,34 @@ func (p *Pcap) conn(id uint64) *pcapConn {
 
 func (p *Pcap) forgetClosed() {
 	for id, c := range p.conns {
-		if c.state == engine.Closed {
+		if gone(c.state) || len(c.waiting) > 0 && gone(c.to) {
 			delete(p.conns, id)
 		}
 	}
 }
 
-// become notes a change of state, whether the engine tells of it before or
-// after the packet that brings it.
-func (c *pcapConn) become(s engine.State, why string) {
-	if s == c.state {
+// become notes a change of state. The engine tells of it before a packet of
+// ours that goes with it, and after a packet of the peer's, which has shown it.
+func (c *pcapConn) become(e *engine.Event) {
+	if e.To == c.state {
+		c.waiting = nil
 		return
 	}
-	text := c.state.String() + " -> " + s.String()
-	if why != "" {
-		text += ": " + why
+	c.waiting = append(c.waiting, fmt.Sprintf("%s -> %s: %s", e.From, e.To, e.Reason))
+	c.to = e.To
+}
+
+// show returns the changes of state that a packet in state s stands for.
+func (c *pcapConn) show(s engine.State) []string {
+	lines := c.waiting
+	if c.to != s || len(lines) == 0 {
+		lines = nil
+		if c.state != s {
+			lines = []string{fmt.Sprintf("%s -> %s", c.state, s)}
+		}
 	}
-	c.state = s
-	c.waiting = append(c.waiting, text)
+	c.state, c.waiting = s, nil
+	return lines
 }
 
 // flush hands what the writer holds over as one record.
@@ -178,6 +187,9 @@ func (p *Pcap) Lost() uint64 { return p.queue.lost() }
 
 // Failed is closed when a packet could not be written.
 func (p *Pcap) Failed() <-chan struct{} { return p.queue.failed }
+
+// Err returns the first failed write, or nil.
+func (p *Pcap) Err() error { return p.queue.failure() }
 
 // Close adds the statistics (packets seen and lost), writes out what is left,
 // for at most d, and returns the first write error of the capture's life.

@@ -84,8 +84,11 @@ func TestPcap(t *testing.T) {
 	if !strings.Contains(second.comments, "retransmission") {
 		t.Errorf("the second packet says %q", second.comments)
 	}
+	if want := "CLOSED -> SYN-SENT: active OPEN; active OPEN (RFC 9293 section 3.10.1)"; first.comments != want {
+		t.Errorf("our SYN says %q", first.comments)
+	}
 	last := packets[len(packets)-2] // the peer's FIN
-	if want := "FIN-WAIT-1 -> FIN-WAIT-2: our FIN is acknowledged; FIN-WAIT-2 -> TIME-WAIT: the peer's FIN"; last.comments != want {
+	if want := "FIN-WAIT-1 -> TIME-WAIT"; last.comments != want {
 		t.Errorf("the peer's FIN says %q", last.comments)
 	}
 }

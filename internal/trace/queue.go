@@ -141,3 +141,10 @@ func (q *queue) lost() uint64 {
 	defer q.mu.Unlock()
 	return q.dropped
 }
+
+// failure returns the first failed write.
+func (q *queue) failure() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.err
+}

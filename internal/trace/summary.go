@@ -3,6 +3,7 @@ package trace
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -109,7 +110,7 @@ type connRecord struct {
 	counting      bool
 	last          engine.State
 	established   bool
-	refusedBy     string // ICMP that ended it
+	active        bool // we opened it
 }
 
 // NewCollector returns an empty Collector.
@@ -173,7 +174,7 @@ func (r *connRecord) segmentIn(e *engine.Event) {
 	if s.Flags.Has(segment.SYN) {
 		r.peerSYN(e)
 	}
-	if s.Flags.Has(segment.RST) && e.State == engine.Closed && r.sum.RST == nil {
+	if s.Flags.Has(segment.RST) && gone(e.State) && r.sum.RST == nil {
 		r.sum.RST = &Origin{From: s.Src.Addr().String(), TTL: s.TTL, AfterUS: r.after(e.At)}
 		r.end("peer", "rst", e.At)
 	}
@@ -181,7 +182,6 @@ func (r *connRecord) segmentIn(e *engine.Event) {
 		r.finIn = true
 		r.end("peer", "fin", e.At)
 	}
-	r.visit(e.State, e.At)
 }
 
 func (r *connRecord) peerSYN(e *engine.Event) {
@@ -238,7 +238,6 @@ func (r *connRecord) segmentOut(e *engine.Event) {
 		r.end("local", "fin", e.At)
 	}
 	r.countSent(s)
-	r.visit(e.State, e.At)
 }
 
 // countSent counts each octet of the stream once, by the highest one sent.
@@ -263,7 +262,7 @@ func (r *connRecord) state(e *engine.Event) {
 		r.visit(e.From, e.At)
 	}
 	r.visit(e.To, e.At)
-	if e.To == engine.Closed && r.firstEnd.IsZero() {
+	if gone(e.To) && r.firstEnd.IsZero() {
 		r.end("none", "timeout", e.At)
 	}
 }
@@ -275,6 +274,7 @@ func (r *connRecord) visit(s engine.State, at engine.Time) {
 		return
 	}
 	r.last = s
+	r.active = r.active || s == engine.SynSent
 	if len(r.sum.States) < maxStates {
 		r.sum.States = append(r.sum.States, s.String())
 	}
@@ -282,7 +282,7 @@ func (r *connRecord) visit(s engine.State, at engine.Time) {
 		r.established = true
 		r.sum.HandshakeUS = since(r.syn, at)
 	}
-	if (s == engine.TimeWait || s == engine.Closed && len(r.sum.States) > 1) && r.over.IsZero() {
+	if (s == engine.TimeWait || gone(s) && len(r.sum.States) > 1) && r.over.IsZero() {
 		r.over = at
 	}
 }
@@ -330,14 +330,18 @@ func (c *Collector) Take(conn uint64) (Summary, bool) {
 	return s, ok
 }
 
-// Conns returns the numbers of the connections that were not taken yet, in no order.
-func (c *Collector) Conns() []uint64 {
+// Over returns the numbers of the connections that have closed and were not
+// taken yet, or, with all, of every one not taken yet; oldest first.
+func (c *Collector) Over(all bool) []uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ids := make([]uint64, 0, len(c.conns))
-	for id := range c.conns {
-		ids = append(ids, id)
+	var ids []uint64
+	for id, r := range c.conns {
+		if all || !r.over.IsZero() && gone(r.last) {
+			ids = append(ids, id)
+		}
 	}
+	slices.Sort(ids)
 	return ids
 }
 
@@ -371,13 +375,13 @@ func (r *connRecord) summary(conn uint64) Summary {
 // open counts as closed: who leaves it so has asked for that.
 func (r *connRecord) result() string {
 	switch {
-	case r.sum.RST != nil && !r.established:
+	case r.sum.RST != nil && !r.established && r.active:
 		return ResultRefused
 	case r.sum.RST != nil && !(r.finIn && r.finOut):
 		return ResultReset
 	case r.sum.Close.How == "icmp":
 		return ResultUnreachable
-	case r.sum.Close.How == "timeout", !r.established && r.last == engine.Closed && r.sum.Close.How != "rst":
+	case r.sum.Close.How == "timeout", !r.established && gone(r.last) && r.sum.Close.How != "rst":
 		return ResultTimeout
 	}
 	return ResultClosed

@@ -54,6 +54,14 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// end is the peer's last word: the engine shows the segment, then the state.
+func (s *script) end(line string) {
+	from := s.state
+	s.state = engine.Closed
+	s.in(line, "", "")
+	s.send(engine.Event{Kind: engine.EventState, From: from, To: engine.Closed})
+}
+
 func TestSummaryResults(t *testing.T) {
 	open := func(s *script) {
 		s.become(engine.SynSent, "OPEN")
@@ -73,8 +81,7 @@ func TestSummaryResults(t *testing.T) {
 	}{
 		{"refused", func(s *script) {
 			open(s)
-			s.state = engine.Closed
-			s.in("R. 0:0(0) ack 1 win 0", "", "")
+			s.end("R. 0:0(0) ack 1 win 0")
 		}, ResultRefused, Close{"peer", "rst"}},
 		{"silence", func(s *script) {
 			open(s)
@@ -88,8 +95,7 @@ func TestSummaryResults(t *testing.T) {
 		}, ResultUnreachable, Close{"peer", "icmp"}},
 		{"reset", func(s *script) {
 			handshake(s)
-			s.state = engine.Closed
-			s.in("R 1:1(0) win 0", "", "")
+			s.end("R 1:1(0) win 0")
 		}, ResultReset, Close{"peer", "rst"}},
 		{"reset by us", func(s *script) {
 			handshake(s)
@@ -104,6 +110,22 @@ func TestSummaryResults(t *testing.T) {
 			handshake(s)
 			s.become(engine.Closed, "R2")
 		}, ResultTimeout, Close{"none", "timeout"}},
+		{"a SYN and no more", func(s *script) {
+			s.state = engine.Listen
+			s.become(engine.SynReceived, "SYN")
+			s.in("S 0:0(0) win 1", "", "")
+			s.out("S. 0:0(0) ack 1 win 1", "", "", "")
+			s.become(engine.Listen, "no answer to the SYN-ACK")
+		}, ResultTimeout, Close{"none", "timeout"}},
+		{"a half-open scan", func(s *script) {
+			s.state = engine.Listen
+			s.become(engine.SynReceived, "SYN")
+			s.in("S 0:0(0) win 1", "", "")
+			s.out("S. 0:0(0) ack 1 win 1", "", "", "")
+			s.state = engine.Listen
+			s.in("R 1:1(0) win 0", "", "")
+			s.send(engine.Event{Kind: engine.EventState, From: engine.SynReceived, To: engine.Listen})
+		}, ResultReset, Close{"peer", "rst"}},
 		{"peer first", func(s *script) {
 			handshake(s)
 			s.become(engine.CloseWait, "FIN")
@@ -179,12 +201,19 @@ func TestCollectorForgetsWhatIsTaken(t *testing.T) {
 	c := NewCollector()
 	s := newScript(c)
 	s.exchange()
-	if !slices.Equal(c.Conns(), []uint64{1}) || c.Newest() != 1 {
-		t.Errorf("conns %v, newest %d", c.Conns(), c.Newest())
+	if !slices.Equal(c.Over(false), []uint64{1}) || c.Newest() != 1 {
+		t.Errorf("over %v, newest %d", c.Over(false), c.Newest())
 	}
+	open := newScript(c)
+	open.conn = 2
+	open.become(engine.SynSent, "OPEN")
+	if !slices.Equal(c.Over(false), []uint64{1}) || !slices.Equal(c.Over(true), []uint64{1, 2}) {
+		t.Errorf("over %v, all %v", c.Over(false), c.Over(true))
+	}
+	c.Take(2)
 	c.Take(1)
 	s.in("R 1:1(0) win 0", "", "")
-	if len(c.Conns()) != 0 {
+	if len(c.Over(true)) != 0 {
 		t.Error("a late segment brings a taken connection back")
 	}
 	if c.Drops()["bad checksum"] != 1 {
