@@ -1,6 +1,9 @@
 package engine
 
-import "time"
+import (
+	"reflect"
+	"time"
+)
 
 // The bounds a peer's MSS option is held to: below 64 a peer could make us send
 // more header than data (CVE-2019-11479).
@@ -16,6 +19,17 @@ const maxDelayedAck = 499 * time.Millisecond
 
 // maxScale is the largest window shift count (RFC 7323 section 2.3).
 const maxScale = 14
+
+// or returns c with every zero field taken from def.
+func (c ConnConfig) or(def ConnConfig) ConnConfig {
+	mine, theirs := reflect.ValueOf(&c).Elem(), reflect.ValueOf(def)
+	for i := range mine.NumField() {
+		if f := mine.Field(i); f.IsZero() {
+			f.Set(theirs.Field(i))
+		}
+	}
+	return c
+}
 
 // withDefaults returns c with every zero field that has a default filled in.
 func (c ConnConfig) withDefaults() ConnConfig {

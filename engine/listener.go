@@ -54,12 +54,13 @@ type synEntry struct {
 }
 
 // Listen puts a local address and port into LISTEN. An unspecified address
-// takes every address of its family. mtuFor names the largest datagram towards
-// a peer.
+// takes every address of its family, [::] those of both. mtuFor names the
+// largest datagram towards a peer.
 func (s *Stack) Listen(_ Time, local netip.AddrPort, mtuFor func(netip.Addr) int, cfg ListenConfig) (*Listener, error) {
 	if s.listeners[local] != nil {
 		return nil, ErrInUse
 	}
+	cfg.Conn = cfg.Conn.or(s.cfg.Conn)
 	if cfg.Conn.SYNRetries == 0 {
 		cfg.Conn.SYNRetries = 3 // a reflector must not amplify
 	}

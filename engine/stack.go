@@ -117,7 +117,7 @@ func checkRemote(local, remote netip.AddrPort) error {
 
 // newConn makes a connection in CLOSED; it is not on the stack yet.
 func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg ConnConfig) (*Conn, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.or(s.cfg.Conn).withDefaults()
 	if _, err := newController(cfg.Congestion, defaultMSS, cfg.InitialWindow); err != nil {
 		return nil, err
 	}
@@ -238,16 +238,18 @@ func (s *Stack) reopens(now Time, c *Conn, seg *segment.Segment) bool {
 	return true
 }
 
-// listener finds who listens on an address and port: the exact address wins.
+// listener finds who listens on an address and port: the exact address wins,
+// then the unspecified one of its family, then [::], which takes both.
 func (s *Stack) listener(local netip.AddrPort) *Listener {
 	if l := s.listeners[local]; l != nil {
 		return l
 	}
-	any := netip.IPv4Unspecified()
-	if local.Addr().Is6() {
-		any = netip.IPv6Unspecified()
+	if local.Addr().Is4() {
+		if l := s.listeners[netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())]; l != nil {
+			return l
+		}
 	}
-	return s.listeners[netip.AddrPortFrom(any, local.Port())]
+	return s.listeners[netip.AddrPortFrom(netip.IPv6Unspecified(), local.Port())]
 }
 
 // reset answers a segment of no connection with a RST that its sender will

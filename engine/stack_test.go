@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"net/netip"
 	"testing"
+	"time"
 
 	"rawtcp/segment"
 )
@@ -96,6 +98,44 @@ func TestListenerOfOneAddressComesBeforeTheWildcard(t *testing.T) {
 	}
 	if _, err := k.stack.Listen(k.now, us, nil, ListenConfig{}); err != ErrInUse {
 		t.Errorf("a second listener: %v", err)
+	}
+}
+
+func TestListenerOfBothFamilies(t *testing.T) {
+	k := newTalk(t)
+	both, err := k.stack.Listen(k.now, mustAddrPort("[::]:1000"), func(netip.Addr) int { return 1500 }, ListenConfig{Conn: plain()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.iss = segment.MakeSeq(5_000_000)
+	k.in("S 0:0(0) win 65535")
+	k.want("IPv4 from [::]", "S. 0:0(0) ack 1")
+	four, err := k.stack.Listen(k.now, mustAddrPort("0.0.0.0:1000"), nil, ListenConfig{Mute: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]*Listener{"198.18.0.1:1000": four, "[2001:db8::1]:1000": both, "[2001:db8::1]:1001": nil} {
+		if got := k.stack.listener(mustAddrPort(addr)); got != want {
+			t.Errorf("%s is served by %p, want %p", addr, got, want)
+		}
+	}
+}
+
+func TestStackDefaults(t *testing.T) {
+	s := NewStack(StackConfig{Conn: ConnConfig{MSL: 3 * time.Second, NoDelay: true, SACK: Off, TTL: 9}})
+	c, err := s.Dial(1, us, peer, 1500, ConnConfig{TTL: 7, SACK: On})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.cfg.TTL != 7 || c.cfg.SACK != On || !c.cfg.NoDelay || c.cfg.TimeWait != 6*time.Second || c.cfg.SYNRetries != 6 {
+		t.Errorf("a connection's own settings, then the stack's, then the general ones: %+v", c.cfg)
+	}
+	l, err := s.Listen(1, us, nil, ListenConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.cfg.Conn.TTL != 9 || l.cfg.Conn.SYNRetries != 3 {
+		t.Errorf("a listener's: %+v", l.cfg.Conn)
 	}
 }
 

@@ -1,0 +1,389 @@
+package engine
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"rawtcp/segment"
+)
+
+// A Host runs a Stack on a Link: it reads the clock, owns the goroutines and
+// keeps the lock that Stack and Conn do without. This file alone does these
+// things; everything else in the package is told what time it is.
+//
+// Two goroutines serve any number of connections: one reads the link, one waits
+// for the stack's next deadline. Whoever holds the lock also sends what the
+// stack has to say before letting go, so that neither Write nor an ACK waits for
+// another goroutine to wake up.
+//
+// All methods may be called by any goroutine at any time.
+type Host struct {
+	link   Link
+	tracer Tracer
+	start  time.Time
+	claims claims
+
+	mu        sync.Mutex
+	stack     *Stack
+	out       outbox
+	timer     *time.Timer
+	armed     Time // what timer is set to, zero if it is not
+	conns     map[*NetConn]struct{}
+	listeners []*NetListener
+	nextPort  int
+	leaving   []farewell // claims to release when the lock is given up
+	draining  int        // calls of Shutdown that wait
+	progress  sync.Cond  // something happened, for them
+	stirs     uint64     // counts calls of rouse
+	refusing  bool       // Shutdown or Close was called
+	isClosed  bool
+	failure   error // why the link ended, if not by Close
+
+	closing chan struct{}
+	running sync.WaitGroup
+}
+
+// HostConfig says what a Host is made of.
+type HostConfig struct {
+	Link   Link       // Close closes it
+	Tracer Tracer     // may be nil
+	Conn   ConnConfig // defaults of every connection
+	Secret [32]byte   // key of sequence numbers and ports; zero: from the system's random source
+}
+
+// The sizes of batches. A received packet may be a merged one of up to 64 KiB,
+// whatever the MTU.
+const (
+	readBatch     = 32
+	maxPacket     = 65535 + segment.IPv6HeaderLen
+	writeBatch    = 64
+	typicalPacket = 1600
+)
+
+// NewHost starts a host. Close ends it.
+func NewHost(cfg HostConfig) *Host {
+	if cfg.Secret == [32]byte{} {
+		rand.Read(cfg.Secret[:])
+	}
+	h := &Host{
+		link: cfg.Link, tracer: cfg.Tracer, start: time.Now(),
+		claims:  claims{link: cfg.Link, held: map[uint16][]*claim{}},
+		stack:   NewStack(StackConfig{Secret: cfg.Secret, Tracer: cfg.Tracer, Conn: cfg.Conn}),
+		timer:   time.NewTimer(time.Hour),
+		conns:   map[*NetConn]struct{}{},
+		closing: make(chan struct{}),
+	}
+	h.timer.Stop()
+	h.progress.L = &h.mu
+	h.running.Go(h.read)
+	h.running.Go(h.wait)
+	return h
+}
+
+// now is the stack's clock: monotonic, and never the zero Time.
+func (h *Host) now() Time { return Time(time.Since(h.start)) + 1 }
+
+// read delivers what the link receives, a batch at a time, until the link ends.
+func (h *Host) read() {
+	bufs, sizes, stamps := make([][]byte, readBatch), make([]int, readBatch), make([]int64, readBatch)
+	for i := range bufs {
+		bufs[i] = make([]byte, maxPacket)
+	}
+	for {
+		n, err := h.link.ReadBatch(bufs, sizes, stamps)
+		h.mu.Lock()
+		now := h.now()
+		// "A TCP endpoint MUST process all queued segments before sending an
+		// ACK" (RFC 9293 section 3.10.7.4, MUST-59): the sending is in unlock.
+		for i := range n {
+			h.stack.Deliver(now, bufs[i][:sizes[i]], stamps[i])
+		}
+		end := err != nil && !h.readError(now, err)
+		h.unlock()
+		if end {
+			return
+		}
+	}
+}
+
+// readError takes news from the link and reports whether it can be read again.
+func (h *Host) readError(now Time, err error) bool {
+	var icmp ICMPError
+	var passing interface{ Temporary() bool }
+	switch {
+	case errors.As(err, &icmp):
+		var m ICMP
+		m.From, m.Type, m.Code, m.MTU, m.Quoted = icmp.ICMP()
+		h.stack.DeliverICMP(now, m)
+		return true
+	case errors.Is(err, net.ErrClosed):
+		return false
+	case errors.As(err, &passing) && passing.Temporary():
+		h.traceLocal(now, netip.AddrPort{}, netip.AddrPort{}, fmt.Sprintf("receive error: %v", err))
+		return true
+	}
+	h.fail(now, fmt.Errorf("link failed: %w", err))
+	return false
+}
+
+// fail ends every connection without a word: there is no link to say it on.
+func (h *Host) fail(now Time, err error) {
+	h.traceLocal(now, netip.AddrPort{}, netip.AddrPort{}, err.Error())
+	h.refusing, h.failure = true, err
+	for _, c := range h.sortedConns() {
+		c.conn.Abandon(now)
+		c.wake()
+	}
+	for _, l := range h.listeners {
+		h.rouse(&l.acceptable)
+	}
+}
+
+// wait fires the stack's timers.
+func (h *Host) wait() {
+	for {
+		select {
+		case <-h.closing:
+			return
+		case <-h.timer.C:
+			h.mu.Lock()
+			h.armed = 0
+			h.stack.Advance(h.now())
+			h.unlock()
+		}
+	}
+}
+
+// arm sets the timer to the next deadline. A timer that is set to an earlier
+// moment stays: a deadline moves away with every ACK, and to follow it each time
+// would cost more than to look once too often.
+func (h *Host) arm(now Time) {
+	due := h.stack.Deadline()
+	if !h.out.retry.IsZero() && (due.IsZero() || h.out.retry < due) {
+		due = h.out.retry
+	}
+	if due.IsZero() || (!h.armed.IsZero() && h.armed <= due) {
+		return
+	}
+	h.armed = due
+	h.timer.Reset(max(due.Sub(now), 0))
+}
+
+// A farewell is what remains to be done, without the lock, for a connection or
+// a listener that has come to its end.
+type farewell struct {
+	claim *claim
+	done  chan struct{} // nil for a listener
+}
+
+// unlock sends what the stack has to say, gives up the lock and releases the
+// claims of what has come to its end.
+func (h *Host) unlock() {
+	h.flush()
+	var leaving []farewell
+	if h.mayRelease() {
+		leaving, h.leaving = h.leaving, nil
+	}
+	if h.draining > 0 {
+		h.progress.Broadcast()
+	}
+	h.mu.Unlock()
+	for _, f := range leaving {
+		f.claim.release()
+		if f.done != nil {
+			close(f.done)
+		}
+	}
+}
+
+// mayRelease: a claim outlives the last segment, for without it the kernel
+// might answer before that segment is out.
+func (h *Host) mayRelease() bool { return len(h.leaving) > 0 && h.out.isEmpty() }
+
+// sleep waits for cond, whose lock is the host's. What there is to send and to
+// release comes first, so that it may return at once: call it in a loop.
+func (h *Host) sleep(cond *sync.Cond) {
+	stirs := h.stirs
+	h.flush()
+	switch {
+	case h.stirs != stirs: // flush itself brought what the caller waits for
+	case h.mayRelease():
+		h.unlock()
+		h.mu.Lock()
+	default:
+		cond.Wait()
+	}
+}
+
+// rouse wakes those who sleep.
+func (h *Host) rouse(cond *sync.Cond) {
+	h.stirs++
+	cond.Broadcast()
+}
+
+// An outbox holds packets between Append and WriteBatch. Its buffers are used
+// again and again.
+type outbox struct {
+	seg    segment.Segment
+	bufs   [writeBatch][]byte
+	first  int  // bufs[first:end] wait to be written
+	end    int  //
+	retry  Time // when to try again, zero if the link is not full
+	misses int  // tries without success
+}
+
+func (o *outbox) isEmpty() bool { return o.first == o.end }
+
+// A full link is asked again after a millisecond, and not forever: in the end
+// the packets are dropped as the network would drop them, and the stack's
+// retransmission decides.
+const (
+	retryAfter = time.Millisecond
+	maxMisses  = 100
+)
+
+// flush sends until the stack has nothing more to say or the link is full.
+func (h *Host) flush() {
+	now := h.now()
+	if h.out.retry.IsZero() || h.out.retry <= now {
+		for h.fill(now) && h.write(now) {
+		}
+	}
+	h.arm(now)
+}
+
+// fill builds packets and reports whether there are any to write.
+func (h *Host) fill(now Time) bool {
+	o := &h.out
+	if !o.isEmpty() {
+		return true
+	}
+	o.first, o.end = 0, 0
+	for o.end < writeBatch && h.stack.Transmit(now, &o.seg) {
+		if o.bufs[o.end] == nil {
+			o.bufs[o.end] = make([]byte, 0, typicalPacket)
+		}
+		pkt, err := o.seg.Append(o.bufs[o.end][:0])
+		if err != nil {
+			h.traceLocal(now, o.seg.Src, o.seg.Dst, fmt.Sprintf("cannot build segment: %v", err))
+			continue
+		}
+		o.bufs[o.end] = pkt
+		o.end++
+	}
+	return o.end > 0
+}
+
+// write hands packets to the link and reports whether it took them all.
+func (h *Host) write(now Time) bool {
+	o := &h.out
+	for !o.isEmpty() {
+		n, err := h.link.WriteBatch(o.bufs[o.first:o.end])
+		if n > 0 {
+			o.first += min(n, o.end-o.first)
+			o.misses = 0
+		}
+		switch {
+		case err == nil:
+		case isFull(err) && o.misses < maxMisses && !h.isClosed:
+			o.misses++
+			o.retry = now.Add(retryAfter)
+			return false
+		case !o.isEmpty():
+			pkt := o.bufs[o.first]
+			o.first++ // lost; the stack will send it again if it matters
+			o.misses = 0
+			h.sendError(now, pkt, err)
+		}
+	}
+	o.retry = 0
+	return true
+}
+
+// isFull reports whether a send error says that the same packet may succeed a
+// moment later.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EAGAIN) ||
+		errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.EINTR)
+}
+
+// sendError reports a packet that the link did not take. It does not end a
+// connection: the error may pass, and if not, retransmission gives up in time.
+func (h *Host) sendError(now Time, pkt []byte, err error) {
+	var seg segment.Segment
+	if seg.Parse(pkt) != nil {
+		seg = segment.Segment{}
+	}
+	h.traceLocal(now, seg.Src, seg.Dst, sendReason(err))
+	if !errors.Is(err, syscall.EMSGSIZE) {
+		return
+	}
+	// The link's own limit has shrunk. The stack learns it as from a router
+	// that says "fragmentation needed" (RFC 1191, RFC 8201).
+	_, mtu, err := h.link.Route(seg.Dst.Addr(), seg.Src.Addr())
+	if err != nil || mtu >= len(pkt) {
+		return
+	}
+	m := ICMP{From: seg.Src.Addr(), Type: 3, Code: 4, MTU: mtu, Quoted: pkt}
+	if seg.Src.Addr().Is6() {
+		m.Type, m.Code = 2, 0
+	}
+	h.stack.DeliverICMP(now, m)
+}
+
+func sendReason(err error) string {
+	if errors.Is(err, syscall.EPERM) {
+		return fmt.Sprintf("send error: %v: a firewall rule of this host drops our segments; look at nft list ruleset and iptables -S OUTPUT", err)
+	}
+	return fmt.Sprintf("send error: %v", err)
+}
+
+func (h *Host) traceLocal(now Time, local, remote netip.AddrPort, reason string) {
+	if h.tracer != nil {
+		h.tracer.Trace(&Event{Kind: EventLocal, At: now, Local: local, Remote: remote, Reason: reason})
+	}
+}
+
+// A deadline ends waiting at a time of the wall clock. The host's lock guards it.
+type deadline struct {
+	expired bool
+	timer   *time.Timer
+}
+
+// set moves the deadline; the zero time means none. wake is called, with the
+// lock held, when it has expired.
+func (d *deadline) set(h *Host, t time.Time, wake func()) {
+	d.stop()
+	d.expired = false
+	if t.IsZero() {
+		return
+	}
+	wait := time.Until(t)
+	if wait <= 0 {
+		d.expired = true
+		return
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(wait, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if d.timer == timer { // not replaced while this one was waiting for the lock
+			d.expired = true
+			wake()
+		}
+	})
+	d.timer = timer
+}
+
+func (d *deadline) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+}

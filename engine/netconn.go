@@ -1,0 +1,366 @@
+package engine
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A NetConn is a connection of a Host with the manners of net.Conn. All methods
+// may be called by any goroutine at any time.
+//
+// Errors are *net.OpError around one of this package's errors, net.ErrClosed
+// after Close, or os.ErrDeadlineExceeded.
+type NetConn struct {
+	host  *Host
+	conn  *Conn
+	claim *claim
+	done  chan struct{}
+
+	// The host's lock guards what follows.
+	readable, writable sync.Cond
+	readBy, writeBy    deadline
+	writing            bool // a Write is under way: the bytes of two do not mix
+	connected          bool
+	isClosed           bool // by Close, Abort or Abandon
+	ended              bool // CLOSED
+}
+
+var (
+	_ net.Conn     = (*NetConn)(nil)
+	_ net.Listener = (*NetListener)(nil)
+)
+
+// adopt makes the face of a connection. The claim becomes its own.
+func (h *Host) adopt(conn *Conn, claim *claim) *NetConn {
+	c := &NetConn{host: h, conn: conn, claim: claim, done: make(chan struct{})}
+	c.readable.L, c.writable.L = &h.mu, &h.mu
+	h.conns[c] = struct{}{}
+	conn.OnEvent = c.onEvent
+	if conn.State() == Closed {
+		c.end()
+	}
+	return c
+}
+
+// onEvent is called by the core, with the lock held.
+func (c *NetConn) onEvent(events ConnEvents) {
+	if events&Connected != 0 {
+		c.connected = true
+	}
+	if events&(Connected|Readable) != 0 {
+		c.host.rouse(&c.readable)
+	}
+	if events&Writable != 0 {
+		c.host.rouse(&c.writable)
+	}
+	if events&Settled != 0 {
+		c.end()
+	}
+}
+
+// end takes leave of a connection that has become CLOSED.
+func (c *NetConn) end() {
+	if c.ended {
+		return
+	}
+	c.ended = true
+	delete(c.host.conns, c)
+	c.host.leave(c.claim, c.done)
+	c.wake()
+}
+
+func (c *NetConn) wake() {
+	c.host.rouse(&c.readable)
+	c.host.rouse(&c.writable)
+}
+
+// Read waits for data and copies what there is, up to len(p). It returns io.EOF
+// after the peer's FIN.
+func (c *NetConn) Read(p []byte) (int, error) {
+	h := c.host
+	h.mu.Lock()
+	defer h.unlock()
+	for {
+		if err := c.mayNot(&c.readBy); err != nil {
+			return 0, c.opError("read", err)
+		}
+		n, err := c.conn.Read(h.now(), p)
+		if n > 0 || len(p) == 0 && err == nil {
+			return n, nil
+		}
+		if err != nil {
+			return 0, c.opError("read", err)
+		}
+		h.sleep(&c.readable)
+	}
+}
+
+// Write queues all of p for the peer, waiting for room in the send buffer. It
+// returns less than len(p) only with an error.
+func (c *NetConn) Write(p []byte) (n int, err error) {
+	h := c.host
+	h.mu.Lock()
+	defer h.unlock()
+	for c.writing {
+		if err := c.mayNot(&c.writeBy); err != nil {
+			return 0, c.opError("write", err)
+		}
+		h.sleep(&c.writable)
+	}
+	c.writing = true
+	defer func() {
+		c.writing = false
+		c.writable.Broadcast()
+	}()
+	for {
+		if err := c.mayNot(&c.writeBy); err != nil {
+			return n, c.opError("write", err)
+		}
+		m, err := c.conn.Write(h.now(), p[n:])
+		if n += m; err != nil {
+			return n, c.opError("write", err)
+		}
+		if n == len(p) {
+			return n, nil
+		}
+		h.sleep(&c.writable)
+	}
+}
+
+// mayNot says why a call that observes a deadline must not go on.
+func (c *NetConn) mayNot(by *deadline) error {
+	switch {
+	case c.isClosed:
+		return net.ErrClosed
+	case by.expired:
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// Close sends what is queued and a FIN, and returns at once; the host goes on
+// until the connection is CLOSED, see Done. If data was left unread, the peer
+// gets a RST (RFC 9293 section 3.6.1, SHLD-3).
+func (c *NetConn) Close() error {
+	h := c.host
+	h.mu.Lock()
+	defer h.unlock()
+	if c.isClosed {
+		return c.opError("close", net.ErrClosed)
+	}
+	c.close()
+	return nil
+}
+
+// Abort drops the connection with a RST, also one that Close has left to the
+// host. The error is net.ErrClosed if it is CLOSED already.
+func (c *NetConn) Abort() error { return c.drop((*Conn).Abort) }
+
+// Abandon forgets the connection without a word to the peer. The error is as
+// for Abort.
+func (c *NetConn) Abandon() error { return c.drop((*Conn).Abandon) }
+
+func (c *NetConn) drop(how func(*Conn, Time)) error {
+	h := c.host
+	h.mu.Lock()
+	defer h.unlock()
+	c.isClosed = true
+	if c.ended {
+		return c.opError("close", net.ErrClosed)
+	}
+	how(c.conn, h.now())
+	c.wake()
+	return nil
+}
+
+// close is Close with the lock held. A second time is harmless.
+func (c *NetConn) close() {
+	c.isClosed = true
+	c.readBy.stop()
+	c.writeBy.stop()
+	c.conn.Close(c.host.now())
+	c.wake()
+}
+
+// CloseWrite sends a FIN after what is queued. Reading goes on.
+func (c *NetConn) CloseWrite() error {
+	h := c.host
+	h.mu.Lock()
+	defer h.unlock()
+	if c.isClosed {
+		return c.opError("close", net.ErrClosed)
+	}
+	c.conn.CloseWrite(h.now())
+	c.writable.Broadcast()
+	return nil
+}
+
+// SetDeadline sets both deadlines. The zero time means none.
+func (c *NetConn) SetDeadline(t time.Time) error { return c.setDeadlines(t, &c.readBy, &c.writeBy) }
+
+// SetReadDeadline bounds Read calls, those that wait already included.
+func (c *NetConn) SetReadDeadline(t time.Time) error { return c.setDeadlines(t, &c.readBy) }
+
+// SetWriteDeadline bounds Write calls, those that wait already included.
+func (c *NetConn) SetWriteDeadline(t time.Time) error { return c.setDeadlines(t, &c.writeBy) }
+
+func (c *NetConn) setDeadlines(t time.Time, deadlines ...*deadline) error {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	if c.isClosed {
+		return c.opError("set", net.ErrClosed)
+	}
+	for _, d := range deadlines {
+		d.set(c.host, t, c.wake)
+	}
+	c.wake()
+	return nil
+}
+
+// Done is closed when the connection is CLOSED, TIME-WAIT included, and its port
+// is given back.
+func (c *NetConn) Done() <-chan struct{} { return c.done }
+
+// LocalAddr returns our address, a *net.TCPAddr.
+func (c *NetConn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(c.conn.Local()) }
+
+// RemoteAddr returns the peer's address, a *net.TCPAddr.
+func (c *NetConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.conn.Remote()) }
+
+// Info returns what is known of the connection now.
+func (c *NetConn) Info() Info {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	return c.conn.Info(c.host.now())
+}
+
+// State returns the connection's state now.
+func (c *NetConn) State() State {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	return c.conn.State()
+}
+
+// ID returns the number of the connection in its host's trace.
+func (c *NetConn) ID() uint64 { return c.conn.ID() }
+
+// Err returns how the connection ended, nil if it did not or was orderly.
+func (c *NetConn) Err() error {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	return c.conn.Err()
+}
+
+// terminal is the error of a connection that ended before it was open.
+func (c *NetConn) terminal() error {
+	switch {
+	case c.host.failure != nil:
+		return c.host.failure
+	case c.conn.Err() != nil:
+		return c.conn.Err()
+	}
+	return ErrAborted
+}
+
+func (c *NetConn) opError(op string, err error) error {
+	if c.host.failure != nil && c.ended && !errors.Is(err, os.ErrDeadlineExceeded) {
+		err = c.host.failure
+	}
+	return opError(op, c.conn.Local(), c.conn.Remote(), err)
+}
+
+// opError dresses an error as package net does. io.EOF stays bare.
+func opError(op string, local, remote netip.AddrPort, err error) error {
+	if err == io.EOF {
+		return err
+	}
+	if errors.Is(err, ErrTimeout) {
+		err = timeoutError{err}
+	}
+	e := &net.OpError{Op: op, Net: "tcp", Err: err}
+	if local.IsValid() {
+		e.Source = net.TCPAddrFromAddrPort(local)
+	}
+	if remote.IsValid() {
+		e.Addr = net.TCPAddrFromAddrPort(remote)
+	}
+	return e
+}
+
+// A timeoutError is an error for which net.Error's Timeout is true, as it is
+// for ETIMEDOUT.
+type timeoutError struct{ error }
+
+func (timeoutError) Timeout() bool   { return true }
+func (e timeoutError) Unwrap() error { return e.error }
+
+// A NetListener accepts the connections of a port.
+type NetListener struct {
+	host  *Host
+	claim *claim
+	local netip.AddrPort
+
+	// The host's lock guards what follows.
+	listener   *Listener
+	acceptable sync.Cond
+	isClosed   bool
+}
+
+// Accept waits for a connection.
+func (l *NetListener) Accept() (net.Conn, error) {
+	c, err := l.AcceptConn()
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// AcceptConn waits for a connection. After Close the error is net.ErrClosed.
+func (l *NetListener) AcceptConn() (*NetConn, error) {
+	h := l.host
+	h.mu.Lock()
+	defer h.unlock()
+	for {
+		switch {
+		case l.isClosed:
+			return nil, opError("accept", l.local, netip.AddrPort{}, net.ErrClosed)
+		case h.failure != nil:
+			return nil, opError("accept", l.local, netip.AddrPort{}, h.failure)
+		}
+		if conn := l.listener.Accept(); conn != nil {
+			return h.adopt(conn, l.claim.share()), nil
+		}
+		h.sleep(&l.acceptable)
+	}
+}
+
+// Close stops listening. Connections that were accepted live on; those that
+// wait to be are reset.
+func (l *NetListener) Close() error {
+	h := l.host
+	h.mu.Lock()
+	defer h.unlock()
+	if l.isClosed {
+		return opError("close", l.local, netip.AddrPort{}, net.ErrClosed)
+	}
+	l.close()
+	return nil
+}
+
+func (l *NetListener) close() {
+	h := l.host
+	l.isClosed = true
+	h.listeners = slices.DeleteFunc(h.listeners, func(other *NetListener) bool { return other == l })
+	l.listener.Close(h.now())
+	h.leave(l.claim, nil)
+	h.rouse(&l.acceptable)
+}
+
+// Addr returns the address listened on, a *net.TCPAddr.
+func (l *NetListener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.local) }
