@@ -23,7 +23,7 @@ const loop = "loop.go"
 var coreImports = []string{
 	"rawtcp/segment",
 	"bytes", "cmp", "container/heap", "encoding/binary", "errors", "fmt", "io", "iter", "math", "math/bits",
-	"maps", "net/netip", "slices", "sort", "strconv", "strings", "syscall", "time",
+	"maps", "net/netip", "reflect", "slices", "sort", "strconv", "strings", "syscall", "time",
 	"crypto/hmac", "crypto/sha256", "hash",
 }
 
