@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds two hosts joined by a cable, runs a command on one of them, and leaves
-# nothing behind: the hosts are network namespaces without names, which live as
-# long as the command and end with it, whatever ends it.
+# nothing behind: the hosts are network namespaces without names, which end with
+# the command, whatever ends it.
 set -eu
 
 near4=198.18.0.1 far4=198.18.0.2
@@ -21,6 +21,7 @@ ordinary user COMMAND is root of the lab alone. Its exit code is the exit code.
   --far COMMAND  run this shell command on the host "far" meanwhile
   -q, --quiet    do not draw the lab
 
+What COMMAND leaves running in the background keeps the lab alive.
 COMMAND finds in its environment: LAB_NEAR4 LAB_NEAR6 LAB_FAR4 LAB_FAR6, and in
 LAB_FAR a process of the other host: nsenter -n -t "$LAB_FAR" ss -tn
 
@@ -155,7 +156,9 @@ parse "$@"
 build
 [ -n "$quiet" ] || draw >&2
 if [ -n "$far_command" ]; then
-	setpriv --pdeathsig KILL nsenter --net --target "$LAB_FAR" -- sh -c "$far_command" &
+	# A process namespace, so that what the command starts ends with it.
+	setpriv --pdeathsig KILL unshare --pid --fork --kill-child -- \
+		nsenter --net --target "$LAB_FAR" -- sh -c "$far_command" &
 fi
 export LAB_NEAR4="$near4" LAB_NEAR6="$near6" LAB_FAR4="$far4" LAB_FAR6="$far6" LAB_FAR
 shift $(($# - words))
