@@ -8,6 +8,10 @@ LINT  := bin/golangci-lint
 # Settings of the caller's shell must not change what is built or tested.
 $(foreach name,$(filter RAWTCP_%,$(.VARIABLES)),$(eval unexport $(name)))
 export GOWORK := off
+# Where git refuses to speak of this tree (it is somebody else's), go build would fail for want of a revision.
+ifeq ($(shell git rev-parse HEAD 2>/dev/null),)
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+endif
 # An ordinary user's PATH often lacks the directories where nft and sshd live.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 

@@ -42,6 +42,10 @@ missing() {
 	for need in "$@"; do
 		command -v "${need%%:*}" >/dev/null || printf '%s\n' "${need##*:}"
 	done
+	# Of the three programs called nc, the tests speak to OpenBSD's.
+	if [[ " $* " == *" nc:netcat-openbsd "* && -n $(command -v nc) && $(nc -h 2>&1) != *OpenBSD* ]]; then
+		printf 'netcat-openbsd\n'
+	fi
 	# A compiler without the C library's headers cannot link the race detector.
 	if [[ " $* " == *" gcc:gcc "* && ! -e /usr/include/stdlib.h ]]; then
 		printf 'libc6-dev\n'

@@ -45,6 +45,11 @@ var rules = []rule{
 		rooms: []string{"segment", "engine"},
 		why:   "the simulated network opens no socket",
 	},
+	{
+		room: "internal/netlab",
+		mods: netlinkMods,
+		why:  "the lab is real hosts and a road; it judges our TCP and must not be made of it",
+	},
 }
 
 // What github.com/vishvananda/netlink stands on.
@@ -126,6 +131,7 @@ func TestArrowsBite(t *testing.T) {
 		{"rawsock", "github.com/vishvananda/netlinked"},
 		{"internal/trace", "rawtcp/rawsock"},
 		{"internal/simnet", "rawtcp/rawsock"},
+		{"internal/netlab", "rawtcp/engine"},
 	} {
 		t.Run(sin.room+" imports "+sin.path, func(t *testing.T) {
 			imports := []string{"errors", sin.path}

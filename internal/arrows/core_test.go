@@ -44,6 +44,7 @@ type sin struct {
 // sinsOf returns what the file does against the rules of the core.
 func (c *checker) sinsOf(file *ast.File) []sin {
 	var sins []sin
+	sorted := map[ast.Expr]bool{} // what is handed to slices.Sorted and its sisters
 	add := func(n ast.Node, what string) { sins = append(sins, sin{c.fset.Position(n.Pos()), what}) }
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -66,6 +67,16 @@ func (c *checker) sinsOf(file *ast.File) []sin {
 			case *types.Chan:
 				add(n, "channel")
 			}
+		case *ast.CallExpr:
+			if strings.HasPrefix(c.callOf(n, "slices"), "Sorted") {
+				sorted[n.Args[0]] = true
+			}
+			switch c.callOf(n, "maps") {
+			case "Keys", "Values", "All":
+				if !sorted[n] {
+					add(n, "a map in its own order")
+				}
+			}
 		case *ast.Ident:
 			if what := worldly(c.info.Uses[n]); what != "" {
 				add(n, what)
@@ -74,6 +85,16 @@ func (c *checker) sinsOf(file *ast.File) []sin {
 		return true
 	})
 	return sins
+}
+
+// callOf returns the function of package path that a call is to, or "".
+func (c *checker) callOf(call *ast.CallExpr, path string) string {
+	if sel, ok := call.Fun.(*ast.SelectorExpr); ok {
+		if obj := c.info.Uses[sel.Sel]; obj != nil && obj.Pkg() != nil && obj.Pkg().Path() == path {
+			return obj.Name()
+		}
+	}
+	return ""
 }
 
 // worldly says what is wrong with a name of package time or syscall, or "".
@@ -129,8 +150,8 @@ func TestCoreIsPure(t *testing.T) {
 
 // TestCoreRulesBite plants each sin once, and what is allowed beside it.
 func TestCoreRulesBite(t *testing.T) {
-	packages := list(t, "-export", "-deps", "time", "syscall", "math/rand/v2", "sync", "net")
-	for _, test := range []struct{ imports, body, want string }{
+	packages := list(t, "-export", "-deps", "maps", "math/rand/v2", "net", "slices", "sync", "syscall", "time")
+	for _, test := range []struct{ imports, body, want string }{ // imports: paths, one space between two
 		{"", `go func() {}()`, "go statement"},
 		{"", `var c chan int; _ = c`, "channel"},
 		{"", `c := make(chan int); c <- 1`, "channel channel"},
@@ -150,14 +171,18 @@ func TestCoreRulesBite(t *testing.T) {
 		{"sync", `var mu sync.Mutex; mu.Lock()`, "import of sync"},
 		{"net", `_, _ = net.Dial("", "")`, "import of net"},
 
+		{"maps", `for range maps.Keys(map[int]int{}) {}`, "a map in its own order"},
+		{"maps", `next := maps.Values(map[int]int{}); next(nil)`, "a map in its own order"},
+
 		{"", `m := map[int]int{}; m[1]++; for range []int{} {}; for range 3 {}`, ""},
+		{"maps slices", `for range slices.Sorted(maps.Keys(map[int]int{})) {}`, ""},
 		{"time", `d := 3 * time.Second; _ = d.Seconds()`, ""},
 		{"syscall", `var err error = syscall.EADDRINUSE; _ = err`, ""},
 	} {
 		t.Run(test.body, func(t *testing.T) {
 			text := "package p\n"
-			if test.imports != "" {
-				text += fmt.Sprintf("import %q\n", test.imports)
+			for path := range strings.FieldsSeq(test.imports) {
+				text += fmt.Sprintf("import %q\n", path)
 			}
 			text += "func f() { " + test.body + " }\n"
 			c := newChecker(packages)
