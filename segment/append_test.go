@@ -56,6 +56,7 @@ func TestSACKIsTrimmedAndTimestampsStay(t *testing.T) {
 		{"four blocks beside timestamps", HasSACK | HasTimestamps, 4, 3},
 		{"three blocks beside timestamps", HasSACK | HasTimestamps, 3, 3},
 		{"beside timestamps, MSS and scale", HasSACK | HasTimestamps | HasMSS | HasWindowScale, 4, 2},
+		{"beside MSS and scale", HasSACK | HasMSS | HasWindowScale, 4, 3},
 		{"a count that lies", HasSACK, 200, 4},
 		{"no blocks", HasSACK, 0, 0},
 		{"beside everything and a cookie", HasSACK | HasTimestamps | HasMSS | HasWindowScale | HasFastOpen, 4, 0},
@@ -152,6 +153,7 @@ func TestAppendRefusesWhatCannotBe(t *testing.T) {
 		{"mixed families", Segment{Src: v4a, Dst: v6b}, ErrAddress},
 		{"mixed families the other way", Segment{Src: v6a, Dst: v4b}, ErrAddress},
 		{"IPv4-mapped source", Segment{Src: mappedAddr, Dst: v6b}, ErrAddress},
+		{"IPv4-mapped destination", Segment{Src: v6a, Dst: mappedAddr}, ErrAddress},
 		{"IPv4-mapped pair", Segment{Src: mappedAddr, Dst: mappedAddr}, ErrAddress},
 		{"41 octets of options", Segment{Src: v4a, Dst: v4b, Options: Options{Raw: make([]byte, 41)}}, ErrOptionsTooLong},
 		{"a cookie of 40", Segment{Src: v4a, Dst: v4b, Options: Options{Set: HasFastOpen, FastOpen: make([]byte, 40)}}, ErrOptionsTooLong},
@@ -195,6 +197,7 @@ func TestAppendLayout(t *testing.T) {
 		{"cookie", []Kind{KindFastOpen, KindNOP, KindNOP}, "tfo cookie 01020304,nop,nop"},
 		{"SACK is cut", []Kind{KindMSS, KindSACK, KindTimestamps}, "mss 1400,sack 1:2 3:4 5:6 7:8"},
 		{"SACK is cut behind timestamps", []Kind{KindTimestamps, KindMSS, KindSACK}, "TS val 1 ecr 2,mss 1400,sack 1:2 3:4 5:6"},
+		{"SACK is cut behind more", []Kind{KindTimestamps, KindMSS, KindNOP, KindNOP, KindSACK}, "TS val 1 ecr 2,mss 1400,nop,nop,sack 1:2 3:4"},
 		{"what does not fit is left out", []Kind{KindTimestamps, KindTimestamps, KindTimestamps, KindMSS, KindTimestamps, KindWindowScale},
 			"TS val 1 ecr 2,TS val 1 ecr 2,TS val 1 ecr 2,mss 1400,wscale 8"},
 	}

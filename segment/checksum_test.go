@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 )
 
@@ -50,6 +51,23 @@ func FuzzChecksum(f *testing.F) {
 			t.Errorf("Sum(%x, %#x) = %#04x, want %#04x", b, initial, got, want)
 		}
 	})
+}
+
+// fold must be right where a carry makes another.
+func TestFold(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	check := func(x uint64) {
+		if got := fold(x); uint64(got)%0xffff != x%0xffff || got == 0 && x != 0 {
+			t.Errorf("fold(%#x) = %#x", x, got)
+		}
+	}
+	for range 200000 {
+		x := rng.Uint64() | rng.Uint64()
+		check(x)
+		check(x | 0xffff)
+		check(x | 0xffffffff)
+		check(x | 0xffff0000ffff)
+	}
 }
 
 func TestSumOfNothing(t *testing.T) {
@@ -99,6 +117,30 @@ func pseudoField(pkt []byte, ipLen int) []byte {
 	clear(cleared[ipLen+16 : ipLen+18])
 	sum := slowSum(cleared[ipLen:], 0)
 	return binary.BigEndian.AppendUint16(nil, slowSum([]byte{byte(^sum >> 8), byte(^sum)}, slowTCPSum(cleared)))
+}
+
+// Addresses that make the pseudo-header's sum carry.
+func TestChecksumOfEveryAddress(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	octets := []byte{0, 1, 0xfe, 0xff, 0xff, 0xff}
+	for range 20000 {
+		var a, b [16]byte
+		for i := range a {
+			a[i], b[i] = octets[rng.IntN(len(octets))], octets[rng.IntN(len(octets))]
+		}
+		src, dst := netip.AddrFrom16(a), netip.AddrFrom16(b)
+		if rng.IntN(2) == 0 {
+			src, dst = netip.AddrFrom4([4]byte(a[:4])), netip.AddrFrom4([4]byte(b[:4]))
+		}
+		s := sample(netip.AddrPortFrom(src, 0xffff), netip.AddrPortFrom(dst, 0xffff), "payload")
+		pkt := mustAppend(t, s)
+		if sum := slowTCPSum(pkt); sum != 0xffff {
+			t.Fatalf("%v > %v: written with a sum of %#x", src, dst, sum)
+		}
+		if got := mustParse(t, pkt); got.Checksum != ChecksumOK {
+			t.Fatalf("%v > %v: verdict %v", src, dst, got.Checksum)
+		}
+	}
 }
 
 func TestEveryFlippedBitIsSeen(t *testing.T) {

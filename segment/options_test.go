@@ -59,6 +59,7 @@ func TestFortyOptionsAtOddPlaces(t *testing.T) {
 		"40 NOPs":                  bytes.Repeat([]byte{1}, 40),
 		"EOL, then garbage":        {2, 4, 5, 0xb4, 0, 3, 0, 255, 8, 1, 1, 9},
 		"EOL at once":              {0, 2, 4, 5, 0xb4, 0, 0, 0},
+		"EOL before an MSS":        {0, 2, 2, 4, 5, 0xb4, 1, 1},
 	}
 	want := map[string]bool{"unknown, then MSS at odd": true, "EOL, then garbage": true}
 	for name, raw := range tests {
@@ -114,6 +115,10 @@ func TestFirstOfTwoOptionsWins(t *testing.T) {
 	if n := o.Duplicates(); n != 3 {
 		t.Errorf("%d duplicates, want 3", n)
 	}
+	o = parsed(t, []byte{5, 10, 0, 0, 0, 1, 0, 0, 0, 2, 5, 10, 0, 0, 0, 3, 0, 0, 0, 4, 34, 6, 1, 1, 1, 1, 34, 6, 2, 2, 2, 2})
+	if o.SACK[0].Start != MakeSeq(1) || o.SACKCount != 1 || o.FastOpen[0] != 1 || o.Duplicates() != 2 {
+		t.Errorf("parsed %+v", o)
+	}
 	// One that cannot be read is not the first of its kind.
 	if o := parsed(t, []byte{2, 3, 9, 2, 4, 0, 200, 1}); o.MSS != 200 {
 		t.Errorf("MSS %d after a broken one, want 200", o.MSS)
@@ -144,7 +149,7 @@ func TestMSSIsNotClamped(t *testing.T) {
 }
 
 func TestAllWalksInWireOrder(t *testing.T) {
-	o := parsed(t, []byte{4, 2, 1, 3, 3, 7, 77, 4, 9, 9, 0, 2})
+	o := parsed(t, []byte{4, 2, 1, 3, 3, 7, 77, 4, 9, 9, 0, 1})
 	want := []struct {
 		kind Kind
 		data []byte
@@ -225,6 +230,7 @@ func TestRareOptionsOfTheWrongLength(t *testing.T) {
 	for _, raw := range [][]byte{
 		nil,
 		{19, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1},
+		append([]byte{19, 20}, make([]byte, 18)...),
 		{29, 2, 1, 1}, {29, 3, 9, 1}, {30, 2, 1, 1}, {172, 3, 1, 1}, {172, 14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1},
 		{253, 2, 1, 1}, {254, 3, 1, 1}, {28, 3, 1, 1}, {28, 5, 1, 1, 1, 1, 1, 1},
 		{19, 0, 29, 1}, {29, 255, 1, 1},

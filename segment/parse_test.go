@@ -222,6 +222,21 @@ func TestIPv6ExtensionHeaderCutShort(t *testing.T) {
 	}
 }
 
+func TestIPv6ExtensionHeaderOfEveryLength(t *testing.T) {
+	for first, unit := range map[uint8]int{destOptions: 8, hopByHop: 8, authHeader: 4} {
+		for length := range 256 {
+			pkt := extended(t, first, append([]byte{protocolTCP, byte(length)}, make([]byte, 6)...))
+			size := (length + 8/unit) * unit // all the header types begin at 8 octets
+			left := len(pkt) - IPv6HeaderLen - size
+			var s Segment
+			err := s.Parse(pkt)
+			if left < 0 && !errors.Is(err, ErrExtension) || left >= 0 && left < TCPHeaderLen && !errors.Is(err, ErrShortTCP) {
+				t.Errorf("type %d, length %d: %v with %d octets left", first, length, err, left)
+			}
+		}
+	}
+}
+
 func TestIPv4HeaderReadsAsXNetReadsIt(t *testing.T) {
 	s := sample(v4a, v4b, "payload")
 	s.TTL, s.TOS, s.IPID = 37, 0xb9, 0xbeef
@@ -362,7 +377,7 @@ func TestParseUnverifiedLooksAtNoChecksum(t *testing.T) {
 		if fam.ipLen == IPv4HeaderLen {
 			pkt[10] ^= 0xff
 		}
-		var got Segment
+		got := Segment{Checksum: ChecksumBad} // of the packet before
 		if err := got.ParseUnverified(pkt); err != nil || !same(got, want) {
 			t.Errorf("%s: %+v (%v), want %+v", fam.name, got, err, want)
 		}

@@ -128,6 +128,7 @@ var badLines = []struct {
 	{"S 0:0(0) <accecn0 e1b 5>", 19, `want "e0b"`},
 	{"S 0:0(0) <accecn0 e0b 16777216>", 23, "does not fit 24 bits"},
 	{"S 0:0(0) <exp-253 f9>", 18, "want an experiment id"},
+	{"S 0:0(0) <exp-253 f98901>", 18, "want an experiment id"},
 	{"S 0:0(0) <tcp-ao keyid 1>", 25, `want "rnextkeyid"`},
 	{"S 0:0(0) <opt-9 " + strings.Repeat("00", 300) + ">", 11, "more than 40 octets"},
 	{"S 0:0(0) <" + strings.Repeat("nop,", 40) + "nop>", 171, "more than 40 octets"},
