@@ -1,0 +1,258 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rawtcp/engine"
+	"rawtcp/internal/trace"
+)
+
+// drainTime is how long the end of a run waits for a slow reader.
+const drainTime = 2 * time.Second
+
+// A session is where a run's events and words go: the sinks that the flags ask
+// for, and the sums.
+type session struct {
+	p       *program
+	o       *talkOptions
+	command string
+	text    io.Writer     // where a person reads
+	ladder  *trace.Ladder // nil: no text is wanted
+	json    *trace.JSONLines
+	pcap    *trace.Pcap
+	file    *os.File // of the capture; nil if that is stdout
+	sums    *trace.Collector
+	total   trace.Total
+	opened  sync.Once
+}
+
+// openSession opens the output files, before anything is sent. With data on
+// stdout the text goes to stderr.
+func (p *program) openSession(command string, o *talkOptions, dataOnStdout bool, tag trace.Tag) (*session, error) {
+	s := &session{p: p, o: o, command: command, text: p.stdout, sums: trace.NewCollector()}
+	if dataOnStdout || o.json || o.pcap == "-" {
+		s.text = p.stderr
+	}
+	if o.pcap != "" && o.pcap != "-" {
+		f, err := openOutput(o.pcap, o.force)
+		if err != nil {
+			return nil, err
+		}
+		s.file = f
+	}
+	if o.json {
+		s.json = trace.NewJSONLines(p.stdout)
+	}
+	if !o.json || o.verbose > 0 {
+		s.ladder = trace.NewLadder(p.ladderConfig(o, s.text, tag))
+	}
+	return s, nil
+}
+
+func (p *program) ladderConfig(o *talkOptions, text io.Writer, tag trace.Tag) trace.LadderConfig {
+	columns, terminal := terminalSize(text)
+	return trace.LadderConfig{
+		Out: text, Now: time.Now, Width: columns, Tag: tag,
+		UTF8: speaksUTF8(p.env), Color: useColor(o.color, p.env, terminal),
+		Verbose: o.verbose, Absolute: o.absolute, Time: o.time,
+	}
+}
+
+// begin starts the capture and returns what the engine is to tell its events
+// to. first is called with the first event of a connection, before any sink
+// sees it.
+func (s *session) begin(iface string, first func(local string)) (engine.Tracer, error) {
+	if s.o.pcap != "" {
+		out := s.p.stdout
+		if s.file != nil {
+			out = s.file
+		}
+		var err error
+		s.pcap, err = trace.NewPcap(trace.PcapConfig{
+			Out: out, Now: time.Now, Interface: iface,
+			Application: "rawtcp " + versionText(), Comment: "rawtcp " + s.command,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	tracers := trace.Tee{&firstEvent{call: first}, s.sums}
+	if s.ladder != nil && !s.o.quiet {
+		tracers = append(tracers, s.ladder)
+	}
+	if s.json != nil {
+		tracers = append(tracers, s.json)
+	}
+	if s.pcap != nil {
+		tracers = append(tracers, s.pcap)
+	}
+	return tracers, nil
+}
+
+// firstEvent calls once, when a connection first shows its local address.
+type firstEvent struct {
+	call func(local string)
+	done bool
+}
+
+// Trace implements engine.Tracer; the stack's lock makes it safe.
+func (f *firstEvent) Trace(e *engine.Event) {
+	if !f.done && e.Conn != 0 && e.Local.IsValid() {
+		f.done = true
+		f.call(e.Local.String())
+	}
+}
+
+// readersGone calls stop when nobody reads stdout any more, until end is called.
+// A full disk is no reason to stop: it is told at the end.
+func (s *session) readersGone(stop func()) (end func()) {
+	done := make(chan struct{})
+	if f, ok := s.p.stdout.(*os.File); ok && isPipe(f) {
+		go func() {
+			if waitReaderGone(f, done) {
+				stop()
+			}
+		}()
+	}
+	return func() { close(done) }
+}
+
+func isPipe(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0
+}
+
+// waitReaderGone waits until the other end of a pipe is closed, or done is. A
+// write would tell too, but a quiet connection has nothing to write.
+func waitReaderGone(f *os.File, done <-chan struct{}) bool {
+	const askAgain = 200 // ms
+	for {
+		fds := []unix.PollFd{{Fd: int32(f.Fd())}}
+		n, err := unix.Poll(fds, askAgain)
+		switch {
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return false
+		case n > 0 && err == nil:
+			return fds[0].Revents&unix.POLLNVAL == 0
+		}
+		select {
+		case <-done:
+			return false
+		default:
+		}
+	}
+}
+
+// start tells what the run is about to do.
+func (s *session) start(line trace.Start, banner string) {
+	s.opened.Do(func() {
+		if s.json != nil {
+			line.Command, line.IO, line.Version = s.command, s.o.io, versionText()
+			s.json.Start(line)
+		}
+		if !s.o.quiet {
+			s.say(banner)
+		}
+	})
+}
+
+// say writes lines for people, in order with the ladder.
+func (s *session) say(text string) {
+	if s.ladder == nil || text == "" {
+		return
+	}
+	for line := range strings.Lines(text) {
+		s.ladder.Print(strings.TrimSuffix(line, "\n"))
+	}
+}
+
+// sum ends one connection: it is counted, and told in JSON and, by show, in words.
+func (s *session) sum(one trace.Summary, show func(trace.Summary) string) {
+	s.total.Add(one)
+	if s.json != nil {
+		s.json.Summary(one)
+	}
+	s.say(show(one))
+}
+
+// fail writes an error as a JSON line, so that a summary can follow it.
+func (s *session) fail(err error) {
+	var f *failure
+	if err == nil || s.json == nil || errors.As(err, &f) && f.silent {
+		return
+	}
+	s.json.Error(trace.ErrorLine{Code: codeOf(err), Message: err.Error(), Hint: hintOf(err)})
+	s.p.json = false
+}
+
+// all ends a run of many connections.
+func (s *session) all(name string) {
+	sum := s.total.Summary()
+	sum.Drops = s.sums.Drops()
+	if s.json != nil {
+		sum.LinesLost = s.json.Lost()
+		s.json.Summary(sum)
+	}
+	s.say(totalText(name, sum))
+}
+
+// close writes out what is left. It returns why an output is not whole: a
+// reader that went away had enough, and is no error.
+func (s *session) close() error {
+	var errs []error
+	note := func(what string, err error, lost uint64) {
+		switch {
+		case errors.Is(err, syscall.EPIPE):
+			s.p.json = false // nobody would read it
+			return
+		case err != nil:
+			errs = append(errs, &failure{code: exitOutput, err: fmt.Errorf("%s: %w", what, err)})
+		case lost > 0:
+			fmt.Fprintln(s.p.stderr, lostText(what, lost))
+		}
+	}
+	if s.ladder != nil {
+		err := s.ladder.Close(drainTime)
+		note("output", err, s.ladder.Lost())
+	}
+	if s.json != nil {
+		err := s.json.Close(drainTime)
+		note("JSON output", err, s.json.Lost())
+	}
+	if s.pcap != nil {
+		err := s.pcap.Close(drainTime)
+		if s.file != nil {
+			err = errors.Join(err, s.file.Close())
+		}
+		note("capture "+s.o.pcap, err, s.pcap.Lost())
+	}
+	return errors.Join(errs...)
+}
+
+// openOutput creates a file that does not exist yet, or, when forced, empties
+// one that does. Pipes and devices cannot be overwritten and are just opened.
+func openOutput(path string, force bool) (*os.File, error) {
+	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if info, err := os.Lstat(path); err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeCharDevice) != 0 {
+		flags = os.O_WRONLY
+	} else if force {
+		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, flags|syscall.O_CLOEXEC, 0o666)
+	switch {
+	case errors.Is(err, os.ErrExist):
+		return nil, usageError("%s: %w", path, errAlreadyThere)
+	case err != nil:
+		return nil, fail(exitOutput, "", "cannot write: %w", err)
+	}
+	return f, nil
+}
