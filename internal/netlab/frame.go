@@ -82,8 +82,7 @@ func isUpkeep(protocol byte, payload []byte) bool {
 // finishChecksum completes the checksum of a TCP segment or UDP datagram that
 // the sender left to its hardware, which then holds exactly the folded sum of
 // the pseudo-header, and reports whether there was something to complete.
-// A valid checksum of that very value stays as it is: the sum over the
-// rest is then zero.
+// One valid checksum in 65,536 has that very value, and is its own completion.
 func finishChecksum(packet []byte) bool {
 	protocol, payload := transport(packet)
 	var at int
@@ -109,7 +108,7 @@ func finishChecksum(packet []byte) bool {
 		complete = 0xffff // zero says that there is no checksum (RFC 768)
 	}
 	binary.BigEndian.PutUint16(field, complete)
-	return true
+	return complete != pseudo
 }
 
 // isFragment reports whether an IPv4 packet is a fragment. Those of IPv6 have a

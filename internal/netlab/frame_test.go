@@ -108,6 +108,22 @@ func TestFinishChecksumLeavesOthersAlone(t *testing.T) {
 	}
 }
 
+// TestValidChecksumThatLooksUnfinished builds the segment whose checksum is
+// both valid and the sum of the pseudo-header.
+func TestValidChecksumThatLooksUnfinished(t *testing.T) {
+	payload := make([]byte, 22)
+	pseudo := slowSum(v4a, v4b, unix.IPPROTO_TCP, payload)
+	binary.BigEndian.PutUint16(payload[16:], pseudo)
+	binary.BigEndian.PutUint16(payload[20:], ^fold(2*uint64(pseudo)))
+	if got := slowSum(v4a, v4b, unix.IPPROTO_TCP, payload); got != 0xffff {
+		t.Fatalf("the sum over the segment is %#04x: it is not valid", got)
+	}
+	packet := datagram(v4a, v4b, unix.IPPROTO_TCP, bytes.Clone(payload))[ethernetLen:]
+	if finishChecksum(packet) || !bytes.Equal(packet[ipv4Len:], payload) {
+		t.Error("taken for unfinished, or changed")
+	}
+}
+
 // TestFinishedUDPChecksumIsNotZero builds the datagram whose sum comes out as zero.
 func TestFinishedUDPChecksumIsNotZero(t *testing.T) {
 	payload := make([]byte, 10)
