@@ -3,6 +3,7 @@ package segment
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 )
@@ -27,6 +28,25 @@ func TestParseReadsWhatAppendWrote(t *testing.T) {
 					t.Errorf("%s, %s:\ngot  %+v\nwant %+v", fam.name, set.name, got, want)
 				}
 			}
+		}
+	}
+}
+
+func TestEveryValueOfAFieldComesBack(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	for range 5000 {
+		fam := families[rng.IntN(len(families))]
+		want := Segment{
+			Src: netip.AddrPortFrom(fam.src.Addr(), uint16(rng.Uint32())), Dst: netip.AddrPortFrom(fam.dst.Addr(), uint16(rng.Uint32())),
+			Seq: MakeSeq(rng.Uint32()), Ack: MakeSeq(rng.Uint32()), Flags: Flags(rng.Uint32()) & allFlags, Window: uint16(rng.Uint32()),
+			Urgent: uint16(rng.Uint32()), TTL: uint8(1 + rng.IntN(255)), TOS: uint8(rng.Uint32()), Checksum: ChecksumOK,
+			Payload: make([]byte, rng.IntN(100)),
+		}
+		if fam.ipLen == IPv4HeaderLen {
+			want.IPID = uint16(rng.Uint32())
+		}
+		if got := mustParse(t, mustAppend(t, want)); !same(got, want) {
+			t.Fatalf("got  %+v\nwant %+v", got, want)
 		}
 	}
 }
@@ -194,6 +214,8 @@ func TestAppendLayout(t *testing.T) {
 			"mss 1400,nop,wscale 8,nop,nop,TS val 1 ecr 2,sackOK,eol,eol"},
 		{"twice", []Kind{KindMSS, KindMSS}, "mss 1400,mss 1400"},
 		{"a kind without a field", []Kind{77, KindMSS, KindMPTCP}, "mss 1400"},
+		{"no room for SACK", []Kind{KindTimestamps, KindTimestamps, KindTimestamps, KindNOP, KindSACK},
+			"TS val 1 ecr 2,TS val 1 ecr 2,TS val 1 ecr 2,nop"},
 		{"cookie", []Kind{KindFastOpen, KindNOP, KindNOP}, "tfo cookie 01020304,nop,nop"},
 		{"SACK is cut", []Kind{KindMSS, KindSACK, KindTimestamps}, "mss 1400,sack 1:2 3:4 5:6 7:8"},
 		{"SACK is cut behind timestamps", []Kind{KindTimestamps, KindMSS, KindSACK}, "TS val 1 ecr 2,mss 1400,sack 1:2 3:4 5:6"},

@@ -33,22 +33,13 @@ func (s *Segment) ParseUnverified(pkt []byte) error {
 
 // read fills s from a packet and returns the TCP segment in it.
 func (s *Segment) read(pkt []byte) (tcp []byte, err error) {
-	if len(pkt) == 0 {
-		return nil, ErrShortIP
+	if tcp, err = tcpOf(pkt); err != nil {
+		return nil, err
 	}
-	switch pkt[0] >> 4 {
-	case 4:
-		if tcp, err = tcpOfIPv4(pkt); err != nil {
-			return nil, err
-		}
+	if pkt[0]>>4 == 4 {
 		s.readIPv4((*[IPv4HeaderLen]byte)(pkt), (*[TCPHeaderLen]byte)(tcp))
-	case 6:
-		if tcp, err = tcpOfIPv6(pkt); err != nil {
-			return nil, err
-		}
+	} else {
 		s.readIPv6((*[IPv6HeaderLen]byte)(pkt), (*[TCPHeaderLen]byte)(tcp))
-	default:
-		return nil, ErrVersion
 	}
 	return tcp, s.readTCP(tcp)
 }

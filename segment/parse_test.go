@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"golang.org/x/net/ipv4"
@@ -396,6 +397,9 @@ func TestReason(t *testing.T) {
 	}
 	for _, err := range all {
 		name := Reason(errors.Join(err)) // wrapped
+		if text := err.Error(); text == "" || strings.HasSuffix(text, ".") {
+			t.Errorf("%s says %q", name, text)
+		}
 		if names[name] {
 			t.Errorf("%v: name %q is not its own", err, name)
 		}
