@@ -28,7 +28,7 @@ func (c *Conn) fire(now Time, k TimerKind) {
 	case TimerDelayedAck:
 		c.ackDue("the delayed ACK's time is up, RFC 9293 section 3.8.6.3")
 	case TimerTimeWait:
-		c.finish(nil, "2MSL passed")
+		c.finish(nil, "TIME-WAIT is over")
 	case TimerFinWait2:
 		c.finish(nil, "the peer sent no FIN in time")
 	case TimerUser:

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -83,9 +85,11 @@ func demoLab(lab *netlab.Lab, ipv6 bool) (*netlab.Host, netip.AddrPort, error) {
 	if err != nil {
 		return nil, netip.AddrPort{}, err
 	}
-	if _, err := server.ServeHTTP(demoPort, netlab.Hello); err != nil {
+	l, err := server.Listen(demoPort)
+	if err != nil {
 		return nil, netip.AddrPort{}, err
 	}
+	go http.Serve(patient{l}, netlab.Hello) // until the process ends
 	addr := link.B.Addr4.Addr()
 	if ipv6 {
 		addr = link.B.Addr6.Addr()
@@ -94,6 +98,28 @@ func demoLab(lab *netlab.Lab, ipv6 bool) (*netlab.Host, netip.AddrPort, error) {
 		return nil, netip.AddrPort{}, fail(exitLocal, "", "this kernel has no IPv6: try rawtcp demo -4")
 	}
 	return client, netip.AddrPortFrom(addr, demoPort), nil
+}
+
+// A patient listener's connections close a moment after they are asked to, so
+// that the kernel acknowledges our FIN before it sends its own: four segments,
+// as in the books, where a hasty server needs three.
+type patient struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l patient) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return patientConn{c}, err
+}
+
+type patientConn struct{ net.Conn }
+
+// demoPatience is longer than the kernel delays an ACK.
+const demoPatience = 100 * time.Millisecond
+
+// Close implements net.Conn.
+func (c patientConn) Close() error {
+	time.Sleep(demoPatience)
+	return c.Conn.Close()
 }
 
 // demoConnect fetches the page with connect, from the calling thread's namespace.

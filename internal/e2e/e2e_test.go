@@ -15,35 +15,78 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
 
 	"rawtcp/internal/netlab"
 )
 
-// rawtcp is the binary under test, built once, as make build builds it.
-var rawtcp string
+// Set for the isolated process: the binary under test, built once as make
+// build builds it, and what its demo said to an ordinary user.
+const (
+	binaryEnv = "RAWTCP_E2E_BINARY"
+	demoEnv   = "RAWTCP_E2E_DEMO"
+)
 
-func TestMain(m *testing.M) { netlab.Main(suite{m}) }
+// rawtcp is the binary under test.
+var rawtcp = os.Getenv(binaryEnv)
 
-// A suite builds the binary before its tests run.
-type suite struct{ m *testing.M }
+func TestMain(m *testing.M) {
+	if rawtcp != "" {
+		netlab.Main(m) // does not return
+	}
+	os.Exit(prepare())
+}
 
-func (s suite) Run() int {
+// prepare builds the binary, runs its demo as an ordinary user, which no
+// process inside the namespace can be, and then runs this program's tests inside.
+func prepare() int {
 	dir, err := os.MkdirTemp("", "rawtcp-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	rawtcp = filepath.Join(dir, "rawtcp")
-	build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs,urfave_cli_no_suggest", "-o", rawtcp, "rawtcp/cmd/rawtcp")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%s%v\n", out, err)
+	if err := errors.Join(os.Chmod(dir, 0o755), build(filepath.Join(dir, "rawtcp")), demoAsUser(dir)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return s.m.Run()
+	code, err := netlab.Isolate(os.Args[1:]...)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return code
+}
+
+func build(binary string) error {
+	cmd := exec.Command("go", "build", "-tags", "urfave_cli_no_docs,urfave_cli_no_suggest", "-o", binary, "rawtcp/cmd/rawtcp")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s%w", out, err)
+	}
+	return os.Setenv(binaryEnv, binary)
+}
+
+const nobody = 65534
+
+// demoAsUser runs the demo as nobody if we are root, and as ourselves if not.
+// What it said is judged by TestDemoAsAnOrdinaryUser.
+func demoAsUser(dir string) error {
+	cmd := exec.Command(os.Getenv(binaryEnv), "demo")
+	cmd.Dir = "/"
+	if os.Getuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		out = fmt.Appendf(out, "\nfailed: %v\n", err)
+	}
+	file := filepath.Join(dir, "demo")
+	return errors.Join(os.WriteFile(file, out, 0o644), os.Setenv(demoEnv, file))
 }
 
 // A family is one of the two address families.
@@ -109,7 +152,7 @@ func run(t *testing.T, h *netlab.Host, stdin io.Reader, args ...string) result {
 
 func runProgram(t *testing.T, h *netlab.Host, stdin io.Reader, name string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute) // cleanups run programs too
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := h.Command(ctx, name, args...)
@@ -242,36 +285,64 @@ func eventually(t *testing.T, within time.Duration, what string, ok func() bool)
 	}
 }
 
-// A capture is a tcpdump of one interface.
+// A capture is what passes one interface, in a file that tshark then judges.
 type capture struct {
-	t    *testing.T
-	h    *netlab.Host
-	p    *process
-	file string
+	t      *testing.T
+	file   string
+	handle *pcapgo.EthernetHandle
+	done   chan error
 }
 
-// tcpdump captures what passes an interface of h.
-func tcpdump(t *testing.T, h *netlab.Host, iface string) *capture {
+// record starts a capture on an interface of h. (tcpdump insists on giving up
+// root, which cannot be done in an ordinary user's namespace.)
+func record(t *testing.T, h *netlab.Host, iface string) *capture {
 	t.Helper()
-	c := &capture{t: t, h: h, file: filepath.Join(t.TempDir(), "capture.pcap")}
-	c.p = start(t, h, nil, "listening on", "tcpdump", "-i", iface, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", c.file, "tcp")
+	c := &capture{t: t, file: filepath.Join(t.TempDir(), "capture.pcap"), done: make(chan error, 1)}
+	err := h.Do(func() (err error) { c.handle, err = pcapgo.NewEthernetHandle(iface); return err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { c.done <- c.write() }()
 	return c
 }
 
-// rsts ends the capture and returns its RST segments as tcpdump prints them.
-func (c *capture) rsts() []string {
-	c.t.Helper()
-	return c.lines("(ip and tcp[13] & 4 != 0) or (ip6 and ip6[53] & 4 != 0)")
+const snaplen = 256
+
+func (c *capture) write() error {
+	f, err := os.Create(c.file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	buffered := bufio.NewWriter(f)
+	w := pcapgo.NewWriter(buffered)
+	if err := w.WriteFileHeader(snaplen, layers.LinkTypeEthernet); err != nil {
+		return err
+	}
+	for {
+		frame, info, err := c.handle.ReadPacketData()
+		if err != nil { // it was closed
+			return buffered.Flush()
+		}
+		frame = frame[:min(len(frame), snaplen)]
+		info.CaptureLength = len(frame)
+		if err := w.WritePacket(info, frame); err != nil {
+			return err
+		}
+	}
 }
 
-func (c *capture) lines(filter string) []string {
+// end ends the capture and returns its segments, a line each as tshark prints them.
+func (c *capture) end() []string {
 	c.t.Helper()
 	time.Sleep(50 * time.Millisecond) // what is late would be a RST after the end
-	c.p.signal(os.Interrupt)
-	c.p.wait()
-	out, err := exec.Command("tcpdump", "-n", "-r", c.file, filter).Output()
+	c.handle.Close()
+	if err := <-c.done; err != nil {
+		c.t.Fatal(err)
+	}
+	out, err := exec.Command("tshark", "-n", "-r", c.file, "-Y", "tcp").Output()
 	if err != nil {
-		c.t.Fatalf("tcpdump: %v", err)
+		c.t.Fatalf("tshark: %v", err)
 	}
 	return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' })
 }
@@ -279,13 +350,32 @@ func (c *capture) lines(filter string) []string {
 // wantNoRST ends the capture, which must hold segments and no RST.
 func (c *capture) wantNoRST() {
 	c.t.Helper()
-	if all := c.lines(""); len(all) < 6 {
-		c.t.Fatalf("the capture holds %d segments: it proves nothing\n%s", len(all), strings.Join(all, "\n"))
+	lines := c.end()
+	if len(lines) < 6 {
+		c.t.Fatalf("the capture holds %d segments: it proves nothing", len(lines))
 	}
-	out, err := exec.Command("tcpdump", "-n", "-r", c.file, "(ip and tcp[13] & 4 != 0) or (ip6 and ip6[53] & 4 != 0)").Output()
-	if err != nil || len(out) > 0 {
-		c.t.Errorf("a RST was seen (%v):\n%s", err, out)
+	for _, line := range lines {
+		if isRST(line) {
+			c.t.Errorf("a RST: %s", line)
+		}
 	}
+}
+
+func isRST(line string) bool { return strings.Contains(line, "[RST") }
+
+// The judge of the other tests sees the kernel's RST when there is one.
+func TestCaptureSeesRSTs(t *testing.T) {
+	a, b := netlab.Pair(t, netlab.LinkConfig{Offload: true})
+	both(t, func(t *testing.T, f family) {
+		c := record(t, b, "eth0")
+		if conn, err := a.Dial(t.Context(), netip.AddrPortFrom(f.of(b), 9)); err == nil {
+			conn.Close()
+			t.Fatal("port 9 is open")
+		}
+		if lines := c.end(); len(lines) != 2 || !isRST(lines[1]) {
+			t.Errorf("want a SYN and a RST:\n%s", strings.Join(lines, "\n"))
+		}
+	})
 }
 
 // socketsOn returns the TCP sockets of h's kernel that name the port, as ss prints them.

@@ -176,7 +176,7 @@ func TestFullDisk(t *testing.T) {
 		t.Run(flag, func(t *testing.T) {
 			a, b := netlab.Pair(t, netlab.LinkConfig{Offload: true})
 			source := b.MustServe(t, netlab.Source(1, 1<<20))
-			c := tcpdump(t, b, "eth0")
+			c := record(t, b, "eth0")
 			file := filepath.Join(dir, "file"+flag)
 			r := run(t, a, nil, "connect", target(b.Addr4(), source.Port()), flag, file, "--wait", "1s", "--close", "half")
 			if r.code != 74 || !strings.Contains(r.stderr, "no space left on device") {

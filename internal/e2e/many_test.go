@@ -59,7 +59,7 @@ func TestThousandConnectionsOneAfterAnother(t *testing.T) {
 	both(t, func(t *testing.T, f family) {
 		a, b := netlab.Pair(t, netlab.LinkConfig{Offload: true})
 		echo := b.MustServe(t, netlab.Echo)
-		c := tcpdump(t, b, "eth0")
+		c := record(t, b, "eth0")
 		r := mustRun(t, a, nil, "connect", target(f.of(b), echo.Port()), "-c", "1000", "-i", "0", "--time-wait", "10ms", "--json", "-q")
 		t.Logf("1000 connections in %v", r.took)
 		eventually(t, tenSeconds, "1000 accepted", func() bool { return echo.Accepted() == 1000 })
