@@ -26,5 +26,5 @@
 //
 // A goroutine is inside a host only within Host.Do. Names are not resolved
 // inside a host: it has no resolver to ask. Timing is that of a user-space
-// relay: about 0.1 ms late, more on a busy machine.
+// relay: about 0.2 ms late, milliseconds on a busy machine.
 package netlab
