@@ -19,5 +19,12 @@
 // (RFC 2544) and 2001:db8::/32 (RFC 3849), which belong to no network.
 //
 // Main and Isolate put a whole program into a fresh user and network namespace,
-// where an ordinary user may do all of this.
+// where an ordinary user may do all of this, and where Lab.Here can make the
+// program itself one of the hosts.
+//
+// # Limitations
+//
+// A goroutine is inside a host only within Host.Do. Names are not resolved
+// inside a host: it has no resolver to ask. Timing is that of a user-space
+// relay: about 0.2 ms late, milliseconds on a busy machine.
 package netlab

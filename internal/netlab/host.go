@@ -32,11 +32,11 @@ type Host struct {
 
 var errHostClosed = errors.New("the host is closed")
 
-// newHost makes the namespace and its keeper.
-func newHost(name string) (*Host, error) {
+// newHost makes a keeper and has it enter the namespace that enter returns.
+func newHost(name string, enter func() (netns.NsHandle, error)) (*Host, error) {
 	h := &Host{name: name, ns: netns.None(), starts: make(chan func())}
 	ready := make(chan error)
-	onOwnThread(func() { h.keep(ready) })
+	onOwnThread(func() { h.keep(enter, ready) })
 	if err := <-ready; err != nil {
 		h.close()
 		return nil, err
@@ -50,11 +50,11 @@ func newHost(name string) (*Host, error) {
 	return h, nil
 }
 
-// keep makes the namespace and then stays in it until the host is closed.
-func (h *Host) keep(ready chan<- error) {
-	ns, err := netns.New()
+// keep enters the namespace and then stays in it until the host is closed.
+func (h *Host) keep(enter func() (netns.NsHandle, error), ready chan<- error) {
+	ns, err := enter()
 	if err != nil {
-		ready <- fmt.Errorf("make network namespace: %w", err)
+		ready <- fmt.Errorf("enter network namespace: %w", err)
 		return
 	}
 	h.ns = ns
@@ -161,6 +161,15 @@ func writeSysctl(key, value string) error {
 	}
 	_, err = f.WriteString(value)
 	return errors.Join(err, f.Close())
+}
+
+// removeInterfaces takes the host's links away, for a namespace that stays.
+func (h *Host) removeInterfaces() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, i := range h.interfaces {
+		_ = h.nl.LinkDel(i.link) // an error means that the other end went first
+	}
 }
 
 // atEnd registers what close does before the namespace goes, last one first.

@@ -68,7 +68,8 @@ var isolated = sync.OnceValue(func() bool {
 // only, and then the code is 1.
 //
 // The program dies when this process dies, and receives the SIGINT, SIGTERM,
-// SIGQUIT and SIGHUP that this process receives.
+// SIGQUIT and SIGHUP that this process receives. It is in a process group of
+// its own and cannot read from a terminal.
 func Isolate(args ...string) (code int, err error) {
 	// Pdeathsig follows the thread that started the child, not the process.
 	runtime.LockOSThread()

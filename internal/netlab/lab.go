@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+
+	"github.com/vishvananda/netns"
 )
 
 // A Lab is a set of hosts and the links between them. Its methods may be
@@ -24,13 +27,46 @@ func New() *Lab { return &Lab{hosts: make(map[string]*Host)} }
 func (l *Lab) Host(name string) (*Host, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.add(name, netns.New)
+}
+
+// Here makes a host of the network namespace that this process itself runs in,
+// for code that opens sockets later and on goroutines of its own, out of reach
+// of Host.Do. It wants a process started by Main or Isolate, so that nobody
+// else's network is changed. One lab at a time can have it. Its links go when
+// the lab is closed; what Sysctl set stays.
+func (l *Lab) Here(name string) (*Host, error) {
+	if !Isolated() {
+		return nil, fmt.Errorf("make host %s: this process was not started by netlab.Main or netlab.Isolate, and its network may be in use", name)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !hereTaken.CompareAndSwap(false, true) {
+		return nil, fmt.Errorf("make host %s: another host has the namespace of this process", name)
+	}
+	h, err := l.add(name, netns.Get)
+	if err != nil {
+		hereTaken.Store(false)
+		return nil, err
+	}
+	return h, h.atEnd(func() {
+		h.removeInterfaces()
+		hereTaken.Store(false)
+	})
+}
+
+// hereTaken tells whether some lab has the namespace of this process.
+var hereTaken atomic.Bool
+
+// add makes a host in the namespace that enter enters. The caller holds mu.
+func (l *Lab) add(name string, enter func() (netns.NsHandle, error)) (*Host, error) {
 	if l.hosts == nil {
 		return nil, fmt.Errorf("make host %s: the lab is closed", name)
 	}
 	if l.hosts[name] != nil {
 		return nil, fmt.Errorf("make host %s: the lab has a host of that name", name)
 	}
-	h, err := newHost(name)
+	h, err := newHost(name, enter)
 	if err != nil {
 		return nil, fmt.Errorf("make host %s: %w", name, explain(err))
 	}

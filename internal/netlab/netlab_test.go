@@ -269,6 +269,31 @@ func TestSmallMTU(t *testing.T) {
 	}
 }
 
+// TestHere uses the namespace of the tests themselves, twice, with plain sockets.
+func TestHere(t *testing.T) {
+	for range 2 {
+		t.Run("lab", func(t *testing.T) {
+			_, there := PairHere(t, LinkConfig{})
+			s := there.MustServe(t, Echo)
+			for family, addr := range families(there) {
+				c, err := net.DialTimeout("tcp", netip.AddrPortFrom(addr, s.Port()).String(), 10*time.Second)
+				if err != nil {
+					t.Errorf("%s: %v", family, err)
+					continue
+				}
+				c.Close()
+			}
+			if _, err := NewTest(t).Here("second"); err == nil {
+				t.Error("two labs have the namespace of this process")
+			}
+		})
+	}
+	interfaces, err := net.Interfaces()
+	if err != nil || len(interfaces) != 1 {
+		t.Errorf("left are %v, %v", interfaces, err)
+	}
+}
+
 func TestNamesAreUnique(t *testing.T) {
 	l := NewTest(t)
 	l.MustHost(t, "a")

@@ -31,6 +31,28 @@ func Pair(t TB, cfg LinkConfig) (a, b *Host) {
 	return a, b
 }
 
+// PairHere returns this process's own namespace as host here, joined to a host
+// there, of a lab that ends with the test.
+func PairHere(t TB, cfg LinkConfig) (here, there *Host) {
+	t.Helper()
+	l := NewTest(t)
+	here, there = l.MustHere(t, "here"), l.MustHost(t, "there")
+	if _, err := l.Join(here, there, cfg); err != nil {
+		t.Fatalf("%v", err)
+	}
+	return here, there
+}
+
+// MustHere is Here, or the end of the test.
+func (l *Lab) MustHere(t TB, name string) *Host {
+	t.Helper()
+	h, err := l.Here(name)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return h
+}
+
 // RelayPair returns two hosts, a and b, joined by a relay, of a lab that ends
 // with the test. The relay's seed is in the test's log.
 func RelayPair(t TB, cfg RelayConfig) (a, b *Host, r *Relay) {
