@@ -47,7 +47,7 @@ func (s situation) reach(t *testing.T, guard string) (p *process, a, b *netlab.H
 	}
 	args := append([]string{"connect", to, "--guard", guard, "-v"}, s.args...)
 	p = start(t, a, nil, "CONNECT", rawtcp, args...)
-	eventually(t, tenSeconds, s.state+" in\n"+p.text(), func() bool { return strings.Contains(p.text(), s.state) })
+	eventually(t, patience, s.state+" in\n"+p.text(), func() bool { return strings.Contains(p.text(), s.state) })
 	return p, a, b, localPort(t, p.text())
 }
 
@@ -207,7 +207,7 @@ func TestCloseRSTReachesThePeer(t *testing.T) {
 					if !errors.Is(r.Err, syscall.ECONNRESET) || r.N != 5 {
 						t.Errorf("the peer saw %d octets and %v, want ECONNRESET", r.N, r.Err)
 					}
-				case <-time.After(tenSeconds):
+				case <-time.After(patience):
 					t.Error("the peer saw nothing")
 				}
 			})

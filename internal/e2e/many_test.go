@@ -62,7 +62,7 @@ func TestThousandConnectionsOneAfterAnother(t *testing.T) {
 		c := record(t, b, "eth0")
 		r := mustRun(t, a, nil, "connect", target(f.of(b), echo.Port()), "-c", "1000", "-i", "0", "--time-wait", "10ms", "--json", "-q")
 		t.Logf("1000 connections in %v", r.took)
-		eventually(t, tenSeconds, "1000 accepted", func() bool { return echo.Accepted() == 1000 })
+		eventually(t, patience, "1000 accepted", func() bool { return echo.Accepted() == 1000 })
 		if !strings.Contains(r.stdout, `"conn":"all"`) {
 			t.Errorf("no summary of all: %s", r.stdout[max(0, len(r.stdout)-500):])
 		}

@@ -32,7 +32,7 @@ var servers = []server{
 // waitPort returns when a kernel socket of h listens on port.
 func waitPort(t *testing.T, h *netlab.Host, port uint16) {
 	t.Helper()
-	eventually(t, tenSeconds, fmt.Sprintf("a listener on port %d", port), func() bool {
+	eventually(t, patience, fmt.Sprintf("a listener on port %d", port), func() bool {
 		return strings.Contains(socketsOn(t, h, port), "LISTEN")
 	})
 }

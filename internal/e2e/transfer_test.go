@@ -13,7 +13,7 @@ import (
 	"rawtcp/internal/netlab"
 )
 
-const tenSeconds = 10 * time.Second
+const patience = 10 * time.Second
 
 // bad is the wire of the transfers below.
 var bad = netlab.Impairment{Loss: 0.05, Reorder: 0.02, Duplicate: 0.01, Corrupt: 0.01}
