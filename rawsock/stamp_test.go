@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 )
 
 // wantStamp waits for the next transmit timestamp.
@@ -55,20 +54,7 @@ func TestStampsSurviveFailedSends(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {
 		l := newLab(t)
 		outside := []netip.Addr{netip.MustParseAddr("198.19.77.1"), netip.MustParseAddr("2001:db8:ff77::1")}[family]
-		conn, err := nftables.New()
-		must(t, err)
-		table := conn.AddTable(&nftables.Table{Name: "strict", Family: nftables.TableFamilyINet})
-		chain := conn.AddChain(&nftables.Chain{Name: "output", Table: table, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityFilter})
-		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
-			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0, 81}},
-			&expr.Verdict{Kind: expr.VerdictDrop},
-		}})
-		must(t, conn.Flush())
-		defer func() {
-			conn.DelTable(table)
-			must(t, conn.Flush())
-		}()
+		drop(t, nftables.ChainHookOutput, toPort(81)...)
 		s := openStation(t, Config{Guard: GuardNone, TxTimestamps: true})
 		good := tcpPacket{src: netip.AddrPortFrom(l.ours[family], 4001), dst: netip.AddrPortFrom(l.theirs[family], 80), flags: rst}
 		tooBig, denied, unroutable := good, good, good
