@@ -163,8 +163,7 @@ func (c *Conn) note(format string, args ...any) {
 }
 
 // Drops returns how many packets the kernel dropped before ReadBatch because
-// the receive queue was full, since Open. On IPv6 the kernel counts packets
-// with a wrong TCP checksum here as well.
+// the receive queue was full, since Open.
 func (c *Conn) Drops() uint64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

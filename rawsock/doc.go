@@ -23,7 +23,8 @@
 // # Limitations
 //
 // Raw sockets stand behind the firewall's INPUT hook: a host that drops packets
-// there makes a Conn deaf. The kernel drops IPv6 packets whose TCP checksum is
-// wrong before a raw socket sees them, and counts them among Drops. With
-// headers included the kernel writes the IPv4 checksum and total length itself.
+// there makes a Conn deaf. Packets whose TCP checksum is wrong arrive like others,
+// and so do unfinished checksums. With headers included the kernel writes the
+// IPv4 checksum and total length itself. IPv6 packets arrive without their
+// extension headers.
 package rawsock

@@ -101,7 +101,32 @@ func newLab(t *testing.T) *lab {
 	})
 	must(t, addAddrs(l.name, l.ours))
 	must(t, l.peer.do(func() error { return addAddrs(l.peerName, l.theirs) }))
+	poll(t, "our address", func() bool { return usable(l.name, l.ours[1]) })
+	poll(t, "the peer's address", func() bool {
+		var ok bool
+		must(t, l.peer.do(func() error { ok = usable(l.peerName, l.theirs[1]); return nil }))
+		return ok
+	})
 	return l
+}
+
+// usable reports whether the IPv6 address of a link has come into use: it can be
+// bound and has its local route. Asking about the link makes the kernel notice
+// its carrier, for which it takes up to a second of its own accord.
+func usable(link string, a netip.Addr) bool {
+	if _, err := netlink.LinkByName(link); err != nil {
+		return false
+	}
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	if unix.Bind(fd, sockaddr(a)) != nil {
+		return false
+	}
+	routes, err := netlink.RouteGet(a.AsSlice())
+	return err == nil && routes[0].Type == unix.RTN_LOCAL
 }
 
 // addAddrs gives an interface its addresses and brings it up.

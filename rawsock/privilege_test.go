@@ -127,6 +127,16 @@ func TestTryGuard(t *testing.T) {
 	}
 }
 
+// wantWords checks that an error says what a person needs.
+func wantWords(t *testing.T, err error, words ...string) {
+	t.Helper()
+	for _, word := range words {
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%v does not say %q", err, word)
+		}
+	}
+}
+
 // wantErrno checks an error of a system call.
 func wantErrno(t *testing.T, err error, want syscall.Errno) {
 	t.Helper()

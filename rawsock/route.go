@@ -189,15 +189,15 @@ func (r *router) get(remote netip.Addr, opts *netlink.RouteGetOptions) ([]netlin
 		routes, err = r.handle.RouteGetWithOptions(remote.AsSlice(), opts)
 		return err
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EACCES):
+		return nil, fmt.Errorf("the route prohibits it (ip route): %w", unix.EHOSTUNREACH)
+	case errors.Is(err, unix.EINVAL):
+		return nil, fmt.Errorf("the route is a black hole (ip route): %w", unix.EHOSTUNREACH)
+	case err != nil:
 		return nil, err
-	}
-	if len(routes) == 0 {
+	case len(routes) == 0:
 		return nil, unix.ENETUNREACH
-	}
-	switch routes[0].Type {
-	case unix.RTN_UNREACHABLE, unix.RTN_BLACKHOLE, unix.RTN_PROHIBIT:
-		return nil, unix.EHOSTUNREACH
 	}
 	return routes, nil
 }

@@ -46,6 +46,7 @@ func (s *socket) enableTxStamps() error {
 
 // A sentRing remembers what the last packets of one socket were.
 type sentRing struct {
+	mu      sync.Mutex
 	next    uint32 // the number the kernel gives to the next packet
 	packets [1024]sentPacket
 }
@@ -55,37 +56,38 @@ type sentPacket struct {
 	stamp  TxStamp
 }
 
+func (r *sentRing) at(number uint32) *sentPacket { return &r.packets[number%uint32(len(r.packets))] }
+
+// expect notes a packet before it is sent: its stamp can come back before the
+// system call does.
+func (r *sentRing) expect(pkt []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*r.at(r.next) = sentPacket{r.next, describe(pkt)}
+}
+
+// numbered notes that the kernel has given a number away.
+func (r *sentRing) numbered() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.next++
+}
+
+// find returns the packet of a number, if it is still known and was TCP.
+func (r *sentRing) find(number uint32) (TxStamp, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.at(number)
+	return p.stamp, p.number == number && p.stamp.Local.IsValid()
+}
+
 // keptStamps bounds the stamps that nobody has taken.
 const keptStamps = 4096
 
-// A stampQueue matches transmit timestamps to packets.
+// A stampQueue holds transmit timestamps until they are taken.
 type stampQueue struct {
 	mu    sync.Mutex
 	ready []TxStamp
-}
-
-// expect notes packets before they are sent: a stamp can come back before the
-// system call does.
-func (q *stampQueue) expect(s *socket, pkts [][]byte) {
-	if s.sent == nil {
-		return
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for i, pkt := range pkts {
-		n := s.sent.next + uint32(i)
-		s.sent.packets[n%uint32(len(s.sent.packets))] = sentPacket{n, describe(pkt)}
-	}
-}
-
-// numbered notes that the kernel gave numbers to n packets.
-func (q *stampQueue) numbered(s *socket, n int) {
-	if s.sent == nil {
-		return
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	s.sent.next += uint32(n)
 }
 
 // stamped takes a stamp from the kernel.
@@ -93,17 +95,17 @@ func (q *stampQueue) stamped(s *socket, number uint32, stamp int64) {
 	if s.sent == nil {
 		return
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	p := &s.sent.packets[number%uint32(len(s.sent.packets))]
-	if p.number != number || !p.stamp.Local.IsValid() {
+	packet, ok := s.sent.find(number)
+	if !ok {
 		return
 	}
+	packet.Stamp = stamp
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if len(q.ready) == keptStamps {
 		q.ready = q.ready[1:]
 	}
-	p.stamp.Stamp = stamp
-	q.ready = append(q.ready, p.stamp)
+	q.ready = append(q.ready, packet)
 }
 
 func (q *stampQueue) take(dst []TxStamp) int {

@@ -88,15 +88,10 @@ func (c *Conn) write(s *socket, pkts [][]byte) (int, error) {
 	defer s.out.forget(len(pkts))
 	sent, tries := 0, 0
 	for sent < len(pkts) {
-		c.stamps.expect(s, pkts[sent:])
-		n, errno := s.out.send(s.fd, sent, len(pkts))
-		c.stamps.numbered(s, n)
+		n, errno := s.send(pkts, sent)
 		if errno == 0 {
 			sent, tries = sent+n, 0
 			continue
-		}
-		if errno == unix.EPERM || errno == unix.ENOBUFS {
-			c.stamps.numbered(s, 1) // refused after it was numbered
 		}
 		tries++
 		if !s.retry(errno, tries) {
@@ -104,6 +99,22 @@ func (c *Conn) write(s *socket, pkts [][]byte) (int, error) {
 		}
 	}
 	return sent, nil
+}
+
+// send sends pkts[i:], or with transmit timestamps only pkts[i]: when a batch
+// ends early, the kernel does not tell whether it gave the packet a number that
+// it stopped at.
+func (s *socket) send(pkts [][]byte, i int) (int, unix.Errno) {
+	if s.sent == nil {
+		return s.out.send(s.fd, i, len(pkts))
+	}
+	s.sent.expect(pkts[i])
+	n, errno := s.out.send(s.fd, i, i+1)
+	// A queue or a firewall refuses a packet that has its number already.
+	if errno == 0 || errno == unix.EPERM || errno == unix.ENOBUFS {
+		s.sent.numbered()
+	}
+	return n, errno
 }
 
 // retry reports whether a failed send is worth another try. The kernel hands an
