@@ -34,7 +34,7 @@ func bubble(t *testing.T, cfg worldConfig, f func(w *world)) {
 func TestNetConn(t *testing.T) {
 	for name, path := range map[string]simnet.PathConfig{
 		"perfect": {},
-		"slow":    {Delay: 2 * time.Millisecond, Jitter: time.Millisecond, Reorder: 0.02, Duplicate: 0.02, ReorderBy: time.Millisecond},
+		"slow":    {Delay: 300 * time.Microsecond, Jitter: 200 * time.Microsecond, Reorder: 0.02, Duplicate: 0.02, ReorderBy: 200 * time.Microsecond},
 	} {
 		for _, swapped := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s swapped=%v", name, swapped), func(t *testing.T) {
@@ -176,6 +176,33 @@ func TestDialContext(t *testing.T) {
 	})
 }
 
+func TestContextOfDialDoesNotOutliveIt(t *testing.T) {
+	bubble(t, worldConfig{}, func(w *world) {
+		l := w.listen(engine.ListenConfig{})
+		ctx, cancel := context.WithCancel(context.Background())
+		client, err := w.client.Dial(ctx, web, engine.DialConfig{})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		server, _ := l.AcceptConn()
+		cancel()
+		synctest.Wait()
+		wantEcho(w.t, client, server)
+	})
+}
+
+// A zone says which link to use; no packet carries it.
+func TestDialWithZone(t *testing.T) {
+	bubble(t, worldConfig{}, func(w *world) {
+		w.listen(engine.ListenConfig{})
+		c, err := w.client.Dial(context.Background(), netip.MustParseAddrPort("[fe80::2%eth0]:80"), engine.DialConfig{})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		c.Close()
+	})
+}
+
 func TestPortsInUse(t *testing.T) {
 	bubble(t, worldConfig{}, func(w *world) {
 		w.listen(engine.ListenConfig{})
@@ -197,6 +224,10 @@ func TestPortsInUse(t *testing.T) {
 		}
 		if _, err := w.server.Listen(web, engine.ListenConfig{}); err != nil {
 			w.t.Errorf("an address beside the unspecified one: %v", err)
+		}
+		any := engine.DialConfig{Local: netip.AddrPortFrom(netip.IPv4Unspecified(), 5001)}
+		if c, err := w.client.Dial(context.Background(), web, any); err != nil || c.LocalAddr().String() != "198.18.0.1:5001" {
+			w.t.Errorf("a port of any address: %v, %v", c, err)
 		}
 		_, err = w.server.Listen(everywhere, engine.ListenConfig{})
 		if !errors.Is(err, engine.ErrInUse) {
@@ -359,6 +390,60 @@ func TestUnacceptedConnectionIsResetByListenerClose(t *testing.T) {
 		<-c.Done()
 		if err := c.Err(); !errors.Is(err, engine.ErrReset) {
 			w.t.Errorf("Err: %v", err)
+		}
+	})
+}
+
+func TestConnectionThatEndsBeforeItIsAccepted(t *testing.T) {
+	bubble(t, worldConfig{}, func(w *world) {
+		l := w.listen(engine.ListenConfig{})
+		w.dial().Abort()
+		synctest.Wait()
+		c, err := l.AcceptConn()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		<-c.Done()
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, engine.ErrReset) {
+			w.t.Errorf("Read: %v, want ErrReset", err)
+		}
+	})
+}
+
+func TestCloseWriteEndsAWriteThatWaits(t *testing.T) {
+	bubble(t, worldConfig{}, func(w *world) {
+		client, _ := w.pair()
+		wrote := make(chan error)
+		go func() {
+			_, err := client.Write(make([]byte, 10<<20)) // the peer does not read
+			wrote <- err
+		}()
+		synctest.Wait()
+		client.CloseWrite()
+		if err := <-wrote; !errors.Is(err, engine.ErrClosing) {
+			w.t.Errorf("Write: %v, want ErrClosing", err)
+		}
+	})
+}
+
+// The last segment is a RST that the link does not take yet.
+func TestClaimOutlivesAFullLink(t *testing.T) {
+	bubble(t, worldConfig{}, func(w *world) {
+		client, server := w.pair()
+		w.clientPort.FailWrites(func([]byte) error { return syscall.ENOBUFS })
+		client.Abort()
+		time.Sleep(10 * time.Millisecond)
+		if n := w.clientPort.Claims(); n != 1 {
+			w.t.Errorf("%d claims while the RST waits, want one", n)
+		}
+		w.clientPort.FailWrites(nil)
+		<-client.Done()
+		if n := w.clientPort.Claims(); n != 0 {
+			w.t.Errorf("%d claims are left", n)
+		}
+		synctest.Wait()
+		if err := server.Err(); !errors.Is(err, engine.ErrReset) {
+			w.t.Errorf("the peer: %v, want ErrReset", err)
 		}
 	})
 }

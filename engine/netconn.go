@@ -66,9 +66,6 @@ func (c *NetConn) onEvent(events ConnEvents) {
 
 // end takes leave of a connection that has become CLOSED.
 func (c *NetConn) end() {
-	if c.ended {
-		return
-	}
 	c.ended = true
 	delete(c.host.conns, c)
 	c.host.leave(c.claim, c.done)

@@ -54,7 +54,7 @@ func newWorld(t testing.TB, cfg worldConfig) *world {
 	w := &world{t: t, log: &logbook{}}
 	w.net = simnet.New(simnet.Config{Seed: cfg.seed, Path: cfg.path, Tap: cfg.tap})
 	w.clientPort = w.net.NewPort(simnet.PortConfig{Addrs: []netip.Addr{clientAddr, clientAddr6}})
-	cfg.serverPort.Addrs = []netip.Addr{serverAddr, serverAddr6}
+	cfg.serverPort.Addrs = []netip.Addr{serverAddr, serverAddr6, netip.MustParseAddr("fe80::2")}
 	w.serverPort = w.net.NewPort(cfg.serverPort)
 	var link engine.Link = w.clientPort
 	if cfg.link != nil {

@@ -214,7 +214,7 @@ func (p *Port) news(err error) {
 
 // Route finds the source address for a destination, as engine.Link says.
 func (p *Port) Route(remote, local netip.Addr) (source netip.Addr, mtu int, err error) {
-	if local.IsValid() && !local.IsUnspecified() {
+	if local.IsValid() {
 		if !slices.Contains(p.cfg.Addrs, local) {
 			return netip.Addr{}, 0, fmt.Errorf("source %v: %w", local, syscall.EADDRNOTAVAIL)
 		}

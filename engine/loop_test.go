@@ -1,0 +1,67 @@
+package engine
+
+import (
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rawtcp/internal/simnet"
+)
+
+// A tellingLink tells of writes.
+type tellingLink struct {
+	Link
+	written func()
+}
+
+func (l *tellingLink) WriteBatch(pkts [][]byte) (int, error) {
+	l.written()
+	return l.Link.WriteBatch(pkts)
+}
+
+// Going to sleep sends first, and sending may bring the very event that the
+// sleeper wants: it must not be slept through.
+func TestSleepDoesNotMissWhatItCausesItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		port := simnet.New(simnet.Config{}).NewPort(simnet.PortConfig{Addrs: []netip.Addr{us.Addr()}})
+		link := &tellingLink{Link: port, written: func() {}}
+		h := NewHost(HostConfig{Link: link})
+		defer h.Close()
+		cond := sync.NewCond(&h.mu)
+		link.written = func() { h.rouse(cond) }
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		c, err := h.stack.Dial(h.now(), us, peer, 1500, ConnConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.sleep(cond) // a deadlock if it waits
+		c.Abandon(h.now())
+	})
+}
+
+// A deadline that is moved at the very moment it expires, while its timer's
+// function waits for the lock, has not expired.
+func TestDeadlineMovedWhileItFires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h Host
+		var d deadline
+		woken := 0
+		h.mu.Lock()
+		d.set(&h, time.Now().Add(time.Second), func() { woken++ })
+		time.Sleep(time.Second)
+		d.set(&h, time.Now().Add(time.Hour), func() { woken++ })
+		h.mu.Unlock()
+		synctest.Wait()
+		if d.expired || woken != 0 {
+			t.Error("the old deadline fired")
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if !d.expired || woken != 1 {
+			t.Error("the new one did not")
+		}
+	})
+}
