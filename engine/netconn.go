@@ -274,8 +274,8 @@ func (c *NetConn) opError(op string, err error) error {
 
 // opError dresses an error as package net does. io.EOF stays bare.
 func opError(op string, local, remote netip.AddrPort, err error) error {
-	if err == io.EOF {
-		return err
+	if errors.Is(err, io.EOF) {
+		return io.EOF
 	}
 	if errors.Is(err, ErrTimeout) {
 		err = timeoutError{err}

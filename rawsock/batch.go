@@ -40,7 +40,7 @@ func (b *inBatch) init(v6 bool) {
 }
 
 // recv receives into bufs and returns how many arrived. It never waits.
-func (b *inBatch) recv(fd int, bufs [][]byte, sizes []int, stamps []int64) (int, error) {
+func (b *inBatch) recv(fd int, bufs [][]byte, sizes []int, stamps []int64) (int, unix.Errno) {
 	n := min(len(bufs), BatchSize)
 	for i := range n {
 		b.prepare(i, bufs[i])
@@ -56,7 +56,7 @@ func (b *inBatch) recv(fd int, bufs [][]byte, sizes []int, stamps []int64) (int,
 	for i := range int(got) {
 		sizes[i], stamps[i] = b.finish(i, bufs[i])
 	}
-	return int(got), nil
+	return int(got), 0
 }
 
 // prepare points message i at a buffer. On IPv6 the packet comes without its IP

@@ -5,9 +5,8 @@ import "math/bits"
 // A portSet is a set of port numbers.
 type portSet [1 << 16 / 64]uint64
 
-func (s *portSet) add(port uint16)      { s[port/64] |= 1 << (port % 64) }
-func (s *portSet) remove(port uint16)   { s[port/64] &^= 1 << (port % 64) }
-func (s *portSet) has(port uint16) bool { return s[port/64]&(1<<(port%64)) != 0 }
+func (s *portSet) add(port uint16)    { s[port/64] |= 1 << (port % 64) }
+func (s *portSet) remove(port uint16) { s[port/64] &^= 1 << (port % 64) }
 
 // A portRange is the ports first to last, both included.
 type portRange struct{ first, last uint16 }

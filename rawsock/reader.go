@@ -120,9 +120,9 @@ func (r *reader) receive(s *socket) {
 		return
 	}
 	bufs, sizes, stamps := r.bufs[r.n:], r.sizes[r.n:], r.stamps[r.n:]
-	n, err := s.in.recv(s.fd, bufs, sizes, stamps)
-	if err != nil {
-		r.receiveFailed(s, err.(unix.Errno))
+	n, errno := s.in.recv(s.fd, bufs, sizes, stamps)
+	if errno != 0 {
+		r.receiveFailed(s, errno)
 		return
 	}
 	r.n += r.c.claims.filter(bufs[:n], sizes, stamps)

@@ -144,7 +144,7 @@ func (c *Conn) configureOptional(s *socket) {
 	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, c.cfg.ReceiveBuffer) == nil {
 		return
 	}
-	unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, c.cfg.ReceiveBuffer)
+	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, c.cfg.ReceiveBuffer)
 	// The kernel doubles what is asked for, to cover its own overhead.
 	if got, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err == nil && got < c.cfg.ReceiveBuffer {
 		c.note("receive buffer is %d octets, not %d: raise net.core.rmem_max or give CAP_NET_ADMIN", got, c.cfg.ReceiveBuffer)

@@ -532,7 +532,7 @@ func stopFailure(cause error, timeout time.Duration) error {
 	var sig errSignal
 	switch {
 	case errors.As(cause, &sig):
-		return &failure{code: sig.code(), err: fmt.Errorf("interrupted by %s", sig), silent: true}
+		return &failure{code: sig.code(), err: fmt.Errorf("interrupted by %w", sig), silent: true}
 	case errors.Is(cause, errDeadline):
 		return fail(exitTimeout, "", "timed out: --timeout %v is over", timeout)
 	case errors.Is(cause, errReaderGone):

@@ -17,7 +17,6 @@ type flagSpec struct {
 	arg     string // what its value is called; empty for a switch
 	counted bool   // a switch that may be repeated: its value is how often
 	bare    string // stands for the value where the flag is given without one
-	hidden  bool   // kept out of the help
 	usage   string
 	group   string
 	set     func(string) error

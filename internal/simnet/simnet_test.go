@@ -453,14 +453,14 @@ func checkSums(t *testing.T, pkt []byte) {
 		}
 		return uint16(s % 65535)
 	}
-	tcp, addrs := pkt[40:], pkt[8:]
+	var tcp, addrs []byte
 	if pkt[0]>>4 == 4 {
 		tcp, addrs = pkt[20:], pkt[12:20]
 		if add(pkt[:20]) != 0 {
 			t.Errorf("bad IP checksum: %x", pkt[:20])
 		}
 	} else {
-		addrs = pkt[8:40]
+		tcp, addrs = pkt[40:], pkt[8:40]
 	}
 	if add(addrs, []byte{0, 6, 0, 20}, tcp) != 0 {
 		t.Errorf("bad TCP checksum: %x", pkt)
