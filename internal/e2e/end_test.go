@@ -182,7 +182,7 @@ func TestFullDisk(t *testing.T) {
 			if r.code != 74 || !strings.Contains(r.stderr, "no space left on device") {
 				t.Errorf("%s", r)
 			}
-			c.wantNoRST()
+			c.wantNoRST(a.Addr4())
 			_ = os.Remove(file)
 		})
 	}

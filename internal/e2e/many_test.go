@@ -66,6 +66,6 @@ func TestThousandConnectionsOneAfterAnother(t *testing.T) {
 		if !strings.Contains(r.stdout, `"conn":"all"`) {
 			t.Errorf("no summary of all: %s", r.stdout[max(0, len(r.stdout)-500):])
 		}
-		c.wantNoRST()
+		c.wantNoRST(f.of(a))
 	})
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,13 +104,13 @@ func TestConnectToRealServers(t *testing.T) {
 			both(t, func(t *testing.T, f family) {
 				c := record(t, b, "eth0")
 				checkConnect(t, a, srv, target(f.of(b), 8000))
-				c.wantNoRST()
+				c.wantNoRST(f.of(a))
 			})
 			t.Run("loopback", func(t *testing.T) {
 				both(t, func(t *testing.T, f family) {
 					c := record(t, b, "lo")
 					checkConnect(t, b, srv, target(f.loopback(), 8000))
-					c.wantNoRST()
+					c.wantNoRST(f.loopback())
 				})
 			})
 		})
@@ -134,15 +135,15 @@ func checkConnect(t *testing.T, h *netlab.Host, srv server, to string) {
 // A client is a real program that talks to `rawtcp listen --echo`.
 type client struct {
 	name string
-	run  func(t *testing.T, h *netlab.Host, f family, host string, port uint16) string
+	run  func(t *testing.T, h *netlab.Host, host string, port uint16) string
 	want string
 }
 
 var clients = []client{
-	{"nc", func(t *testing.T, h *netlab.Host, _ family, host string, port uint16) string {
+	{"nc", func(t *testing.T, h *netlab.Host, host string, port uint16) string {
 		return runProgram(t, h, strings.NewReader("hello from nc\n"), "nc", "-N", "-w", "5", host, strconv.Itoa(int(port))).stdout
 	}, "hello from nc\n"},
-	{"python", func(t *testing.T, h *netlab.Host, _ family, host string, port uint16) string {
+	{"python", func(t *testing.T, h *netlab.Host, host string, port uint16) string {
 		return runProgram(t, h, nil, "python3", "-c", pythonClient, host, strconv.Itoa(int(port))).stdout
 	}, "hello from python\n"},
 }
@@ -163,51 +164,51 @@ func TestRealClientsOfListen(t *testing.T) {
 		t.Run(cl.name, func(t *testing.T) {
 			a, b := netlab.Pair(t, netlab.LinkConfig{Offload: true})
 			both(t, func(t *testing.T, f family) {
-				checkListen(t, cl, f, a, b, "eth0", f.of(b).String())
+				checkListen(t, cl, a, b, "eth0", f.of(b))
 			})
 			t.Run("loopback", func(t *testing.T) {
 				both(t, func(t *testing.T, f family) {
-					checkListen(t, cl, f, b, b, "lo", f.loopback().String())
+					checkListen(t, cl, b, b, "lo", f.loopback())
 				})
 			})
 		})
 	}
 }
 
-func checkListen(t *testing.T, cl client, f family, from, to *netlab.Host, iface, host string) {
+func checkListen(t *testing.T, cl client, from, to *netlab.Host, iface string, addr netip.Addr) {
 	t.Helper()
 	c := record(t, to, iface)
 	l := listen(t, to, ":7000", "--echo", "--count", "1")
-	if got := cl.run(t, from, f, host, 7000); got != cl.want {
+	if got := cl.run(t, from, addr.String(), 7000); got != cl.want {
 		t.Errorf("%s got %q back, want %q\n%s", cl.name, got, cl.want, l.text())
 	}
 	if code := l.wait(); code != 0 {
 		t.Errorf("listen ended with %d\n%s", code, l.text())
 	}
-	c.wantNoRST()
+	c.wantNoRST(addr)
 }
 
 // curl fetches a page that `rawtcp listen` serves.
 func TestCurlFetchesFromListen(t *testing.T) {
 	a, b := netlab.Pair(t, netlab.LinkConfig{Offload: true})
 	both(t, func(t *testing.T, f family) {
-		curl(t, a, b, "eth0", target(f.of(b), 7000))
+		curl(t, a, b, "eth0", f.of(b))
 	})
 	t.Run("loopback", func(t *testing.T) {
-		both(t, func(t *testing.T, f family) { curl(t, b, b, "lo", target(f.loopback(), 7000)) })
+		both(t, func(t *testing.T, f family) { curl(t, b, b, "lo", f.loopback()) })
 	})
 }
 
-func curl(t *testing.T, from, to *netlab.Host, iface, url string) {
+func curl(t *testing.T, from, to *netlab.Host, iface string, addr netip.Addr) {
 	t.Helper()
 	c := record(t, to, iface)
 	l := listen(t, to, ":7000", "--send", `HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n`, "--count", "1")
-	r := runProgram(t, from, nil, "curl", "-sS", "-m", "10", "http://"+url+"/")
+	r := runProgram(t, from, nil, "curl", "-sS", "-m", "10", "http://"+target(addr, 7000)+"/")
 	if r.code != 0 || r.stdout != "hello\n" {
 		t.Errorf("curl: %s\n%s", r, l.text())
 	}
 	if code := l.wait(); code != 0 {
 		t.Errorf("listen ended with %d\n%s", code, l.text())
 	}
-	c.wantNoRST()
+	c.wantNoRST(addr)
 }
