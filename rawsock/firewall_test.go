@@ -7,6 +7,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,8 +47,9 @@ func invalid() []expr.Any {
 	}
 }
 
-// TestConnectionTrackingSeesNoRST: on a host that drops what is invalid, a RST
-// of the kernel would end the tracked connection even if it is dropped later.
+// TestConnectionTrackingSeesNoRST: a RST of the kernel would end the tracked
+// connection even if it is dropped later, and then a host that drops what is
+// invalid drops the rest.
 func TestConnectionTrackingSeesNoRST(t *testing.T) { // G8
 	for _, mode := range []GuardMode{GuardSocket, GuardNFT} {
 		bothFamilies(t, func(t *testing.T, family int) {
@@ -63,9 +66,27 @@ func TestConnectionTrackingSeesNoRST(t *testing.T) { // G8
 			if p := s.want(ack); p.ack != 1006 {
 				t.Errorf("the peer acknowledges %d, want 1006", p.ack)
 			}
+			if state := trackedState(t, family, local); state != nl.TCP_CONNTRACK_ESTABLISHED {
+				t.Errorf("%v: tracked in state %d, want %d", mode, state, nl.TCP_CONNTRACK_ESTABLISHED)
+			}
 			s.send(tcpPacket{src: local, dst: remote, seq: 1006, ack: sa.seq + 1, flags: rst | ack})
 		})
 	}
+}
+
+// trackedState returns the state of the connection that local has opened.
+func trackedState(t *testing.T, family int, local netip.AddrPort) uint8 {
+	t.Helper()
+	flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, []netlink.InetFamily{netlink.FAMILY_V4, netlink.FAMILY_V6}[family])
+	must(t, err)
+	for _, f := range flows {
+		tcp, ok := f.ProtoInfo.(*netlink.ProtoInfoTCP)
+		if ok && f.Forward.SrcPort == local.Port() && f.Forward.SrcIP.Equal(local.Addr().AsSlice()) {
+			return tcp.State
+		}
+	}
+	t.Fatal("the connection is not tracked")
+	return 0
 }
 
 func TestInputDropMakesDeaf(t *testing.T) { // G9

@@ -240,11 +240,7 @@ func TestICMPErrorFailsNoInnocentSend(t *testing.T) {
 		pkt := tcpPacket{src: local, dst: netip.AddrPortFrom(l.theirs[family], 80), flags: rst}.bytes()
 		for _, icmp := range icmpCases[family] {
 			l.sendICMP(family, icmpMessage(family == 1, icmp.typ, icmp.code, icmp.word, pkt))
-			poll(t, "the ICMP error", func() bool {
-				fds := []unix.PollFd{{Fd: int32(c.socket(family == 1).fd)}}
-				n, _ := unix.Poll(fds, 0)
-				return n > 0 && fds[0].Revents&unix.POLLERR != 0
-			})
+			waitForError(t, c.socket(family == 1))
 			if n, err := c.WriteBatch([][]byte{pkt}); n != 1 || err != nil {
 				t.Errorf("%s: the next send is blamed: %d, %v", icmp.name, n, err)
 			}
@@ -255,6 +251,41 @@ func TestICMPErrorFailsNoInnocentSend(t *testing.T) {
 			if !errors.As(err, &e) || e.Type != icmp.typ || e.Code != icmp.code {
 				t.Errorf("ReadBatch = %v, want %s", err, icmp.name)
 			}
+		}
+	})
+}
+
+// waitForError waits until a socket has an error queued.
+func waitForError(t *testing.T, s *socket) {
+	t.Helper()
+	poll(t, "the ICMP error", func() bool {
+		fds := []unix.PollFd{{Fd: int32(s.fd)}}
+		n, _ := unix.Poll(fds, 0)
+		return n > 0 && fds[0].Revents&unix.POLLERR != 0
+	})
+}
+
+// TestICMPErrorDuringReceive has the error arrive between the look at the error
+// queue and the receive, which then fails with its errno.
+func TestICMPErrorDuringReceive(t *testing.T) {
+	bothFamilies(t, func(t *testing.T, family int) {
+		l := newLab(t)
+		c, err := Open(Config{})
+		must(t, err)
+		defer c.Close()
+		local := netip.AddrPortFrom(l.ours[family], 4001)
+		_, err = c.Claim(local)
+		must(t, err)
+		icmp := icmpCases[family][0]
+		pkt := tcpPacket{src: local, dst: netip.AddrPortFrom(l.theirs[family], 80), flags: rst}.bytes()
+		l.sendICMP(family, icmpMessage(family == 1, icmp.typ, icmp.code, icmp.word, pkt))
+		s, r := c.socket(family == 1), &c.reader
+		waitForError(t, s)
+		r.bufs, r.sizes, r.stamps = [][]byte{make([]byte, 2048)}, make([]int, 1), make([]int64, 1)
+		r.receive(s)
+		var e *ICMPError
+		if len(r.news) != 1 || !errors.As(r.news[0], &e) {
+			t.Errorf("news: %v, want one ICMP error", r.news)
 		}
 	})
 }

@@ -549,20 +549,23 @@ func TestInterfaceIsObeyed(t *testing.T) {
 }
 
 func TestLinkLocal(t *testing.T) {
-	l := newLab(t)
-	here, there := l.linkLocal(l.name, nil), l.linkLocal(l.peerName, l.peer)
+	labs := []*lab{newLab(t), newLab(t)} // of the same network, told apart by zone
 	s := openStation(t, Config{})
-	route, err := s.RouteInfo(there.WithZone(l.name), netip.Addr{})
-	if err != nil || route.Source != here.WithZone(l.name) {
-		t.Fatalf("RouteInfo = %+v, %v, want source %v", route, err, here)
-	}
-	if _, err := s.RouteInfo(there, netip.Addr{}); !errors.Is(err, syscall.EINVAL) {
-		t.Errorf("link-local without a zone: %v", err)
-	}
-	s.claim(netip.AddrPortFrom(route.Source, 4001))
-	s.send(tcpPacket{src: netip.AddrPortFrom(here, 4001), dst: netip.AddrPortFrom(there, 9), ack: 12, flags: ack})
-	if p := s.want(rst); p.seq != 12 || p.src.Addr() != there {
-		t.Errorf("received %+v", p)
+	for i, l := range labs {
+		here, there := l.linkLocal(l.name, nil), l.linkLocal(l.peerName, l.peer)
+		route, err := s.RouteInfo(there.WithZone(l.name), netip.Addr{})
+		if err != nil || route.Source != here.WithZone(l.name) {
+			t.Fatalf("RouteInfo = %+v, %v, want source %v", route, err, here)
+		}
+		if _, err := s.RouteInfo(there, netip.Addr{}); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("link-local without a zone: %v", err)
+		}
+		local := netip.AddrPortFrom(here, uint16(4001+i))
+		s.claim(netip.AddrPortFrom(route.Source, local.Port()))
+		s.send(tcpPacket{src: local, dst: netip.AddrPortFrom(there, 9), ack: 12, flags: ack})
+		if p := s.want(rst); p.seq != 12 || p.src.Addr() != there {
+			t.Errorf("received %+v", p)
+		}
 	}
 }
 
@@ -593,6 +596,32 @@ func (l *lab) linkLocal(name string, s *space) (a netip.Addr) {
 		return a.IsValid()
 	})
 	return a
+}
+
+func TestBusyFamilyStarvesNoOther(t *testing.T) {
+	l := newLab(t)
+	c, err := Open(Config{})
+	must(t, err)
+	defer c.Close()
+	_, err = c.Claim(netip.AddrPortFrom(netip.IPv6Unspecified(), 4001))
+	must(t, err)
+	for family := range 2 {
+		w := l.newWire(family)
+		for range 10 {
+			w.send(tcpPacket{src: netip.AddrPortFrom(w.here, 80), dst: netip.AddrPortFrom(l.ours[family], 4001), flags: ack})
+		}
+		w.heardBefore(l.ours[family])
+	}
+	var got [7]int
+	buf, sizes, stamps := [][]byte{make([]byte, 2048)}, make([]int, 1), make([]int64, 1)
+	for range 4 { // room for one packet at a time
+		_, err := c.ReadBatch(buf, sizes, stamps)
+		must(t, err)
+		got[ipVersion(buf[0])]++
+	}
+	if got[4] == 0 || got[6] == 0 {
+		t.Errorf("of 4 packets %d are IPv4 and %d are IPv6", got[4], got[6])
+	}
 }
 
 func TestNoAllocationPerPacket(t *testing.T) {

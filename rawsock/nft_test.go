@@ -117,6 +117,12 @@ func TestReleasedClaimLeavesTheTable(t *testing.T) {
 	})
 }
 
+func TestTableIsRefusedWithoutMark(t *testing.T) { // it would drop our own RSTs
+	s := openStation(t, Config{Guard: GuardNFT})
+	s.marked = false
+	wantClaimError(t, s, netip.MustParseAddrPort("127.0.0.1:4001"), unix.EPERM)
+}
+
 func TestDescriptorsAreCloseOnExec(t *testing.T) { // a child that held the table's socket would keep it
 	l := newLab(t)
 	before := descriptors(t)
