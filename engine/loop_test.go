@@ -37,7 +37,10 @@ func TestSleepDoesNotMissWhatItCausesItself(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.sleep(cond) // a deadlock if it waits
+		before := h.now()
+		if h.sleep(cond); h.now() != before {
+			t.Errorf("slept for %v", h.now().Sub(before))
+		}
 		c.Abandon(h.now())
 	})
 }
@@ -54,14 +57,16 @@ func TestDeadlineMovedWhileItFires(t *testing.T) {
 		time.Sleep(time.Second)
 		d.set(&h, time.Now().Add(time.Hour), func() { woken++ })
 		h.mu.Unlock()
-		synctest.Wait()
-		if d.expired || woken != 0 {
-			t.Error("the old deadline fired")
+		check := func(expired bool, times int) {
+			synctest.Wait()
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if d.expired != expired || woken != times {
+				t.Errorf("expired %v, %d calls of wake; want %v, %d", d.expired, woken, expired, times)
+			}
 		}
+		check(false, 0)
 		time.Sleep(time.Hour)
-		synctest.Wait()
-		if !d.expired || woken != 1 {
-			t.Error("the new one did not")
-		}
+		check(true, 1)
 	})
 }

@@ -21,8 +21,8 @@ type Port struct {
 	// The network's lock guards what follows.
 	arrived  *sync.Cond
 	queue    []*parcel
-	queued   int // octets in queue
-	claims   []*claim
+	queued   int                 // octets in queue
+	claims   map[uint16][]*claim // by port number
 	count    PortCounters
 	failing  func(pkt []byte) error
 	scratch  []byte
@@ -58,7 +58,7 @@ func (n *Network) NewPort(cfg PortConfig) *Port {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.number++
-	p := &Port{net: n, number: n.number, cfg: cfg, arrived: sync.NewCond(&n.mu)}
+	p := &Port{net: n, number: n.number, cfg: cfg, arrived: sync.NewCond(&n.mu), claims: map[uint16][]*claim{}}
 	for _, a := range cfg.Addrs {
 		n.ports[a] = p
 	}
@@ -72,7 +72,11 @@ func (p *Port) Addr() netip.Addr { return p.cfg.Addrs[0] }
 func (p *Port) Claims() int {
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
-	return len(p.claims)
+	n := 0
+	for _, list := range p.claims {
+		n += len(list)
+	}
+	return n
 }
 
 // Counters returns what the port has sent and received.
@@ -258,13 +262,13 @@ func (p *Port) Claim(local netip.AddrPort) (io.Closer, error) {
 	case !local.Addr().IsUnspecified() && !slices.Contains(p.cfg.Addrs, local.Addr()):
 		return nil, fmt.Errorf("claim of %v: %w", local, syscall.EADDRNOTAVAIL)
 	}
-	for _, c := range p.claims {
-		if c.addr.Port() == local.Port() && (covers(c.addr.Addr(), local.Addr()) || covers(local.Addr(), c.addr.Addr())) {
+	for _, c := range p.claims[local.Port()] {
+		if covers(c.addr.Addr(), local.Addr()) || covers(local.Addr(), c.addr.Addr()) {
 			return nil, fmt.Errorf("claim of %v: %w", local, os.NewSyscallError("bind", syscall.EADDRINUSE))
 		}
 	}
 	c := &claim{p, local}
-	p.claims = append(p.claims, c)
+	p.claims[local.Port()] = append(p.claims[local.Port()], c)
 	return c, nil
 }
 
@@ -272,17 +276,23 @@ func (p *Port) Claim(local netip.AddrPort) (io.Closer, error) {
 func (c *claim) Close() error {
 	c.port.net.mu.Lock()
 	defer c.port.net.mu.Unlock()
-	i := slices.Index(c.port.claims, c)
+	number := c.addr.Port()
+	list := c.port.claims[number]
+	i := slices.Index(list, c)
 	if i < 0 {
 		return net.ErrClosed
 	}
-	c.port.claims = slices.Delete(c.port.claims, i, i+1)
+	if list = slices.Delete(list, i, i+1); len(list) == 0 {
+		delete(c.port.claims, number)
+	} else {
+		c.port.claims[number] = list
+	}
 	return nil
 }
 
 func (p *Port) isClaimed(dst netip.AddrPort) bool {
-	for _, c := range p.claims {
-		if c.addr.Port() == dst.Port() && covers(c.addr.Addr(), dst.Addr()) {
+	for _, c := range p.claims[dst.Port()] {
+		if covers(c.addr.Addr(), dst.Addr()) {
 			return true
 		}
 	}
