@@ -32,6 +32,14 @@ func (v Verdict) String() string {
 // the sum of an even number of octets before b (RFC 1071). The Internet
 // checksum of b is ^Sum(b, 0).
 func Sum(b []byte, initial uint16) uint16 {
+	if len(b) == 0 {
+		return initial
+	}
+	return sum(b, initial)
+}
+
+// sum is Sum out of line, so that an empty payload costs no call.
+func sum(b []byte, initial uint16) uint16 {
 	if len(b) < 8 {
 		return shortSum(b, initial)
 	}
@@ -49,30 +57,30 @@ func Sum(b []byte, initial uint16) uint16 {
 		// The words of a block are summed apart from acc, so that one block
 		// need not wait for the block before it.
 		p := (*[64]byte)(b)
-		sum, c := bits.Add64(binary.LittleEndian.Uint64(p[0:]), binary.LittleEndian.Uint64(p[8:]), 0)
-		sum, c = bits.Add64(sum, binary.LittleEndian.Uint64(p[16:]), c)
-		sum, c = bits.Add64(sum, binary.LittleEndian.Uint64(p[24:]), c)
-		sum, c = bits.Add64(sum, binary.LittleEndian.Uint64(p[32:]), c)
-		sum, c = bits.Add64(sum, binary.LittleEndian.Uint64(p[40:]), c)
-		sum, c = bits.Add64(sum, binary.LittleEndian.Uint64(p[48:]), c)
-		sum, c = bits.Add64(sum, binary.LittleEndian.Uint64(p[56:]), c)
-		acc, c = bits.Add64(acc, sum, c)
+		part, c := bits.Add64(binary.LittleEndian.Uint64(p[0:]), binary.LittleEndian.Uint64(p[8:]), 0)
+		part, c = bits.Add64(part, binary.LittleEndian.Uint64(p[16:]), c)
+		part, c = bits.Add64(part, binary.LittleEndian.Uint64(p[24:]), c)
+		part, c = bits.Add64(part, binary.LittleEndian.Uint64(p[32:]), c)
+		part, c = bits.Add64(part, binary.LittleEndian.Uint64(p[40:]), c)
+		part, c = bits.Add64(part, binary.LittleEndian.Uint64(p[48:]), c)
+		part, c = bits.Add64(part, binary.LittleEndian.Uint64(p[56:]), c)
+		acc, c = bits.Add64(acc, part, c)
 		acc, _ = bits.Add64(acc, 0, c)
 		b = b[64:]
 	}
 	if len(b) > 32 {
 		p := (*[32]byte)(b)
-		sum, c := bits.Add64(binary.LittleEndian.Uint64(p[0:]), binary.LittleEndian.Uint64(p[8:]), 0)
-		sum, c = bits.Add64(sum, binary.LittleEndian.Uint64(p[16:]), c)
-		sum, c = bits.Add64(sum, binary.LittleEndian.Uint64(p[24:]), c)
-		acc, c = bits.Add64(acc, sum, c)
+		part, c := bits.Add64(binary.LittleEndian.Uint64(p[0:]), binary.LittleEndian.Uint64(p[8:]), 0)
+		part, c = bits.Add64(part, binary.LittleEndian.Uint64(p[16:]), c)
+		part, c = bits.Add64(part, binary.LittleEndian.Uint64(p[24:]), c)
+		acc, c = bits.Add64(acc, part, c)
 		acc, _ = bits.Add64(acc, 0, c)
 		b = b[32:]
 	}
 	if len(b) > 16 {
 		p := (*[16]byte)(b)
-		sum, c := bits.Add64(binary.LittleEndian.Uint64(p[0:]), binary.LittleEndian.Uint64(p[8:]), 0)
-		acc, c = bits.Add64(acc, sum, c)
+		part, c := bits.Add64(binary.LittleEndian.Uint64(p[0:]), binary.LittleEndian.Uint64(p[8:]), 0)
+		acc, c = bits.Add64(acc, part, c)
 		acc, _ = bits.Add64(acc, 0, c)
 		b = b[16:]
 	}
