@@ -77,3 +77,21 @@ func answer(c *Conn, pkt []byte) {
 		}
 	}
 }
+
+// BenchmarkClaim is one claim and its release beside a thousand others.
+func BenchmarkClaim(b *testing.B) {
+	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	c := benchConn(b, netip.AddrPortFrom(loopback, 4001))
+	for port := uint16(5000); port < 7000; port += 2 {
+		if _, err := c.Claim(netip.AddrPortFrom(loopback, port)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		cl, err := c.Claim(netip.AddrPortFrom(loopback, 20001))
+		if err != nil {
+			b.Fatal(err)
+		}
+		cl.Close()
+	}
+}

@@ -26,5 +26,7 @@
 // there makes a Conn deaf. Packets whose TCP checksum is wrong arrive like others,
 // and so do unfinished checksums. With headers included the kernel writes the
 // IPv4 checksum and total length itself. IPv6 packets arrive without their
-// extension headers.
+// extension headers. A packet to a link-local address goes out by
+// Config.Interface, or by the zone of the claimed address that it comes from: a
+// claim on [::] alone does not say which.
 package rawsock

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -660,10 +661,7 @@ func TestNoAllocationPerPacket(t *testing.T) {
 	})
 }
 
-func TestIPv6DisabledLeavesIPv4(t *testing.T) {
-	if _, err := Open(Config{Family: IPv6}); err != nil {
-		t.Fatal(err)
-	}
+func TestFamilyIsObeyed(t *testing.T) {
 	s := openStation(t, Config{Family: IPv4})
 	_, err := s.WriteBatch([][]byte{tcpPacket{src: netip.MustParseAddrPort("[::1]:1"), dst: netip.MustParseAddrPort("[::1]:2")}.bytes()})
 	if !errors.Is(err, syscall.EAFNOSUPPORT) {
@@ -672,4 +670,27 @@ func TestIPv6DisabledLeavesIPv4(t *testing.T) {
 	if _, _, err := s.Route(netip.IPv6Loopback(), netip.Addr{}); !errors.Is(err, syscall.EAFNOSUPPORT) {
 		t.Errorf("an IPv6 route on an IPv4 link: %v", err)
 	}
+	s.claim(netip.AddrPortFrom(netip.IPv6Unspecified(), 4001)) // of what there is
+	if !listening(t, 0, 4001) || listening(t, 1, 4001) {
+		t.Error("[::] does not claim just the family of the link")
+	}
+}
+
+func TestHostWithoutIPv6Addresses(t *testing.T) {
+	space := newSpace(t)
+	must(t, space.do(func() error {
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil {
+			return err
+		}
+		s := openStation(t, Config{})
+		cl, err := s.Claim(netip.AddrPortFrom(netip.IPv6Unspecified(), 4001))
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		local := netip.MustParseAddrPort("127.0.0.1:4001")
+		s.send(tcpPacket{src: local, dst: local, flags: ack})
+		s.want(ack)
+		return nil
+	}))
 }
