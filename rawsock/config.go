@@ -29,10 +29,11 @@ type Config struct {
 	TxTimestamps bool
 }
 
-// DefaultMark is the firewall mark of our packets, "rawt" in ASCII. A rule that
+// DefaultMark is the firewall mark of our packets: "ra" and "t" in ASCII, and
+// none of the bits that Kubernetes (0x4000, 0x8000) takes for its own. A rule that
 // drops the kernel's RSTs has to let packets with this mark pass, or it drops
 // our own RSTs too.
-const DefaultMark = 0x72617774
+const DefaultMark = 0x72610074
 
 // defaultReceiveBuffer holds some hundred merged segments of 64 KiB.
 const defaultReceiveBuffer = 8 << 20

@@ -2,14 +2,14 @@
 # Keeps the kernel from resetting connections that it does not know, by hand.
 #
 #   kernel --RST--> OUTPUT, priority raw --- port is guarded, mark is not ours --> dropped
-#   rawtcp --RST--> OUTPUT, priority raw --- mark 0x72617774 -------------------> sent
+#   rawtcp --RST--> OUTPUT, priority raw --- mark 0x72610074 -------------------> sent
 #
 # Priority raw and not filter: conntrack comes right after it, and would forget
 # the connection if it saw the RST. OUTPUT and not INPUT: what is dropped in
 # INPUT never reaches a raw socket either.
 set -eu
 
-mark=0x72617774 # "rawt"; the mark of every socket of rawtcp
+mark=0x72610074 # "ra", "t"; the mark of every socket of rawtcp
 table=rawtcp_guard
 
 usage() {
@@ -19,7 +19,7 @@ usage: rst-guard.sh up     --port N | --range A-B [options]
        rst-guard.sh status [--port N | --range A-B] [options]
 
 Drops the TCP resets that this host's kernel sends from the given port or
-ports, over IPv4 and IPv6, unless they carry the mark of rawtcp (0x72617774).
+ports, over IPv4 and IPv6, unless they carry the mark of rawtcp (0x72610074).
 
   up      add the rule, unless it is there, and remove those of dead owners
   down    remove the rules that match the options; all of ours without options

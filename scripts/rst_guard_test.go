@@ -23,7 +23,7 @@ import (
 
 const (
 	guard = "./rst-guard.sh"
-	mark  = 0x72617774
+	mark  = 0x72610074
 )
 
 var backends = []string{"nft", "iptables"}
@@ -271,7 +271,7 @@ func TestGuardSweepsStaleTags(t *testing.T) {
 	} {
 		port := strings.Split(tag, ":")[4]
 		must(t, h, "iptables", "-t", "raw", "-A", "OUTPUT", "-p", "tcp", "--sport", port, "--tcp-flags", "RST", "RST",
-			"-m", "mark", "!", "--mark", "0x72617774", "-m", "comment", "--comment", tag, "-j", "DROP")
+			"-m", "mark", "!", "--mark", "0x72610074", "-m", "comment", "--comment", tag, "-j", "DROP")
 	}
 	must(t, h, guard, "up", "--port", "4003")
 	if out := must(t, h, guard, "status"); strings.Contains(out, "4001") || strings.Contains(out, "4002") || !strings.Contains(out, "4003") {
