@@ -61,6 +61,7 @@ func TestFold(t *testing.T) {
 			t.Errorf("fold(%#x) = %#x", x, got)
 		}
 	}
+	check(0xfffffffffffe0002) // every step carries
 	for range 50000 {
 		x := rng.Uint64() | rng.Uint64()
 		check(x)
