@@ -47,7 +47,7 @@ type ConnConfig struct {
 
 	InitialRTO time.Duration // default 1 s (RFC 6298 section 2)
 	MinRTO     time.Duration // default 200 ms, as Linux; RFC 6298 asks for 1 s
-	MaxRTO     time.Duration // default 60 s
+	MaxRTO     time.Duration // default 120 s, as Linux, so that seven SYNs take 127 s
 
 	SYNRetries     int           // default 6; negative: none
 	ConnectTimeout time.Duration // default none: SYNRetries decide

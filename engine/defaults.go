@@ -42,7 +42,7 @@ func (c ConnConfig) withDefaults() ConnConfig {
 	setTime(&c.DelayedAck, 40*time.Millisecond)
 	setTime(&c.InitialRTO, time.Second)
 	setTime(&c.MinRTO, 200*time.Millisecond)
-	setTime(&c.MaxRTO, 60*time.Second)
+	setTime(&c.MaxRTO, 120*time.Second)
 	setTime(&c.KeepAliveInterval, 75*time.Second)
 	setTime(&c.MSL, 30*time.Second)
 	setTime(&c.TimeWait, 2*c.MSL)

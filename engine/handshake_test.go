@@ -25,7 +25,7 @@ func TestSYNIsRepeatedAt1_3_7_15(t *testing.T) {
 		k.advanceToTimer(wait * time.Second) // RFC 6298 section 5.5
 	}
 	k.want("the sixth repetition", "S 0:0(0)")
-	k.advanceToTimer(60 * time.Second) // the largest RTO
+	k.advanceToTimer(64 * time.Second) // 127 s in all
 	k.wantIdle("no more")
 	k.wantState(Closed)
 	k.wantErr(ErrTimeout)

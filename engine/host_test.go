@@ -117,7 +117,7 @@ func wantDialError(w *world, remote netip.AddrPort, cfg engine.DialConfig, want 
 }
 
 func TestDialTimesOut(t *testing.T) {
-	bubble(t, worldConfig{conn: engine.ConnConfig{MaxRTO: 2 * time.Minute}}, func(w *world) {
+	bubble(t, worldConfig{}, func(w *world) {
 		start := time.Now()
 		err := wantDialError(w, web, engine.DialConfig{}, engine.ErrTimeout) // nobody has claimed the port
 		if !err.Timeout() {

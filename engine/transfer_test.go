@@ -103,7 +103,7 @@ func TestZeroWindowIsProbedEverMoreRarely(t *testing.T) {
 	k.wantIdle("the window is closed")
 	wait := 300 * time.Millisecond
 	for range 12 {
-		k.advanceToTimer(min(wait, 60*time.Second))
+		k.advanceToTimer(min(wait, 120*time.Second))
 		k.want("a probe, one octet before SND.UNA", ". 1000:1000(0) ack 1")
 		k.in(". 1:1(0) ack 1001 win 0") // alive, but closed: never a reason to give up
 		k.wantIdle("no data")
