@@ -13,6 +13,8 @@ type lossState struct {
 	timeout  bool        // recovering from a retransmission timeout
 	recover  segment.Seq // SND.NXT when either began (RFC 6582 section 3.2, RFC 6675 section 4)
 	urgently bool        // the first retransmission of a fast recovery does not wait for the window
+	rack     rack
+	probe    lossProbe
 }
 
 // receiveACK is the fifth check of RFC 9293 section 3.10.7.4. ok says that the
@@ -47,18 +49,26 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 	}
 	c.unanswered = 0
 	dup := c.isDuplicate(s)
-	reported := c.receiveSACK(now, s)
+	d := c.delivery(now, s)
+	reported, dsack := c.receiveSACK(s, &d)
 	octets := 0
 	if c.snd.una.Less(s.Ack) {
-		octets = c.ackNew(now, s)
+		octets = c.ackNew(now, s, &d)
+	}
+	if reported > 0 || octets > 0 {
+		c.sampleRTT(now, s, &d, octets > 0)
 	}
 	c.updateWindow(now, s)
 	if dup {
 		c.stats.DupAcksIn++
 		c.loss.dup++
 	}
+	c.probeAcknowledged(now, s, dsack, dup && !s.Options.Has(segment.HasSACK))
 	if dup || reported > 0 || octets > 0 {
 		c.detectLoss(now)
+	}
+	if octets > 0 {
+		c.armProbe(now)
 	}
 	c.ackECN(now, s)
 	if dup {
@@ -75,33 +85,51 @@ func (c *Conn) isDuplicate(s *segment.Segment) bool {
 
 // receiveSACK marks what the peer reports beyond SND.UNA. Blocks that name what
 // was not sent, or nothing, are ignored (RFC 2018 section 5; CVE-2019-11477).
-func (c *Conn) receiveSACK(now Time, s *segment.Segment) (octets int) {
+// dsack says that the first block names what had arrived before (RFC 2883).
+func (c *Conn) receiveSACK(s *segment.Segment, d *delivery) (octets int, dsack bool) {
 	if !c.sack || !s.Options.Has(segment.HasSACK) {
-		return 0
+		return 0, false
 	}
-	var echo roundTrip
-	for _, b := range s.Options.Blocks() {
+	blocks := s.Options.Blocks()
+	if dsack = isDSACK(blocks, s.Ack); dsack {
+		c.stats.DSACKsIn++
+		c.loss.rack.duplicateReported(c.snd.una, c.snd.nxt)
+	}
+	for _, b := range blocks {
 		if !b.Start.Less(b.End) || c.snd.nxt.Less(b.End) || !s.Ack.Less(b.End) || b.Start.Less(s.Ack) {
 			continue
 		}
-		octets += c.snd.sent.sack(b.Start, b.End, &echo)
+		octets += c.snd.sent.sack(b.Start, b.End, d)
 	}
-	if s.Ack == c.snd.una && echo.sent != 0 {
-		c.rtt.sample(now.Sub(echo.sent))
+	return octets, dsack
+}
+
+// isDSACK: the first block lies below the cumulative ACK, or inside the second
+// block (RFC 2883 section 4).
+func isDSACK(blocks []segment.SACKBlock, ack segment.Seq) bool {
+	if len(blocks) == 0 || !blocks[0].Start.Less(blocks[0].End) {
+		return false
 	}
-	return octets
+	first := blocks[0]
+	return first.End.LessEq(ack) ||
+		len(blocks) > 1 && blocks[1].Start.LessEq(first.Start) && first.End.LessEq(blocks[1].End)
+}
+
+// delivery starts the account of one ACK.
+func (c *Conn) delivery(now Time, s *segment.Segment) delivery {
+	return delivery{now: now, rack: &c.loss.rack, stamped: c.ts.on && s.Options.Has(segment.HasTimestamps),
+		echoed: s.Options.TSEcr, offset: c.ts.offset}
 }
 
 // ackNew takes the acknowledgement of new octets and returns how many they are.
-func (c *Conn) ackNew(now Time, s *segment.Segment) int {
+func (c *Conn) ackNew(now Time, s *segment.Segment, d *delivery) int {
 	flight := c.inFlight()
-	octets, echo := c.snd.sent.ack(s.Ack)
+	octets := c.snd.sent.ack(s.Ack, d)
 	c.snd.una = s.Ack
 	c.snd.buf.ack(s.Ack)
 	if c.snd.urgent && c.snd.up.LessEq(c.snd.una) {
 		c.snd.urgent = false
 	}
-	c.sampleRTT(now, s, echo)
 	c.retries = 0
 	if !c.sack {
 		c.loss.dup = max(0, c.loss.dup-octets/max(1, c.snd.mss))
@@ -123,16 +151,22 @@ func (c *Conn) ackNew(now Time, s *segment.Segment) int {
 // 3), or else from the echoed timestamp (RFC 7323 section 4) if it is that of
 // the last transmission: an older one would measure how long an ACK was lost.
 // Without a sample the RTO stays backed off (RFC 6298 section 5.5).
-func (c *Conn) sampleRTT(now Time, s *segment.Segment, echo roundTrip) {
+func (c *Conn) sampleRTT(now Time, s *segment.Segment, d *delivery, cumulative bool) {
+	var rtt time.Duration
 	switch {
-	case echo.resent == 0 && echo.sent != 0:
-		c.rtt.sample(now.Sub(echo.sent))
-	case echo.resent != 0 && c.ts.on && s.Options.Has(segment.HasTimestamps):
-		ms := int32(c.tsNow(now) - s.Options.TSEcr)
-		if ms >= 0 && ms <= int32(c.tsNow(now)-c.tsNow(echo.resent)) {
-			c.rtt.sample(max(1, time.Duration(ms)*time.Millisecond))
+	case d.sent != 0 && (d.resent == 0 || !cumulative):
+		rtt = now.Sub(d.sent)
+	case d.resent != 0 && d.stamped && d.echo(d.resent):
+		if ms := int32(c.tsNow(now) - s.Options.TSEcr); ms >= 0 {
+			rtt = max(1, time.Duration(ms)*time.Millisecond)
 		}
 	}
+	if rtt == 0 {
+		return
+	}
+	c.rtt.sample(rtt)
+	c.loss.rack.minRTT.add(now, rtt)
+	c.loss.probe.sampled = true
 }
 
 // recoverBy ends a recovery that the acknowledgement completes, and on a
@@ -143,6 +177,7 @@ func (c *Conn) recoverBy(octets int) {
 	}
 	if c.loss.recover.LessEq(c.snd.una) {
 		c.loss.recovery, c.loss.timeout, c.loss.dup = false, false, 0
+		c.loss.rack.recovered()
 		return
 	}
 	if c.loss.recovery && octets > 0 && !c.snd.sent.empty() {
@@ -153,24 +188,23 @@ func (c *Conn) recoverBy(octets int) {
 	}
 }
 
-// detectLoss starts fast recovery when enough has arrived beyond a hole
-// (RFC 5681 section 3.2, RFC 6675 section 5).
+// detectLoss judges what is missing: by time where the peer reports what it
+// holds (RFC 8985), and by counting duplicate ACKs where it does not (RFC 5681
+// section 3.2).
 func (c *Conn) detectLoss(now Time) {
-	sent := &c.snd.sent
-	if sent.empty() {
-		return
-	}
 	if c.sack {
-		sent.markLost(c.snd.mss)
+		c.detectByTime(now)
+	} else if c.loss.dup >= dupThresh && !c.loss.recovery && !c.loss.timeout {
+		c.snd.sent.markFirstLost()
 	}
-	if c.loss.recovery || c.loss.timeout {
+	c.enterRecovery(now)
+}
+
+// enterRecovery starts fast recovery when something is held for lost (RFC 5681
+// section 3.2).
+func (c *Conn) enterRecovery(now Time) {
+	if c.loss.recovery || c.loss.timeout || c.snd.sent.lost == 0 {
 		return
-	}
-	if c.loss.dup < dupThresh && sent.lost == 0 {
-		return
-	}
-	if !sent.ranges()[0].lost && !sent.ranges()[0].sacked {
-		sent.markFirstLost()
 	}
 	c.loss.recovery, c.loss.recover, c.loss.urgently = true, c.snd.nxt, true
 	c.stats.FastRecoveries++

@@ -152,6 +152,7 @@ func TestSentQueueSums(t *testing.T) {
 		start := segment.MakeSeq(isns[seed%uint64(len(isns))])
 		una, nxt := start, start
 		var s sentQueue
+		var k rack
 		for range 500 {
 			switch rng.IntN(7) {
 			case 0, 1:
@@ -160,11 +161,11 @@ func TestSentQueueSums(t *testing.T) {
 				nxt = nxt.Add(n)
 			case 2:
 				una = una.Add(rng.IntN(nxt.Sub(una) + 1))
-				s.ack(una)
+				s.ack(una, &delivery{rack: &k})
 			case 3:
 				from := una.Add(rng.IntN(nxt.Sub(una) + 1))
-				s.sack(from, from.Add(rng.IntN(nxt.Sub(from)+1)), new(roundTrip))
-				s.markLost(50)
+				s.sack(from, from.Add(rng.IntN(nxt.Sub(from)+1)), &delivery{now: 2, rack: &k})
+				s.markOverdue(2, &k, 0)
 			case 4:
 				s.markFirstLost()
 			case 5:

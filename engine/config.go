@@ -31,6 +31,7 @@ type ConnConfig struct {
 	WindowScale int            // shift we offer, 1 to 14; default fits ReceiveBuffer. -1: no window scale option
 	Window      int            // advertise exactly this receive window while open; default: free receive buffer
 	SACK        Switch         // default on
+	DSACK       Switch         // report what arrives twice (RFC 2883); default on
 	Timestamps  Switch         // default on
 	ECN         Switch         // default off
 	TTL, TOS    uint8          // default 64, 0
@@ -43,6 +44,7 @@ type ConnConfig struct {
 	NoDelay       bool          // Nagle off (MUST-17)
 	DelayedAck    time.Duration // default 40 ms, at most 500 ms; negative: acknowledge at once
 	InitialWindow int           // segments; default 10 (RFC 6928)
+	LossProbe     Switch        // tail loss probes (RFC 8985 section 7); default on
 	Congestion    string        // "cubic" (default) or "reno"
 
 	InitialRTO time.Duration // default 1 s (RFC 6298 section 2)

@@ -108,10 +108,11 @@ type receiver struct {
 	edge     segment.Seq // right edge of the largest window advertised; never moves left
 	scale    uint8       // our window shift
 	buf      receiveBuffer
-	unacked  int         // octets received since our last ACK
-	fin      bool        // the peer's FIN was seen, at finAt
-	finAt    segment.Seq // sequence number of the peer's FIN
-	up       segment.Seq // end of the peer's urgent data, significant if urgent
+	unacked  int               // octets received since our last ACK
+	again    segment.SACKBlock // what arrived a second time since then; empty: nothing
+	fin      bool              // the peer's FIN was seen, at finAt
+	finAt    segment.Seq       // sequence number of the peer's FIN
+	up       segment.Seq       // end of the peer's urgent data, significant if urgent
 	urgent   bool
 }
 

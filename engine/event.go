@@ -33,6 +33,7 @@ const (
 	NoteNone           Note = ""
 	NoteRetransmission Note = "retransmission"
 	NoteFastRetransmit Note = "fast_retransmission"
+	NoteLossProbe      Note = "loss_probe"
 	NoteDupAck         Note = "dup_ack"
 	NoteZeroWindow     Note = "zero_window"
 	NoteWindowProbe    Note = "zero_window_probe"
@@ -53,7 +54,9 @@ type TimerKind uint8
 
 // The timers of a connection.
 const (
-	TimerRTO        TimerKind = iota // retransmission, RFC 6298
+	TimerReorder    TimerKind = iota // how long an overtaken segment may still take, RFC 8985 section 6.2
+	TimerProbe                       // tail loss probe, RFC 8985 section 7.2; due with the RTO it comes first
+	TimerRTO                         // retransmission, RFC 6298
 	TimerPersist                     // zero-window probe, RFC 9293 section 3.8.6.1
 	TimerKeepAlive                   // RFC 9293 section 3.8.4
 	TimerDelayedAck                  // RFC 9293 section 3.8.6.3
@@ -63,7 +66,7 @@ const (
 	numTimers
 )
 
-var timerNames = [numTimers]string{"rto", "persist", "keepalive", "delayed_ack", "time_wait", "fin_wait_2", "user"}
+var timerNames = [numTimers]string{"reorder", "loss_probe", "rto", "persist", "keepalive", "delayed_ack", "time_wait", "fin_wait_2", "user"}
 
 // String returns the name used in the JSON field "timer".
 func (k TimerKind) String() string {

@@ -139,8 +139,10 @@ func (c *Conn) newController(segments int) {
 }
 
 // tsNow is our timestamp clock: one tick a millisecond (RFC 7323 section 5.4).
-func (c *Conn) tsNow(now Time) uint32 {
-	return uint32(int64(now)/int64(time.Millisecond)) + c.ts.offset
+func (c *Conn) tsNow(now Time) uint32 { return timestampAt(now, c.ts.offset) }
+
+func timestampAt(t Time, offset uint32) uint32 {
+	return uint32(int64(t)/int64(time.Millisecond)) + offset
 }
 
 // receiveSynSent is RFC 9293 section 3.10.7.3.
@@ -178,9 +180,10 @@ func (c *Conn) receiveSynSent(now Time, s *segment.Segment) Note {
 
 // ackSYN accounts for the acknowledgement of our SYN.
 func (c *Conn) ackSYN(now Time, s *segment.Segment) {
-	_, echo := c.snd.sent.ack(s.Ack)
+	d := c.delivery(now, s)
+	c.snd.sent.ack(s.Ack, &d)
 	c.snd.una = s.Ack
-	c.sampleRTT(now, s, echo)
+	c.sampleRTT(now, s, &d, true)
 	c.stopTimer(TimerRTO)
 	c.synNow = false
 }

@@ -14,6 +14,8 @@ type Stats struct {
 	Timeouts                  uint64 // retransmission timeouts
 	FastRecoveries            uint64
 	DupAcksIn                 uint64
+	DSACKsIn                  uint64 // reports of needless retransmissions
+	LossProbes                uint64
 	OutOfOrderIn              uint64
 	DuplicatesIn              uint64
 	PAWSDrops, Unacceptable   uint64

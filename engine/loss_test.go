@@ -82,10 +82,12 @@ func TestFastRetransmitBySACK(t *testing.T) {
 func TestSACKRecoveryFillsEveryHole(t *testing.T) {
 	k := established(t, plain())
 	k.sendSegments(8)
+	k.advance(50 * time.Millisecond)
 	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:2001>")
 	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 3001:4001 1001:2001>")
 	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 3001:5001 1001:2001>")
 	k.want("first hole", ". 1:1001(1000) ack 1")
+	k.advance(time.Millisecond)
 	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 3001:8001 1001:2001>")
 	k.want("second hole", ". 2001:3001(1000) ack 1")
 	k.in(". 1:1(0) ack 8001 win 65535")
@@ -130,9 +132,12 @@ func TestBadSACKBlocksAreIgnored(t *testing.T) { // CVE-2019-11477
 
 func TestTimeoutForgetsWhatWasReported(t *testing.T) { // RFC 2018 section 8: the peer may renege
 	k := established(t, plain())
-	k.sendSegments(3)
-	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:3001>")
-	k.advanceToTimer(time.Second)
+	k.sendSegments(4)
+	k.advance(50 * time.Millisecond)
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:4001>")
+	k.want("the hole", ". 1:1001(1000) ack 1")
+	k.now = k.stack.Deadline()
+	k.stack.Advance(k.now)
 	if k.c.snd.sent.sacked != 0 {
 		t.Error("it still counts")
 	}

@@ -122,6 +122,7 @@ func (c *Conn) refuse(now Time, s *segment.Segment) Note {
 	}
 	c.acknowledgeOld(now, s, "the segment is outside the window, RFC 9293 section 3.10.7.4")
 	if s.End().LessEq(c.rcv.nxt) {
+		c.arrivedAgain(s.Seq, s.Seq.Add(len(s.Payload)))
 		c.stats.DuplicatesIn++
 		return NoteDuplicate
 	}
@@ -213,8 +214,13 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 		c.abort(ErrReset, "data after the application closed, RFC 9293 section 3.6.1")
 		return NoteNone
 	}
-	holes := len(c.rcv.buf.spans)
+	holes, nxt := len(c.rcv.buf.spans), c.rcv.nxt
 	readable, stored := c.rcv.buf.insert(seq, p)
+	if seq.Less(nxt) {
+		c.arrivedAgain(seq, segment.MinSeq(nxt, seq.Add(len(p))))
+	} else if stored == 0 {
+		c.arrivedAgain(seq, seq.Add(len(p)))
+	}
 	c.rcv.nxt = c.rcv.buf.nxt
 	if readable > 0 {
 		c.stats.BytesRead += uint64(readable)
@@ -226,6 +232,13 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 		c.ackDue("not all of it fits the window, RFC 9293 section 3.10.7.4")
 	}
 	return note
+}
+
+// arrivedAgain notes octets that were here already, for the next ACK to report.
+func (c *Conn) arrivedAgain(start, end segment.Seq) {
+	if c.sack && c.cfg.DSACK.or(true) {
+		c.rcv.again = segment.SACKBlock{Start: start, End: end}
+	}
 }
 
 // cutToWindow drops what lies beyond the right edge or the peer's FIN.

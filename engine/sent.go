@@ -45,13 +45,14 @@ func (r *sentRange) inPipe() int {
 // order and without gaps. A SACK block marks only ranges it covers whole, so a
 // peer cannot make the queue longer than what we sent.
 type sentQueue struct {
-	q      []sentRange
-	head   int
-	pipe   int         // sum of inPipe
-	sacked int         // octets reported
-	lost   int         // octets lost and not yet retransmitted
-	high   segment.Seq // end of the highest report, valid if sacked > 0
-	hint   segment.Seq // no range before it waits to be sent again, valid if lost > 0
+	q       []sentRange
+	head    int
+	pipe    int         // sum of inPipe
+	sacked  int         // octets reported
+	reports int         // ranges reported
+	lost    int         // octets lost and not yet retransmitted
+	high    segment.Seq // end of the highest report, valid if sacked > 0
+	hint    segment.Seq // no range before it waits to be sent again, valid if lost > 0
 }
 
 func (s *sentQueue) ranges() []sentRange { return s.q[s.head:] }
@@ -78,14 +79,15 @@ func (s *sentQueue) count(r *sentRange, sign int) {
 	s.pipe += sign * r.inPipe()
 	if r.sacked {
 		s.sacked += sign * r.len()
+		s.reports += sign
 	} else if r.lost && !r.resent {
 		s.lost += sign * r.len()
 	}
 }
 
-// ack drops all before seq. It returns the octets acknowledged and what their
-// ranges say about the round trip.
-func (s *sentQueue) ack(seq segment.Seq) (octets int, echo roundTrip) {
+// ack drops all before seq and tells d of each range. It returns the octets
+// acknowledged.
+func (s *sentQueue) ack(seq segment.Seq, d *delivery) (octets int) {
 	for !s.empty() {
 		r := &s.q[s.head]
 		if !r.start.Less(seq) {
@@ -99,7 +101,7 @@ func (s *sentQueue) ack(seq segment.Seq) (octets int, echo roundTrip) {
 			s.count(r, +1)
 			break
 		}
-		echo.add(r)
+		d.add(r)
 		octets += r.len()
 		s.count(r, -1)
 		s.head++
@@ -107,21 +109,7 @@ func (s *sentQueue) ack(seq segment.Seq) (octets int, echo roundTrip) {
 	if s.empty() {
 		s.q, s.head = s.q[:0], 0
 	}
-	return octets, echo
-}
-
-// A roundTrip is when the ranges that one ACK covers were sent.
-type roundTrip struct {
-	sent   Time // the earliest that was not reported before; zero: none
-	resent Time // the last retransmission among them; zero: all were sent once
-}
-
-func (t *roundTrip) add(r *sentRange) {
-	if r.everResent {
-		t.resent = max(t.resent, r.at)
-	} else if t.sent == 0 && !r.sacked {
-		t.sent = r.at
-	}
+	return octets
 }
 
 // find returns the index in ranges of the first range that ends after seq.
@@ -130,9 +118,9 @@ func (s *sentQueue) find(seq segment.Seq) int {
 	return sort.Search(len(q), func(i int) bool { return seq.Less(q[i].end) })
 }
 
-// sack marks the ranges that [start, end) covers whole. It returns how many
-// octets were reported for the first time, and adds to echo what they say.
-func (s *sentQueue) sack(start, end segment.Seq, echo *roundTrip) (octets int) {
+// sack marks the ranges that [start, end) covers whole, and tells d of those
+// that are reported for the first time. It returns how many octets they are.
+func (s *sentQueue) sack(start, end segment.Seq, d *delivery) (octets int) {
 	q := s.ranges()
 	for i := s.find(start); i < len(q) && q[i].end.LessEq(end); i++ {
 		r := &q[i]
@@ -142,40 +130,11 @@ func (s *sentQueue) sack(start, end segment.Seq, echo *roundTrip) (octets int) {
 		if s.sacked == 0 || s.high.Less(r.end) {
 			s.high = r.end
 		}
-		echo.add(r)
+		d.add(r)
 		octets += r.len()
 		s.update(r, func(r *sentRange) { r.sacked, r.lost, r.resent = true, false, false })
 	}
 	return octets
-}
-
-// markLost applies IsLost of RFC 6675 section 4: a range is lost once more than
-// (DupThresh-1)*SMSS octets, or DupThresh ranges, beyond it were reported.
-func (s *sentQueue) markLost(mss int) {
-	if s.sacked == 0 {
-		return
-	}
-	q := s.ranges()
-	count, octets := 0, 0
-	i := s.find(s.high.Add(-1))
-	for ; i >= 0; i-- {
-		r := &q[i]
-		if count >= dupThresh || octets > (dupThresh-1)*mss {
-			break
-		}
-		if r.sacked {
-			count++
-			octets += r.len()
-		}
-	}
-	for ; i >= 0; i-- {
-		r := &q[i]
-		if !r.sacked && !r.lost {
-			s.lose(r)
-		} else if r.lost {
-			return // all before it were judged earlier
-		}
-	}
 }
 
 // markFirstLost marks the oldest range lost, so that it is sent again.

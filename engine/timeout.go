@@ -31,6 +31,10 @@ func (c *Conn) fire(now Time, k TimerKind) {
 		c.finish(nil, "TIME-WAIT is over")
 	case TimerFinWait2:
 		c.finish(nil, "the peer sent no FIN in time")
+	case TimerReorder:
+		c.reorderTimeout(now)
+	case TimerProbe:
+		c.probeTimeout(now)
 	case TimerUser:
 		c.giveUp("the connect timeout passed")
 	}
@@ -60,6 +64,7 @@ func (c *Conn) stopTimer(k TimerKind) {
 func (c *Conn) restartRTO(now Time) {
 	if c.snd.sent.empty() {
 		c.stopTimer(TimerRTO)
+		c.stopTimer(TimerProbe)
 		return
 	}
 	c.setTimer(TimerRTO, now.Add(c.rtt.rto()))
@@ -88,7 +93,9 @@ func (c *Conn) retransmissionTimeout(now Time) {
 	if c.retries == 1 {
 		c.cc.OnRTO(now, c.snd.nxt.Sub(c.snd.una))
 	}
-	c.loss = lossState{timeout: true, recover: c.snd.nxt, urgently: true}
+	c.loss = lossState{timeout: true, recover: c.snd.nxt, urgently: true, rack: c.loss.rack}
+	c.stopTimer(TimerReorder)
+	c.stopTimer(TimerProbe)
 	c.restartRTO(now)
 }
 

@@ -300,3 +300,18 @@ func TestKeepAliveOfThePeerIsAnswered(t *testing.T) {
 	k.in(". 0:1(1) ack 1 win 65535") // with its octet of garbage
 	k.want("an ACK", ". ack 1")
 }
+
+func TestWhatArrivesTwiceIsReported(t *testing.T) { // RFC 2883 section 4
+	k := established(t, plain())
+	k.in(". 1:1001(1000) ack 1 win 65535")
+	k.in(". 1001:2001(1000) ack 1 win 65535")
+	k.want("ACK", ". ack 2001 win 65535")
+	k.in(". 1:1001(1000) ack 1 win 65535")
+	k.want("the whole segment", ". ack 2001 win 65535 <nop,nop,sack 1:1001>")
+	k.in(". 3001:4001(1000) ack 1 win 65535")
+	k.want("told once", ". ack 2001 win 65535 <nop,nop,sack 3001:4001>")
+	k.in(". 3001:4001(1000) ack 1 win 65535")
+	k.want("inside a range beyond a hole", ". ack 2001 win 65535 <nop,nop,sack 3001:4001 3001:4001>")
+	k.in(". 1501:2501(1000) ack 1 win 65535")
+	k.want("the part that was here", ". ack 2501 win 65535 <nop,nop,sack 1501:2001 3001:4001>")
+}

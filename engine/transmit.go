@@ -26,7 +26,7 @@ func (c *Conn) Transmit(now Time, s *segment.Segment) bool {
 	case SynSent, SynReceived:
 		return c.transmitSYN(now, s) || c.state == SynReceived && c.transmitACK(now, s)
 	}
-	return c.transmitLost(now, s) || c.transmitNew(now, s) || c.transmitProbe(now, s) ||
+	return c.transmitLost(now, s) || c.transmitLossProbe(now, s) || c.transmitNew(now, s) || c.transmitProbe(now, s) ||
 		c.transmitKeepAlive(now, s) || c.transmitACK(now, s)
 }
 
@@ -76,17 +76,26 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 	if c.inFlight()+r.len() > c.cc.Window() && c.inFlight() > 0 && !c.loss.urgently {
 		return false
 	}
-	note, reason := NoteFastRetransmit, "held for lost: enough arrived beyond it, RFC 6675 section 5"
-	if c.loss.timeout {
+	note, reason := NoteFastRetransmit, "held for lost: what was sent later has arrived, RFC 8985 section 6"
+	switch {
+	case c.loss.timeout:
 		note, reason = NoteRetransmission, "the retransmission timer expired, RFC 6298 section 5"
-	}
-	c.head(s, r.start, segment.ACK)
-	room := c.addOptions(now, s, false)
-	if r.start.Add(room).Less(segment.MinSeq(r.end, c.snd.buf.end())) { // the MSS became smaller since
-		c.snd.sent.split(r, room)
-		r = c.snd.sent.nextLost()
+	case !c.sack:
+		reason = "held for lost: three duplicate ACKs, RFC 5681 section 3.2"
 	}
 	c.loss.urgently = false
+	c.resend(now, s, r, note, reason)
+	return true
+}
+
+// resend repeats a range, or its front if the MSS became smaller since.
+func (c *Conn) resend(now Time, s *segment.Segment, r *sentRange, note Note, reason string) {
+	c.head(s, r.start, segment.ACK)
+	room := c.addOptions(now, s, false)
+	if start := r.start; start.Add(room).Less(segment.MinSeq(r.end, c.snd.buf.end())) {
+		c.snd.sent.split(r, room)
+		r = &c.snd.sent.ranges()[c.snd.sent.find(start)]
+	}
 	c.load(s, r.start, r.end)
 	c.snd.sent.update(r, func(r *sentRange) { r.at, r.resent, r.everResent = now, true, true })
 	c.stats.Retransmits++
@@ -94,7 +103,6 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 		c.restartRTO(now)
 	}
 	c.sent(now, s, note, reason)
-	return true
 }
 
 // load puts the octets [from, to) of sequence space into s: payload and FIN.
@@ -149,6 +157,7 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 		c.restartRTO(now)
 	}
 	c.stopTimer(TimerPersist)
+	c.armProbe(now)
 	c.sent(now, s, NoteNone, reason)
 	return true
 }
@@ -165,7 +174,7 @@ func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
 	if n == 0 {
 		return 0, fin && unsent == 0 && window > 0
 	}
-	if flight := c.inFlight(); flight > 0 && flight+n > c.cc.Window() {
+	if flight := c.inFlight(); flight > 0 && flight+n > c.cc.Window() && !c.loss.probe.due {
 		return 0, false
 	}
 	last := n == unsent
@@ -244,13 +253,24 @@ func (c *Conn) addOptions(now Time, s *segment.Segment, sack bool) int {
 		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
 		used += timestampsLen
 	}
-	if sack && c.sack && len(c.rcv.buf.spans) > 0 {
+	if sack && c.sack && (len(c.rcv.buf.spans) > 0 || c.rcv.again.Start != c.rcv.again.End) {
 		most := (segment.MaxOptionsLen - used - 4) / 8
-		o.SACKCount = uint8(c.rcv.buf.blocks(o.SACK[:most]))
+		o.SACKCount = uint8(c.sackBlocks(o.SACK[:most]))
 		o.Set |= segment.HasSACK
 		used += 4 + 8*int(o.SACKCount)
 	}
 	return max(1, c.snd.mss-used)
+}
+
+// sackBlocks fills dst: first what arrived a second time, if anything did since
+// the last ACK (RFC 2883 section 4), then what lies beyond holes.
+func (c *Conn) sackBlocks(dst []segment.SACKBlock) int {
+	n := 0
+	if c.rcv.again.Start != c.rcv.again.End {
+		dst[0] = c.rcv.again
+		n = 1
+	}
+	return n + c.rcv.buf.blocks(dst[n:])
 }
 
 // payloadRoom is the largest payload beside timestamps and n SACK blocks.
@@ -272,6 +292,7 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 			s.Window = c.advertise()
 		}
 		c.rcv.unacked, c.acksDue = 0, 0
+		c.rcv.again = segment.SACKBlock{}
 		c.ts.lastAck = c.rcv.nxt
 		c.stopTimer(TimerDelayedAck)
 	}

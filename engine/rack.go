@@ -1,0 +1,179 @@
+package engine
+
+import (
+	"time"
+
+	"rawtcp/segment"
+)
+
+// rack is the state of RFC 8985 section 5.2: what was sent before the latest
+// delivered transmission, and has not arrived a reordering window later, is lost.
+// It needs SACK; without it duplicate ACKs are counted.
+type rack struct {
+	xmit       Time        // when the most recently sent delivered range left
+	end        segment.Seq // and its end
+	rtt        time.Duration
+	minRTT     minFilter
+	fack       segment.Seq // highest octet delivered
+	delivered  bool        // xmit, end and fack are valid
+	reordering bool        // an original transmission was overtaken
+	mult       int         // the reordering window in quarters of minRTT, less one
+	persist    int         // recoveries that still use the grown window
+	inRound    bool        // a DSACK was counted in the round trip that ends at round
+	round      segment.Seq
+}
+
+// A minFilter is the least of the samples of the last one to two windows, so
+// that a path that became longer is believed after a while.
+type minFilter struct {
+	last, this time.Duration // zero: no sample
+	since      Time
+}
+
+const minWindow = 150 * time.Second
+
+func (f *minFilter) add(now Time, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	if now.Sub(f.since) >= minWindow {
+		f.last, f.this, f.since = f.this, 0, now
+	}
+	if f.this == 0 || d < f.this {
+		f.this = d
+	}
+}
+
+func (f *minFilter) value() time.Duration {
+	if f.last == 0 || f.this != 0 && f.this < f.last {
+		return f.this
+	}
+	return f.last
+}
+
+// A delivery collects what one ACK says about the ranges it covers for the
+// first time, cumulatively or selectively.
+type delivery struct {
+	now     Time
+	rack    *rack
+	stamped bool   // the ACK echoes a timestamp
+	echoed  uint32 // TSecr
+	offset  uint32 // of our timestamp clock
+	sent    Time   // the earliest that was sent once and not reported before; zero: none
+	resent  Time   // the last retransmission among them; zero: all were sent once
+}
+
+// echo reports whether the echoed timestamp is not older than a transmission;
+// true if there is none.
+func (d *delivery) echo(sent Time) bool {
+	return !d.stamped || int32(d.echoed-timestampAt(sent, d.offset)) >= 0
+}
+
+// add takes one range that has arrived.
+func (d *delivery) add(r *sentRange) {
+	if r.sacked {
+		return
+	}
+	if r.everResent {
+		d.resent = max(d.resent, r.at)
+	} else if d.sent == 0 {
+		d.sent = r.at
+	}
+	d.rack.update(d, r)
+}
+
+// sentAfter is RACK_sent_after: ties are broken by sequence.
+func sentAfter(t1 Time, end1 segment.Seq, t2 Time, end2 segment.Seq) bool {
+	return t1 > t2 || t1 == t2 && end2.Less(end1)
+}
+
+// update is RACK_update and RACK_detect_reordering (RFC 8985 section 6.2, steps 2 and 3).
+func (k *rack) update(d *delivery, r *sentRange) {
+	if k.delivered && r.end.Less(k.fack) && !r.everResent {
+		k.reordering = true
+	}
+	if !k.delivered || k.fack.Less(r.end) {
+		k.fack = r.end
+	}
+	rtt := d.now.Sub(r.at)
+	if r.everResent && (!d.echo(r.at) || rtt < k.minRTT.value()) {
+		return // it may be the original that arrived
+	}
+	k.rtt = rtt
+	if !k.delivered || sentAfter(r.at, r.end, k.xmit, k.end) {
+		k.xmit, k.end = r.at, r.end
+	}
+	k.delivered = true
+}
+
+// duplicateReported grows the reordering window once per round trip in which
+// the peer tells of a needless retransmission (RFC 8985 section 6.2, step 4).
+func (k *rack) duplicateReported(una, nxt segment.Seq) {
+	if k.inRound && !una.Less(k.round) {
+		k.inRound = false
+	}
+	if !k.inRound {
+		k.inRound, k.round = true, nxt
+		k.mult = min(k.mult+1, 1000)
+		k.persist = 16
+	}
+}
+
+// recovered counts a recovery that ended.
+func (k *rack) recovered() {
+	if k.persist--; k.persist <= 0 {
+		k.mult = 0
+	}
+}
+
+// window is RACK_update_reo_wnd.
+func (k *rack) window(recovering bool, sacked int, srtt time.Duration) time.Duration {
+	if !k.reordering && (recovering || sacked >= dupThresh) {
+		return 0
+	}
+	if srtt == 0 { // nothing was measured yet
+		return maxAckDelay
+	}
+	return min(time.Duration(k.mult+1)*k.minRTT.value()/4, srtt)
+}
+
+// detectByTime is RACK_detect_loss_and_arm_timer (RFC 8985 section 6.2, step 5).
+func (c *Conn) detectByTime(now Time) {
+	k, sent := &c.loss.rack, &c.snd.sent
+	wait := time.Duration(0)
+	if k.delivered && !sent.empty() {
+		wait = sent.markOverdue(now, k, k.window(c.loss.recovery || c.loss.timeout, sent.reports, c.rtt.srtt))
+	}
+	if wait > 0 {
+		c.setTimer(TimerReorder, now.Add(wait))
+	} else {
+		c.stopTimer(TimerReorder)
+	}
+}
+
+// markOverdue marks what RACK holds for lost, and returns how long the rest of
+// what was overtaken may still take; zero: nothing was overtaken.
+func (s *sentQueue) markOverdue(now Time, k *rack, window time.Duration) (wait time.Duration) {
+	q := s.ranges()
+	for i := range q {
+		r := &q[i]
+		if r.first > k.xmit {
+			break // and so was all behind it
+		}
+		if r.sacked || r.lost && !r.resent || !sentAfter(k.xmit, k.end, r.at, r.end) {
+			continue
+		}
+		if left := r.at.Add(k.rtt + window).Sub(now); left > 0 {
+			wait = max(wait, left)
+		} else {
+			s.lose(r)
+		}
+	}
+	return wait
+}
+
+// reorderTimeout judges again what was given time to arrive.
+func (c *Conn) reorderTimeout(now Time) {
+	c.detectByTime(now)
+	c.enterRecovery(now)
+}
