@@ -33,6 +33,7 @@ test: ## every test, with the race detector, then short runs of the slow campaig
 	@scripts/deps.sh test
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=1 -timeout=10m ./...
 	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=5m ./...
+	$(GO) -C $(PEERS) run ./cmd/ratios -rounds 5 -run 10us >/dev/null
 	scripts/fuzz.sh 500x
 	$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=5m $$(scripts/having.sh Benchmark)
 
@@ -45,7 +46,7 @@ $(LINT): tools/go.mod tools/go.sum
 	@echo 'building golangci-lint: some minutes, once' >&2
 	$(GO) -C tools build -trimpath -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-bench: ## our codec and engine against other stacks, as ratios
+bench: ## speed as ratios against other stacks, in one run
 	$(GO) -C $(PEERS) run ./cmd/ratios
 
 T ?= Fuzz

@@ -22,10 +22,9 @@ test_needs=(
 	socat:socat
 	nc:netcat-openbsd
 	sshd:openssh-server
-	ssh:openssh-client
+	ssh-keygen:openssh-client
 	python3:python3
 	ethtool:ethtool
-	setcap:libcap2-bin
 )
 
 # An ordinary user's PATH often lacks the directories where nft and sshd live.
