@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -60,8 +61,11 @@ func (p *program) openSession(command string, o *talkOptions, dataOnStdout bool,
 
 func (p *program) ladderConfig(o *talkOptions, text io.Writer, tag trace.Tag) trace.LadderConfig {
 	columns, terminal := terminalSize(text)
+	if n, err := strconv.Atoi(p.env("COLUMNS")); err == nil && n > 0 && !terminal {
+		columns = n
+	}
 	return trace.LadderConfig{
-		Out: text, Now: time.Now, Width: columns, Tag: tag,
+		Out: text, Now: time.Now, Width: columns, Unbroken: columns == 0, Tag: tag,
 		UTF8: speaksUTF8(p.env), Color: useColor(o.color, p.env, terminal),
 		Verbose: o.verbose, Absolute: o.absolute, Time: o.time,
 	}
