@@ -28,6 +28,7 @@ type session struct {
 	command string
 	text    io.Writer     // where a person reads
 	ladder  *trace.Ladder // nil: no text is wanted
+	columns int           // of the terminal; 0: lines may be of any length
 	json    *trace.JSONLines
 	pcap    *trace.Pcap
 	file    *os.File // of the capture; nil if that is stdout
@@ -54,7 +55,8 @@ func (p *program) openSession(command string, o *talkOptions, dataOnStdout bool,
 		s.json = trace.NewJSONLines(p.stdout)
 	}
 	if !o.json || o.verbose > 0 {
-		s.ladder = trace.NewLadder(p.ladderConfig(o, s.text, tag))
+		cfg := p.ladderConfig(o, s.text, tag)
+		s.ladder, s.columns = trace.NewLadder(cfg), cfg.Width
 	}
 	return s, nil
 }
@@ -169,13 +171,18 @@ func (s *session) start(line trace.Start, banner string) {
 	})
 }
 
-// say writes lines for people, in order with the ladder.
+// say writes lines for people, in order with the ladder, and breaks them at the
+// edge of a terminal.
 func (s *session) say(text string) {
 	if s.ladder == nil || text == "" {
 		return
 	}
 	for line := range strings.Lines(text) {
-		s.ladder.Print(strings.TrimSuffix(line, "\n"))
+		line = strings.TrimSuffix(line, "\n")
+		if s.columns > 0 {
+			line = wrap(line, s.columns)
+		}
+		s.ladder.Print(line)
 	}
 }
 
