@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -98,13 +99,15 @@ func (c *command) cliCommand(ctx context.Context) *cli.Command {
 	return sub
 }
 
+var fromVariable = regexp.MustCompile(`from environment variable "(\w+)"`)
+
 // flagError rewords what the flag and cli packages say of a bad value.
 func flagError(err error) error {
 	text := err.Error()
 	text = strings.Replace(text, " for flag -", " for --", 1)
 	text = strings.Replace(text, " as value for flag ", " for --", 1)
 	text = strings.Replace(text, "could not parse ", "invalid value ", 1)
-	text = strings.Replace(text, "environment variable ", "", 1)
+	text = fromVariable.ReplaceAllString(text, "from $1")
 	return usageError("%s", text)
 }
 

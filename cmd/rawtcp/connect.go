@@ -189,7 +189,19 @@ func (o *connectOptions) check() error {
 	case o.count > 1 && (o.cat || o.out != "" || o.sendFile == "-"):
 		return usageError("-c does not go with --cat, --out or --send-file -")
 	}
-	return nil
+	return checkReadable(o.sendFile)
+}
+
+// checkReadable finds out about a missing file before anything is sent.
+func checkReadable(path string) error {
+	if path == "" || path == "-" {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return usageError("%w", err)
+	}
+	return f.Close()
 }
 
 // A connectRun is one run of connect: a link, a host on it, and one connection
@@ -309,6 +321,9 @@ func (r *connectRun) open() error {
 func (r *connectRun) choose(addrs []netip.Addr) error {
 	var firstErr error
 	for _, addr := range addrs {
+		if err := checkRemote(addr); err != nil {
+			return err
+		}
 		route, err := r.link.RouteInfo(addr, r.o.source)
 		if err == nil {
 			r.remote, r.route = netip.AddrPortFrom(addr, r.target.port), route
@@ -372,8 +387,9 @@ func (r *connectRun) attempt() error {
 		r.session.fail(err)
 		return err
 	}
-	err = r.explain(err, &sum)
-	sum.Result = resultOf(err, sum.Result)
+	cause := err
+	err = r.explain(cause, &sum)
+	sum.Result = resultOf(cause, err, sum.Result)
 	r.session.fail(err)
 	r.session.sum(sum, r.sumText)
 	return err
@@ -541,13 +557,22 @@ func stopFailure(cause error, timeout time.Duration) error {
 	return cause
 }
 
-// resultOf is the summary's word for a failure that the wire alone does not show.
-func resultOf(err error, onWire string) string {
-	switch codeOf(err) {
+// resultOf is the summary's word for how a connection ended: what the engine
+// said and what it was explained as decide, else what was seen on the wire.
+func resultOf(cause, explained error, onWire string) string {
+	switch codeOf(explained) {
 	case exitInterrupted, exitTerminated:
 		return trace.ResultInterrupted
 	case exitTimeout:
 		return trace.ResultTimeout
+	}
+	switch {
+	case errors.Is(cause, engine.ErrRefused):
+		return trace.ResultRefused
+	case errors.Is(cause, engine.ErrUnreachable):
+		return trace.ResultUnreachable
+	case errors.Is(cause, engine.ErrReset):
+		return trace.ResultReset
 	}
 	return onWire
 }

@@ -76,7 +76,7 @@ func (p *program) doctor(o *doctorOptions, args []string) error {
 	if len(args) > 0 {
 		return usageError("doctor takes no arguments, got %q", args[0])
 	}
-	_, terminal := terminalSize(p.stdout)
+	columns, terminal := terminalSize(p.stdout)
 	color := useColor(o.color, p.env, terminal)
 	counts := map[string]int{}
 	if o.json {
@@ -88,7 +88,7 @@ func (p *program) doctor(o *doctorOptions, args []string) error {
 		for _, f := range check() {
 			counts[f.Status]++
 			f.Type = "check"
-			if err := p.tell(f, o.json, color); err != nil {
+			if err := p.tell(f, o.json, columns, color); err != nil {
 				return err
 			}
 		}
@@ -106,11 +106,11 @@ func (p *program) doctor(o *doctorOptions, args []string) error {
 }
 
 // tell prints one finding.
-func (p *program) tell(f finding, asJSON, color bool) error {
+func (p *program) tell(f finding, asJSON bool, columns int, color bool) error {
 	if asJSON {
 		return writeJSON(p.stdout, f)
 	}
-	return p.print(findingText(f, color))
+	return p.print(findingText(f, columns, color))
 }
 
 func writeJSON(w io.Writer, v any) error {
@@ -122,8 +122,9 @@ func writeJSON(w io.Writer, v any) error {
 	return nil
 }
 
-// findingText is a line such as "ok    kernel      Linux 6.18".
-func findingText(f finding, color bool) string {
+// findingText is a line such as "ok    kernel       Linux 6.18", broken at the
+// edge of a terminal and nowhere else.
+func findingText(f finding, columns int, color bool) string {
 	const indent = 6 + 13
 	status := fmt.Sprintf("%-4s", f.Status)
 	if color {
@@ -133,6 +134,9 @@ func findingText(f finding, color bool) string {
 	if f.Do != "" {
 		text += " -- " + f.Do
 	}
-	text = strings.ReplaceAll(wrap(string(trace.AppendEscaped(nil, []byte(text))), 80-indent), "\n  ", "\n"+strings.Repeat(" ", indent+2))
+	text = string(trace.AppendEscaped(nil, []byte(text)))
+	if columns > 2*indent {
+		text = strings.ReplaceAll(wrap(text, columns-indent), "\n  ", "\n"+strings.Repeat(" ", indent+2))
+	}
 	return fmt.Sprintf("%s  %-12s %s\n", status, f.Check, text)
 }

@@ -90,7 +90,7 @@ func (o *listenOptions) check() error {
 	case o.sendFile == "-":
 		return usageError("--send-file - has no sense for many connections; use --cat")
 	}
-	return nil
+	return checkReadable(o.sendFile)
 }
 
 // where returns the local address and port that the argument names. Without an

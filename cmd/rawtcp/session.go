@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,6 +28,7 @@ type session struct {
 	command string
 	text    io.Writer     // where a person reads
 	ladder  *trace.Ladder // nil: no text is wanted
+	columns int           // of the terminal; 0: lines may be of any length
 	json    *trace.JSONLines
 	pcap    *trace.Pcap
 	file    *os.File // of the capture; nil if that is stdout
@@ -53,15 +55,19 @@ func (p *program) openSession(command string, o *talkOptions, dataOnStdout bool,
 		s.json = trace.NewJSONLines(p.stdout)
 	}
 	if !o.json || o.verbose > 0 {
-		s.ladder = trace.NewLadder(p.ladderConfig(o, s.text, tag))
+		cfg := p.ladderConfig(o, s.text, tag)
+		s.ladder, s.columns = trace.NewLadder(cfg), cfg.Width
 	}
 	return s, nil
 }
 
 func (p *program) ladderConfig(o *talkOptions, text io.Writer, tag trace.Tag) trace.LadderConfig {
 	columns, terminal := terminalSize(text)
+	if n, err := strconv.Atoi(p.env("COLUMNS")); err == nil && n > 0 && !terminal {
+		columns = n
+	}
 	return trace.LadderConfig{
-		Out: text, Now: time.Now, Width: columns, Tag: tag,
+		Out: text, Now: time.Now, Width: columns, Unbroken: columns == 0, Tag: tag,
 		UTF8: speaksUTF8(p.env), Color: useColor(o.color, p.env, terminal),
 		Verbose: o.verbose, Absolute: o.absolute, Time: o.time,
 	}
@@ -165,13 +171,18 @@ func (s *session) start(line trace.Start, banner string) {
 	})
 }
 
-// say writes lines for people, in order with the ladder.
+// say writes lines for people, in order with the ladder, and breaks them at the
+// edge of a terminal.
 func (s *session) say(text string) {
 	if s.ladder == nil || text == "" {
 		return
 	}
 	for line := range strings.Lines(text) {
-		s.ladder.Print(strings.TrimSuffix(line, "\n"))
+		line = strings.TrimSuffix(line, "\n")
+		if s.columns > 0 {
+			line = wrap(line, s.columns)
+		}
+		s.ladder.Print(line)
 	}
 }
 

@@ -35,6 +35,9 @@ func (r *connectRun) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkRemote(addrs[0]); err != nil {
+		return err
+	}
 	remote := netip.AddrPortFrom(addrs[0].WithZone(""), r.target.port)
 	source, mtu, err := routeUnprivileged(addrs[0], r.o.source, r.o.iface)
 	if err != nil {

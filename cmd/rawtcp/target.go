@@ -100,6 +100,14 @@ func parsePort(s string) (uint16, error) {
 	return uint16(n), nil
 }
 
+// checkRemote refuses what can be no TCP peer (RFC 9293 section 3.9.1.1, MUST-46).
+func checkRemote(addr netip.Addr) error {
+	if addr.IsMulticast() || addr.IsUnspecified() || addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return usageError("%s cannot be a TCP destination", addr)
+	}
+	return nil
+}
+
 // resolve returns the addresses of the target's host, of one family if so asked.
 func (t target) resolve(ctx context.Context, family rawsock.Family) ([]netip.Addr, error) {
 	network := "ip"

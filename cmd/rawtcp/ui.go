@@ -203,7 +203,7 @@ func summaryText(s trace.Summary) string {
 	if s.Peer != nil {
 		b.WriteString("peer " + peerText(s.Peer) + "\n")
 	}
-	b.WriteString(wrap("states "+strings.Join(s.States, " > "), 80))
+	b.WriteString("states " + strings.Join(s.States, " > "))
 	return b.String()
 }
 
@@ -328,14 +328,14 @@ func durationText(d time.Duration) string {
 
 // timeWaitText says that TIME-WAIT was not kept for as long as it should be.
 func timeWaitText(msl time.Duration) string {
-	return fmt.Sprintf("TIME-WAIT was cut short: one RTO instead of 2MSL (%v); --time-wait full keeps it", 2*msl)
+	return fmt.Sprintf("TIME-WAIT cut short: one RTO instead of 2MSL (%v); --time-wait full keeps it", 2*msl)
 }
 
 // demoIntro says what the demo is about to show.
 func demoIntro(server netip.Addr) string {
-	return fmt.Sprintf(`Two network namespaces, joined by a virtual cable. In one, %s, a web server
-on the kernel's own TCP. In the other, rawtcp: each segment it sends is built by
-hand, each one it receives is judged by a state machine of its own.
+	return fmt.Sprintf(`Two network namespaces, joined by a virtual cable. In one, a web server on the
+kernel's own TCP (%s). In the other, rawtcp: each segment it sends is
+built by hand, each one it receives is judged by a state machine of its own.
 `, server)
 }
 

@@ -29,6 +29,7 @@ type LadderConfig struct {
 	Out      io.Writer
 	Now      func() time.Time // the wall clock, for the absolute time styles
 	Width    int              // columns; 0: 80
+	Unbroken bool             // one line for each segment, however long
 	UTF8     bool             // arrows beyond ASCII
 	Color    bool             // ANSI colours; they never carry meaning alone
 	Verbose  int              // 1: reasons, payload, armed timers; 2: also the sequence variables
@@ -219,10 +220,10 @@ func (l *Ladder) body(e *engine.Event, state string) {
 	}
 	l.line = append(l.line, head...)
 	room := l.room() - reserved(state)
-	if !e.Segment.Flags.Has(segment.SYN) && l.cfg.Verbose == 0 && len(options)+1 > room {
+	if !e.Segment.Flags.Has(segment.SYN) && l.cfg.Verbose == 0 && len(options)+1 > room && !l.cfg.Unbroken {
 		options = shortOptions(options)
 	}
-	if options != "" && len(options)+1 <= room {
+	if options != "" && (len(options)+1 <= room || l.cfg.Unbroken) {
 		l.line = append(append(l.line, ' '), options...)
 		options = ""
 	}
@@ -465,7 +466,11 @@ func (l *Ladder) right(state string) {
 	if state == "" {
 		return
 	}
-	for range max(l.room()-stateWidth, 1) {
+	least := 1
+	if l.cfg.Unbroken {
+		least = 2
+	}
+	for range max(l.room()-stateWidth, least) {
 		l.line = append(l.line, ' ')
 	}
 	l.line = l.paint(l.line, colorState, state)
@@ -505,7 +510,7 @@ func (l *Ladder) words(text string) {
 			i = len(text)
 		}
 		word := text[:i]
-		if columns(l.line)+len(strings.TrimRight(word, " ")) > l.cfg.Width && len(l.line) > start {
+		if !l.cfg.Unbroken && columns(l.line)+len(strings.TrimRight(word, " ")) > l.cfg.Width && len(l.line) > start {
 			l.line = bytes.TrimRight(l.line, " ")
 			l.end()
 			l.beginContinued()

@@ -55,6 +55,7 @@ func TestLadder(t *testing.T) {
 		{"plain", LadderConfig{}, exchange},
 		{"wide", LadderConfig{Width: 132, UTF8: true}, exchange},
 		{"narrow", LadderConfig{Width: 40}, exchange},
+		{"unbroken", LadderConfig{Unbroken: true}, exchange},
 		{"verbose", LadderConfig{Verbose: 1, UTF8: true}, exchange},
 		{"veryverbose", LadderConfig{Verbose: 2}, exchange},
 		{"color", LadderConfig{Color: true, UTF8: true}, exchange},

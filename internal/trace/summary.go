@@ -110,7 +110,9 @@ type connRecord struct {
 	counting      bool
 	last          engine.State
 	established   bool
-	active        bool // we opened it
+	active        bool        // we opened it
+	timerFired    engine.Time // the last one
+	icmpAt        engine.Time // the last one
 }
 
 // NewCollector returns an empty Collector.
@@ -151,13 +153,13 @@ func (c *Collector) Trace(e *engine.Event) {
 		r.segmentOut(e)
 	case engine.EventState:
 		r.state(e)
+	case engine.EventTimerFired:
+		r.timerFired = e.At
 	case engine.EventDataIn:
 		r.sum.BytesReceived += uint64(e.Size)
 	case engine.EventICMP:
 		r.sum.ICMP = &Origin{From: e.ICMP.From.String(), AfterUS: r.after(e.At), Text: ICMPText(e.ICMP)}
-		if e.State == engine.Closed {
-			r.end("peer", "icmp", e.At)
-		}
+		r.icmpAt = e.At
 	}
 }
 
@@ -230,7 +232,11 @@ func (r *connRecord) segmentOut(e *engine.Event) {
 			r.syn = e.At
 		}
 	}
-	if s.Flags.Has(segment.RST) {
+	switch {
+	case !s.Flags.Has(segment.RST):
+	case r.timerFired == e.At: // the last word to a peer that does not answer
+		r.end("none", "timeout", e.At)
+	default:
 		r.end("local", "rst", e.At)
 	}
 	if s.Flags.Has(segment.FIN) {
@@ -262,8 +268,14 @@ func (r *connRecord) state(e *engine.Event) {
 		r.visit(e.From, e.At)
 	}
 	r.visit(e.To, e.At)
-	if gone(e.To) && r.firstEnd.IsZero() {
+	switch {
+	case !gone(e.To):
+	case r.icmpAt == e.At:
+		r.end("peer", "icmp", e.At)
+	case r.timerFired == e.At || e.To == engine.Listen: // nobody answered
 		r.end("none", "timeout", e.At)
+	default: // left without a word
+		r.end("none", "none", e.At)
 	}
 }
 
@@ -381,7 +393,7 @@ func (r *connRecord) result() string {
 		return ResultReset
 	case r.sum.Close.How == "icmp":
 		return ResultUnreachable
-	case r.sum.Close.How == "timeout", !r.established && gone(r.last) && r.sum.Close.How != "rst":
+	case r.sum.Close.How == "timeout":
 		return ResultTimeout
 	}
 	return ResultClosed

@@ -85,11 +85,11 @@ func TestSummaryResults(t *testing.T) {
 		}, ResultRefused, Close{"peer", "rst"}},
 		{"silence", func(s *script) {
 			open(s)
+			s.send(engine.Event{Kind: engine.EventTimerFired, Timer: engine.TimerRTO})
 			s.become(engine.Closed, "R2")
 		}, ResultTimeout, Close{"none", "timeout"}},
 		{"unreachable", func(s *script) {
 			open(s)
-			s.state = engine.Closed
 			s.send(engine.Event{Kind: engine.EventICMP, ICMP: &engine.ICMP{From: netip.MustParseAddr("198.18.0.9"), Type: 3, Code: 1}})
 			s.send(engine.Event{Kind: engine.EventState, From: engine.SynSent, To: engine.Closed})
 		}, ResultUnreachable, Close{"peer", "icmp"}},
@@ -108,8 +108,15 @@ func TestSummaryResults(t *testing.T) {
 		}, ResultClosed, Close{"none", "none"}},
 		{"retransmissions in vain", func(s *script) {
 			handshake(s)
+			s.send(engine.Event{Kind: engine.EventTimerFired, Timer: engine.TimerUser})
+			s.out("R. 1:1(0) ack 1 win 0", "", "", "R2")
 			s.become(engine.Closed, "R2")
 		}, ResultTimeout, Close{"none", "timeout"}},
+		{"abandoned", func(s *script) {
+			handshake(s)
+			s.send(engine.Event{Kind: engine.EventTimerFired, Timer: engine.TimerDelayedAck})
+			s.after(10).become(engine.Closed, "abandoned")
+		}, ResultClosed, Close{"none", "none"}},
 		{"a SYN and no more", func(s *script) {
 			s.state = engine.Listen
 			s.become(engine.SynReceived, "SYN")
