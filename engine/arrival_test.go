@@ -51,3 +51,74 @@ func TestSYNACKThatEndsASimultaneousOpenNeedsItsTimestamp(t *testing.T) {
 	k.in("S. 0:0(0) ack 1 win 65535 <mss 1000,sackOK,TS val 51 ecr 1>")
 	k.wantState(Established)
 }
+
+func TestHalfOpenNeverAnswersARST(t *testing.T) {
+	k := listening(t, ListenConfig{Conn: plain()})
+	k.in("S 0:0(0) win 65535")
+	k.want("SYN-ACK", "S. 0:0(0) ack 1")
+	k.in("SR 0:0(0) win 0")
+	k.in("SR 0:5(5) win 0")
+	k.wantIdle("a RST from before the window, with SYN")
+	k.in(". 1:1(0) ack 1 win 65535")
+	if k.l.Accept() == nil {
+		t.Error("the handshake was lost")
+	}
+}
+
+// RFC 7323 sections 3.2 and 5.3: a segment without a timestamp draws nothing,
+// wherever it lies and whatever it acknowledges; an old timestamp draws an ACK.
+func TestHalfOpenChecksTimestampsFirst(t *testing.T) {
+	k := listening(t, ListenConfig{Conn: plain(stamped)})
+	k.in("S 0:0(0) win 65535 <mss 1000,sackOK,TS val 50 ecr 0>")
+	k.want("SYN-ACK", "S. 0:0(0) ack 1")
+	k.in(". 70000:70000(0) ack 1 win 65535")
+	k.in(". 1:1(0) ack 7 win 65535")
+	k.in("S 1:1(0) win 65535")
+	k.in(". 1:1(0) ack 1 win 65535")
+	k.wantIdle("no timestamp")
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,TS val 49 ecr 1>")
+	k.want("PAWS", ". ack 1")
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,TS val 51 ecr 1>")
+	if k.c = k.l.Accept(); k.c == nil {
+		t.Fatal("the handshake was lost")
+	}
+	k.wantState(Established)
+}
+
+// A SYN,ACK at the number of the SYN is no new SYN inside the window, whatever
+// text it brings.
+func TestHalfOpenOutlivesASYNACKAtTheOldNumber(t *testing.T) {
+	k := listening(t, ListenConfig{Conn: plain()})
+	k.in("S 0:0(0) win 65535")
+	k.want("SYN-ACK", "S. 0:0(0) ack 1")
+	k.in("S. 0:5(5) ack 1 win 65535")
+	k.want("an ACK for what is not acceptable", ". ack 1")
+	k.in(". 1:1(0) ack 1 win 65535")
+	if k.l.Accept() == nil {
+		t.Error("the handshake was lost")
+	}
+}
+
+// The first octet may be old: "only the new parts are processed".
+func TestHalfOpenTakesASegmentThatBeginsBeforeTheWindow(t *testing.T) {
+	k := listening(t, ListenConfig{Conn: plain()})
+	k.in("S 0:0(0) win 65535")
+	k.want("SYN-ACK", "S. 0:0(0) ack 1")
+	k.in("P. 0:11(11) ack 1 win 65535")
+	if k.c = k.l.Accept(); k.c == nil {
+		t.Fatal("not accepted")
+	}
+	k.read(10)
+}
+
+// An ACK out of a half-open connection offers the window that its SYN-ACK did.
+func TestHalfOpenKeepsToItsWindow(t *testing.T) {
+	k := listening(t, ListenConfig{Conn: plain(func(c *ConnConfig) { c.Window = 500 })})
+	k.in("S 0:0(0) win 65535")
+	k.want("SYN-ACK", "S. 0:0(0) ack 1 win 500")
+	k.in(". 501:501(0) ack 1 win 65535")
+	k.want("an ACK for what lies beyond the window", ". ack 1 win 500")
+	if k.stack.Conns() != 0 {
+		t.Error("it made a connection")
+	}
+}
