@@ -122,3 +122,41 @@ func TestHalfOpenKeepsToItsWindow(t *testing.T) {
 		t.Error("it made a connection")
 	}
 }
+
+// The list of RFC 6191 section 2.
+func TestSYNThatMayReplaceTimeWait(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		stamped bool // the connection that is in TIME-WAIT
+		syn     string
+		want    State
+		answer  string
+	}{
+		{"the number after the FIN", false, "S 2:2(0) win 65535 <mss 1000>", Closed, "S. 0:0(0) ack 3"},
+		{"the number of the FIN", false, "S 1:1(0) win 65535 <mss 1000>", TimeWait, ". ack 2"},
+		{"timestamps for the first time", false, "S 0:0(0) win 65535 <mss 1000,TS val 1 ecr 0>", Closed, "S. 0:0(0) ack 1"},
+		{"a later timestamp", true, "S 0:0(0) win 65535 <mss 1000,TS val 51 ecr 0>", Closed, "S. 0:0(0) ack 1"},
+		{"the same timestamp, a higher number", true, "S 2:2(0) win 65535 <mss 1000,TS val 50 ecr 0>", Closed, "S. 0:0(0) ack 3"},
+		{"an earlier timestamp", true, "S 2:2(0) win 65535 <mss 1000,TS val 49 ecr 0>", TimeWait, ". ack 2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			k := listening(t, ListenConfig{Conn: plain(stamped)})
+			stamp := ""
+			if test.stamped {
+				stamp = "<nop,nop,TS val 50 ecr 1>"
+			}
+			k.in("S 0:0(0) win 65535 " + stamp)
+			k.want("SYN-ACK", "S. 0:0(0) ack 1")
+			k.in(". 1:1(0) ack 1 win 65535 " + stamp)
+			k.c = k.l.Accept()
+			k.c.Close(k.now)
+			k.want("FIN", "F. 1:1(0) ack 1")
+			k.in("F. 1:1(0) ack 2 win 65535 " + stamp)
+			k.want("the last ACK", ". ack 2")
+			k.wantState(TimeWait)
+			k.in(test.syn)
+			k.want("the answer to the SYN", test.answer)
+			k.wantState(test.want)
+		})
+	}
+}
