@@ -192,23 +192,30 @@ func (l *Listener) drop(e *synEntry, why string) {
 	l.traceState(e, SynReceived, Listen, why)
 }
 
-// receiveHalfOpen is SYN-RECEIVED of a passive open. Only a segment that
-// completes the handshake makes a connection.
+// receiveHalfOpen is SYN-RECEIVED of a passive open, in the order of RFC 9293
+// section 3.10.7.4. Only a segment that completes the handshake makes a connection.
 func (l *Listener) receiveHalfOpen(now Time, e *synEntry, s *segment.Segment) {
-	nxt := e.irs.Add(1)
-	switch {
-	case s.Flags.Has(segment.SYN) && s.Seq == e.irs && !s.Flags.Has(segment.ACK):
+	c := &l.scratch
+	l.restore(c, e)
+	if s.Flags.Has(segment.RST) {
+		l.receiveRST(now, e, s)
+		return
+	}
+	if s.Flags.Has(segment.SYN) && s.Seq == e.irs && !s.Flags.Has(segment.ACK) {
 		l.traceIn(e.id, s, SynReceived, NoteDuplicate)
 		if e.sent {
 			l.answer(e)
 		}
-	case !s.Seq.InWindow(nxt, l.window()):
+		return
+	}
+	if c.ts.on && !l.checkTimestamp(now, e, s) {
+		l.traceIn(e.id, s, SynReceived, NotePAWS)
+		return
+	}
+	switch {
+	case !c.acceptable(s), s.Flags.Has(segment.SYN) && s.Seq == e.irs:
 		l.traceIn(e.id, s, SynReceived, NoteUnacceptable)
-		if !s.Flags.Has(segment.RST) {
-			l.challenge(now, e, "SYN-RECEIVED: the segment is outside the window, RFC 9293 section 3.10.7.4")
-		}
-	case s.Flags.Has(segment.RST):
-		l.receiveRST(now, e, s)
+		l.challenge(now, e, "SYN-RECEIVED: the segment is outside the window, RFC 9293 section 3.10.7.4")
 	case s.Flags.Has(segment.SYN): // "return this connection to the LISTEN state"
 		l.traceIn(e.id, s, Listen, NoteUnacceptable)
 		l.drop(e, "a SYN inside the window")
@@ -217,8 +224,6 @@ func (l *Listener) receiveHalfOpen(now Time, e *synEntry, s *segment.Segment) {
 	case s.Ack != e.iss.Add(1):
 		l.traceIn(e.id, s, SynReceived, NoteUnacceptable)
 		l.stack.reset(s, "SYN-RECEIVED: it acknowledges what was not sent, RFC 9293 section 3.10.7.4")
-	case l.oldTimestamp(e, s):
-		l.traceIn(e.id, s, SynReceived, NotePAWS)
 	case len(l.queue) >= l.cfg.Backlog: // the peer will repeat it, or data, and we our SYN-ACK
 		l.stack.counters.SYNDropped++
 		l.traceIn(e.id, s, SynReceived, NoteUnacceptable)
@@ -228,26 +233,33 @@ func (l *Listener) receiveHalfOpen(now Time, e *synEntry, s *segment.Segment) {
 }
 
 // receiveRST: exactly at RCV.NXT it returns the connection to LISTEN, and the
-// peer's old duplicate SYN is done with (RFC 9293 section 3.5, figure 9);
+// peer's old duplicate SYN is done with (RFC 9293 section 3.5, figure 8);
 // elsewhere in the window it is challenged (RFC 5961 section 3.2).
 func (l *Listener) receiveRST(now Time, e *synEntry, s *segment.Segment) {
-	if s.Seq != e.irs.Add(1) {
-		l.traceIn(e.id, s, SynReceived, NoteUnacceptable)
-		l.challenge(now, e, "a RST inside the window but not at RCV.NXT, RFC 5961 section 3.2")
+	exact, inWindow := l.scratch.resetAt(s.Seq)
+	if exact {
+		l.traceIn(e.id, s, Listen, NoteNone)
+		l.drop(e, "RST received")
 		return
 	}
-	l.traceIn(e.id, s, Listen, NoteNone)
-	l.drop(e, "RST received")
+	l.traceIn(e.id, s, SynReceived, NoteUnacceptable)
+	if inWindow {
+		l.challenge(now, e, "a RST inside the window but not at RCV.NXT, RFC 5961 section 3.2")
+	}
 }
 
-func (l *Listener) oldTimestamp(e *synEntry, s *segment.Segment) bool {
-	if !e.peer.Timestamps || !l.cfg.Conn.Timestamps.or(true) {
+// checkTimestamp is Conn.checkTimestamp for a handshake under way: a segment
+// without a timestamp is dropped, one with an old timestamp is answered.
+func (l *Listener) checkTimestamp(now Time, e *synEntry, s *segment.Segment) bool {
+	if !s.Options.Has(segment.HasTimestamps) {
 		return false
 	}
-	return !s.Options.Has(segment.HasTimestamps) || int32(s.Options.TSVal-e.tsVal) < 0
+	if int32(s.Options.TSVal-e.tsVal) < 0 {
+		l.challenge(now, e, "PAWS: an old timestamp, RFC 7323 section 5.3")
+		return false
+	}
+	return true
 }
-
-func (l *Listener) window() int { return min(l.cfg.Conn.ReceiveBuffer, 0xffff) }
 
 // challenge answers for a handshake under way, limited like Conn.challengeACK.
 func (l *Listener) challenge(now Time, e *synEntry, why string) {
@@ -262,13 +274,14 @@ func (l *Listener) say(e *synEntry, flags segment.Flags, why string) {
 	ev := Event{Conn: e.id, State: SynReceived, Vars: e.vars(), Reason: why}
 	seg := segment.Segment{Src: e.tuple.local, Dst: e.tuple.remote, Seq: e.iss.Add(1), Ack: e.irs.Add(1),
 		Flags: flags, TTL: l.cfg.Conn.TTL, TOS: e.tos}
-	if flags.Has(segment.ACK) && !flags.Has(segment.RST) {
-		l.restore(&l.scratch, e)
-		seg.Window = uint16(l.window() >> l.scratch.rcv.scale)
+	c := &l.scratch
+	l.restore(c, e)
+	if !flags.Has(segment.RST) {
+		seg.Window = c.advertise()
 	}
-	if e.peer.Timestamps && l.cfg.Conn.Timestamps.or(true) && !flags.Has(segment.RST) {
+	if c.ts.on && !flags.Has(segment.RST) {
 		seg.Options.Set |= segment.HasTimestamps
-		seg.Options.TSVal, seg.Options.TSEcr = l.scratch.tsNow(l.stack.now), e.tsVal
+		seg.Options.TSVal, seg.Options.TSEcr = c.tsNow(l.stack.now), e.tsVal
 	}
 	l.stack.say(ev, seg)
 }

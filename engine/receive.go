@@ -35,11 +35,11 @@ func (c *Conn) receive(now Time, s *segment.Segment) Note {
 	if note := c.checkTimestamp(now, s); note != NoteNone {
 		return note
 	}
-	if !c.acceptable(s) {
-		return c.refuse(now, s)
-	}
 	if s.Flags.Has(segment.RST) {
 		return c.receiveRST(now, s)
+	}
+	if !c.acceptable(s) {
+		return c.refuse(now, s)
 	}
 	if s.Flags.Has(segment.SYN) {
 		return c.receiveSYN(now, s)
@@ -95,7 +95,7 @@ func (c *Conn) acceptable(s *segment.Segment) bool {
 		return s.Seq.InWindow(c.rcv.nxt, wnd)
 	case wnd <= 0:
 		// "special allowance should be made to accept valid ACKs, URGs, and RSTs"
-		return s.Seq == c.rcv.nxt
+		return s.Seq == c.rcv.nxt && s.Flags.Has(segment.ACK)
 	}
 	return s.Seq.InWindow(c.rcv.nxt, wnd) || s.End().Add(-1).InWindow(c.rcv.nxt, wnd)
 }
@@ -104,9 +104,6 @@ func (c *Conn) acceptable(s *segment.Segment) bool {
 // reply (unless the RST bit is set)". RFC 9293 section 3.10.7.4.
 func (c *Conn) refuse(now Time, s *segment.Segment) Note {
 	c.stats.Unacceptable++
-	if s.Flags.Has(segment.RST) {
-		return NoteUnacceptable
-	}
 	if s.Flags.Has(segment.SYN) {
 		return c.receiveSYN(now, s)
 	}
@@ -153,12 +150,25 @@ func (c *Conn) challengeACK(now Time, why string) {
 	c.ackNote = NoteChallengeAck
 }
 
+// resetAt says what the sequence number of a RST makes of it, by the three
+// checks of RFC 5961 section 3.2. Its length does not count: "all reset (RST)
+// segments are validated by checking their SEQ fields" RFC 9293 section 3.5.3,
+// nor does a closed window (MUST-66).
+func (c *Conn) resetAt(seq segment.Seq) (exact, inWindow bool) {
+	return seq == c.rcv.nxt, seq == c.rcv.nxt || seq.InWindow(c.rcv.nxt, c.rcv.edge.Sub(c.rcv.nxt))
+}
+
 // receiveRST is the second check of section 3.10.7.4, with RFC 5961 section 3.2.
 func (c *Conn) receiveRST(now Time, s *segment.Segment) Note {
+	exact, inWindow := c.resetAt(s.Seq)
+	if !inWindow {
+		c.stats.Unacceptable++
+		return NoteUnacceptable
+	}
 	if c.state == TimeWait && c.cfg.TimeWaitRST != On {
 		return NoteUnacceptable // RFC 1337: TIME-WAIT assassination
 	}
-	if s.Seq != c.rcv.nxt {
+	if !exact {
 		c.challengeACK(now, "a RST inside the window but not at RCV.NXT, RFC 5961 section 3.2")
 		return NoteUnacceptable
 	}
@@ -186,7 +196,8 @@ func (c *Conn) resetIfUnfinished() error {
 // "TCP endpoints MUST send a challenge ACK", whatever the sequence number.
 func (c *Conn) receiveSYN(now Time, s *segment.Segment) Note {
 	if c.state == SynReceived && s.Seq == c.rcv.irs {
-		if s.Flags.Has(segment.ACK) && s.Ack == c.snd.nxt { // the SYN-ACK of a simultaneous open
+		stamped := !c.ts.on || s.Options.Has(segment.HasTimestamps)    // RFC 7323 section 3.2
+		if s.Flags.Has(segment.ACK) && s.Ack == c.snd.nxt && stamped { // the SYN-ACK of a simultaneous open
 			c.ackSYN(now, s)
 			c.begin(now, s, "simultaneous open: SYN-ACK received")
 			c.ackDue("completes the simultaneous open, RFC 9293 section 3.5")

@@ -226,16 +226,29 @@ func (s *Stack) reopens(now Time, c *Conn, seg *segment.Segment) bool {
 	if c.state != TimeWait || seg.Flags&(segment.SYN|segment.ACK|segment.RST|segment.FIN) != segment.SYN {
 		return false
 	}
-	newer := c.rcv.nxt.Less(seg.Seq)
-	if c.ts.on && seg.Options.Has(segment.HasTimestamps) {
-		age := int32(seg.Options.TSVal - c.ts.recent)
-		newer = age > 0 || age == 0 && newer
-	}
-	if !newer || s.listener(seg.Dst) == nil {
+	l := s.listener(seg.Dst)
+	if l == nil || !c.olderThan(seg, l.cfg.Conn.Timestamps.or(true)) {
 		return false
 	}
 	c.finish(nil, "a new SYN ends TIME-WAIT, RFC 6191 section 2")
 	return true
+}
+
+// olderThan is the list of RFC 6191 section 2: whether a SYN cannot be an old
+// duplicate of this connection in TIME-WAIT. stamps says whether a new
+// connection would use timestamps if the SYN has one.
+func (c *Conn) olderThan(syn *segment.Segment, stamps bool) bool {
+	// "greater than the last sequence number seen on the previous incarnation":
+	// that of the peer's FIN
+	higher := c.rcv.nxt.Add(-1).Less(syn.Seq)
+	switch stamps = stamps && syn.Options.Has(segment.HasTimestamps); {
+	case stamps && c.ts.on:
+		age := int32(syn.Options.TSVal - c.ts.recent)
+		return age > 0 || age == 0 && higher
+	case stamps:
+		return true
+	}
+	return higher
 }
 
 // listener finds who listens on an address and port: the exact address wins,
