@@ -274,7 +274,7 @@ func checkConntrack() []finding {
 		return []finding{okay("conntrack", "not loaded")}
 	}
 	limit, err := strconv.Atoi(readSetting(dir+"nf_conntrack_max", ""))
-	if err == nil && count > limit/10*9 {
+	if err == nil && count*10 > limit*9 {
 		return []finding{bad("conntrack", "sudo sysctl net.netfilter.nf_conntrack_max="+strconv.Itoa(2*limit), "%d of %d entries are taken: new connections are about to be dropped", count, limit)}
 	}
 	return []finding{okay("conntrack", "%d of %d entries; a rule on ct state invalid may drop unusual segments", count, limit)}

@@ -304,6 +304,7 @@ func (r *connectRun) open() error {
 	if err != nil {
 		return openFailure(err)
 	}
+	r.session.attach(r.link)
 	if err := r.choose(addrs); err != nil {
 		r.link.Close()
 		return err

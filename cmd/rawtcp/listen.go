@@ -207,6 +207,7 @@ func (r *listenRun) open() error {
 	if err != nil {
 		return openFailure(err)
 	}
+	r.session.attach(r.link)
 	tracer, err := r.session.begin(r.o.iface, func(string) {})
 	if err != nil {
 		r.link.Close()

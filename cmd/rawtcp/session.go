@@ -15,6 +15,7 @@ import (
 
 	"rawtcp/engine"
 	"rawtcp/internal/trace"
+	"rawtcp/rawsock"
 )
 
 // drainTime is how long the end of a run waits for a slow reader.
@@ -35,6 +36,7 @@ type session struct {
 	sums    *trace.Collector
 	total   trace.Total
 	opened  sync.Once
+	drops   func() uint64 // packets that the link's receive queue has lost
 }
 
 // openSession opens the output files, before anything is sent. With data on
@@ -70,6 +72,16 @@ func (p *program) ladderConfig(o *talkOptions, text io.Writer, tag trace.Tag) tr
 		Out: text, Now: time.Now, Width: columns, Unbroken: columns == 0, Tag: tag,
 		UTF8: speaksUTF8(p.env), Color: useColor(o.color, p.env, terminal),
 		Verbose: o.verbose, Absolute: o.absolute, Time: o.time,
+	}
+}
+
+// attach makes the session know the link.
+func (s *session) attach(link *rawsock.Conn) {
+	s.drops = link.Drops
+	if s.o.verbose > 0 {
+		for _, note := range link.Notes() {
+			s.say("note: " + note)
+		}
 	}
 }
 
@@ -189,6 +201,7 @@ func (s *session) say(text string) {
 // sum ends one connection: it is counted, and told in JSON and, by show, in words.
 func (s *session) sum(one trace.Summary, show func(trace.Summary) string) {
 	s.total.Add(one)
+	one.LocalDrops = s.drops()
 	if s.json != nil {
 		s.json.Summary(one)
 	}
@@ -208,7 +221,7 @@ func (s *session) fail(err error) {
 // all ends a run of many connections.
 func (s *session) all(name string) {
 	sum := s.total.Summary()
-	sum.Drops = s.sums.Drops()
+	sum.Drops, sum.LocalDrops = s.sums.Drops(), s.drops()
 	if s.json != nil {
 		sum.LinesLost = s.json.Lost()
 		s.json.Summary(sum)

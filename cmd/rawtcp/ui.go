@@ -208,8 +208,12 @@ func summaryText(s trace.Summary) string {
 }
 
 func countsText(s trace.Summary) string {
-	return fmt.Sprintf("segments: %d sent, %d received, %d retransmitted; bytes: %d sent, %d received",
+	text := fmt.Sprintf("segments: %d sent, %d received, %d retransmitted; bytes: %d sent, %d received",
 		s.SegmentsSent, s.SegmentsReceived, s.Retransmits, s.BytesSent, s.BytesReceived)
+	if s.LocalDrops > 0 {
+		text += fmt.Sprintf("\n%s lost in this host's own receive queue, not on the network", plural(s.LocalDrops, "packet"))
+	}
+	return text
 }
 
 // closeText says who ended it, and how.

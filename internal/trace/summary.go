@@ -46,6 +46,8 @@ type Summary struct {
 	RST  *Origin `json:"rst,omitempty"`  // the RST that ended it
 	ICMP *Origin `json:"icmp,omitempty"` // the last ICMP error about it
 
+	LocalDrops uint64 `json:"local_drops,omitempty"` // packets lost in this host's own receive queue, in the whole run
+
 	// Only in the summary of all.
 	Connections int            `json:"connections,omitempty"`
 	Results     map[string]int `json:"results,omitempty"`
