@@ -79,6 +79,7 @@ type scriptLab struct {
 type scriptProcess struct {
 	cmd            *netlab.Cmd
 	stdout, stderr lockedBuffer
+	signalled      time.Time // when it got its last signal
 	ended          chan struct{}
 	err            error
 }
@@ -269,19 +270,28 @@ func (l *scriptLab) signal(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: signal NAME SIGNAL")
 	}
 	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT, "KILL": syscall.SIGKILL}
-	ts.Check(l.process(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
+	p := l.process(ts, args[0])
+	p.signalled = time.Now()
+	ts.Check(p.cmd.Process.Signal(signals[args[1]]))
 }
 
-// ends is `ends NAME CODE`: it waits for the end and shows the output.
+// ends is `ends NAME CODE [WITHIN]`: it waits for the end, at most so long
+// after the last signal, and shows the output.
 func (l *scriptLab) ends(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: ends NAME CODE")
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: ends NAME CODE [WITHIN]")
 	}
 	p := l.process(ts, args[0])
+	patience := 20 * time.Second
+	if len(args) == 3 {
+		within, err := time.ParseDuration(args[2])
+		ts.Check(err)
+		patience = time.Until(p.signalled.Add(within))
+	}
 	select {
 	case <-p.ended:
-	case <-time.After(20 * time.Second):
-		ts.Fatalf("%s did not end\n%s%s", args[0], p.stdout.String(), p.stderr.String())
+	case <-time.After(patience):
+		ts.Fatalf("%s did not end in time\n%s%s", args[0], p.stdout.String(), p.stderr.String())
 	}
 	_, _ = io.WriteString(ts.Stdout(), p.stdout.String())
 	_, _ = io.WriteString(ts.Stderr(), p.stderr.String())
