@@ -97,13 +97,17 @@ func (h *Host) openFrom(local, remote netip.AddrPort, mtu int, cfg ConnConfig) (
 		h.leave(claim, nil)
 		return nil, err
 	}
-	bare := netip.AddrPortFrom(remote.Addr().WithZone(""), remote.Port()) // a zone is the link's affair
-	conn, err := h.stack.Dial(h.now(), local, bare, mtu, cfg)
+	conn, err := h.stack.Dial(h.now(), withoutZone(local), withoutZone(remote), mtu, cfg)
 	if err != nil {
 		h.leave(claim, nil)
 		return nil, err
 	}
 	return h.adopt(conn, claim), nil
+}
+
+// withoutZone returns a as packets carry it: a zone is the link's affair.
+func withoutZone(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
 }
 
 // refusal is the error of a host that opens nothing any more.
@@ -175,7 +179,7 @@ func (h *Host) listen(local netip.AddrPort, cfg ListenConfig) (*NetListener, err
 	l := &NetListener{host: h, claim: claim, local: local}
 	l.acceptable.L = &h.mu
 	if err = h.refusal(); err == nil {
-		l.listener, err = h.stack.Listen(h.now(), local, h.mtuTo, cfg)
+		l.listener, err = h.stack.Listen(h.now(), withoutZone(local), h.mtuTo, cfg)
 	}
 	if err != nil {
 		h.leave(claim, nil)
@@ -186,13 +190,18 @@ func (h *Host) listen(local netip.AddrPort, cfg ListenConfig) (*NetListener, err
 	return l, nil
 }
 
-// mtuTo is the largest datagram towards a peer that opens a connection.
+// mtuTo is the largest datagram towards a peer that opens a connection: what
+// every path takes (RFC 8200 section 5, RFC 791 section 3.1) if the link cannot
+// say, as for a link-local peer, whose packets name no zone.
 func (h *Host) mtuTo(remote netip.Addr) int {
 	_, mtu, err := h.link.Route(remote, netip.Addr{})
-	if err != nil {
-		return 0
+	switch {
+	case err == nil:
+		return mtu
+	case remote.Is6():
+		return 1280
 	}
-	return mtu
+	return 576
 }
 
 // Shutdown closes the listeners, sends a FIN on every connection and waits until

@@ -212,3 +212,34 @@ func curl(t *testing.T, from, to *netlab.Host, iface string, addr netip.Addr) {
 	}
 	c.wantNoRST(addr)
 }
+
+// Link-local addresses, in both roles: the zone is the link's affair, no packet
+// carries it.
+func TestLinkLocalAddresses(t *testing.T) {
+	a, b := netlab.Pair(t, netlab.LinkConfig{Offload: true})
+	addr := linkLocal(t, b)
+	echo := b.MustServe(t, netlab.Echo)
+	mustRun(t, a, nil, "connect", target(addr, echo.Port()), "--send", "hello")
+	l := listen(t, b, target(addr, 7000), "-I", "eth0", "--echo", "--count", "1")
+	const text = "hello over the link\n"
+	if r := runProgram(t, a, strings.NewReader(text), "nc", "-N", "-w", "5", addr.String(), "7000"); r.stdout != text {
+		t.Errorf("%s\n%s", r, l.text())
+	}
+	if code := l.wait(); code != 0 {
+		t.Errorf("listen ended with %d\n%s", code, l.text())
+	}
+}
+
+// linkLocal returns the address of h's first link, with the zone of the same
+// name on the other end.
+func linkLocal(t *testing.T, h *netlab.Host) netip.Addr {
+	t.Helper()
+	r := runProgram(t, h, nil, "ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "link")
+	for _, field := range strings.Fields(r.stdout) {
+		if p, err := netip.ParsePrefix(field); err == nil {
+			return p.Addr().WithZone("eth0")
+		}
+	}
+	t.Fatalf("no link-local address: %s", r)
+	return netip.Addr{}
+}
