@@ -43,10 +43,10 @@ func (c *Conn) ownMSS() int {
 func (c *Conn) open(now Time) {
 	c.synNow = true
 	c.progressAt = now
+	c.setState(SynSent, "active open")
 	if c.cfg.ConnectTimeout > 0 {
 		c.setTimer(TimerUser, now.Add(c.cfg.ConnectTimeout))
 	}
-	c.setState(SynSent, "active open")
 	c.stack.wake(c)
 }
 

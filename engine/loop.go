@@ -34,6 +34,7 @@ type Host struct {
 	out       outbox
 	timer     *time.Timer
 	armed     Time // what timer is set to, zero if it is not
+	excused   bool // the timer was late and got its grace
 	conns     map[*NetConn]struct{}
 	listeners []*NetListener
 	nextPort  int
@@ -154,10 +155,33 @@ func (h *Host) wait() {
 		case <-h.timer.C:
 			h.mu.Lock()
 			h.armed = 0
-			h.stack.Advance(h.now())
+			if now := h.now(); !h.late(now) {
+				h.stack.Advance(now)
+			}
 			h.unlock()
 		}
 	}
+}
+
+// A timer that fires later than tardy means that the process was held up, by a
+// busy machine or a SIGSTOP. What it waited for may be in the link's queue by
+// now, so the reader gets grace to bring it before a retransmission is wasted.
+const (
+	tardy = 2 * time.Millisecond
+	grace = time.Millisecond
+)
+
+// late reports, once for each time, whether the stack's deadline is long past.
+func (h *Host) late(now Time) bool {
+	due := h.stack.Deadline()
+	if h.excused || due.IsZero() || now.Sub(due) < tardy {
+		h.excused = false
+		return false
+	}
+	h.excused = true
+	h.armed = now.Add(grace)
+	h.timer.Reset(grace)
+	return true
 }
 
 // arm sets the timer to the next deadline. A timer that is set to an earlier
@@ -168,7 +192,7 @@ func (h *Host) arm(now Time) {
 	if !h.out.retry.IsZero() && (due.IsZero() || h.out.retry < due) {
 		due = h.out.retry
 	}
-	if due.IsZero() || (!h.armed.IsZero() && h.armed <= due) {
+	if due.IsZero() || !h.armed.IsZero() && (h.armed <= due || h.excused) {
 		return
 	}
 	h.armed = due

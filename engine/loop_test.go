@@ -70,3 +70,21 @@ func TestDeadlineMovedWhileItFires(t *testing.T) {
 		check(true, 1)
 	})
 }
+
+// A process that was held up looks at what has arrived before it holds it for lost.
+func TestLateTimerWaitsForTheReaderOnce(t *testing.T) {
+	h := &Host{stack: NewStack(StackConfig{}), timer: time.NewTimer(time.Hour)}
+	if _, err := h.stack.Dial(1, us, peer, 1500, ConnConfig{ConnectTimeout: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	due := h.stack.Deadline()
+	if h.late(due) || h.late(due.Add(tardy-1)) {
+		t.Error("in time, but excused")
+	}
+	if now := due.Add(time.Minute); !h.late(now) || h.late(now.Add(grace)) {
+		t.Error("want one grace")
+	}
+	if !h.late(due.Add(time.Hour)) {
+		t.Error("the next delay is another matter")
+	}
+}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"rawtcp/internal/netlab"
 )
 
@@ -71,7 +73,12 @@ func startSSHD(t *testing.T, h *netlab.Host, port uint16) {
 	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key).CombinedOutput(); err != nil {
 		t.Fatalf("ssh-keygen: %v\n%s", err, out)
 	}
-	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // sshd refuses to start without it
+	// sshd wants its directory, and wants it to be root's. This mount is ours alone.
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount("/run", unix.MNT_DETACH) })
+	if err := os.Mkdir("/run/sshd", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	conf := filepath.Join(dir, "sshd_config")
