@@ -3,9 +3,12 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,14 +25,34 @@ type situation struct {
 	state string // of our connection, as the ladder says it
 	serve netlab.Handler
 	args  []string
+	cut   string // the wire towards the peer is cut when the ladder says this
 }
 
-// situations are made by real peers: one that echoes, one that never answers a FIN.
+// situations are made by real peers: one that echoes, one that never answers a
+// FIN, one that closes at once.
 var situations = []situation{
-	{"SYN-SENT", nil, nil},
-	{"ESTABLISHED", netlab.Echo, []string{"--hold", "60s"}},
-	{"FIN-WAIT-2", netlab.Mute, []string{"--close", "half", "--wait", "60s"}},
-	{"TIME-WAIT", netlab.Echo, []string{"--time-wait", "full"}},
+	{state: "SYN-SENT"},
+	{state: "ESTABLISHED", serve: netlab.Echo, args: []string{"--hold", "60s"}},
+	{state: "FIN-WAIT-2", serve: netlab.Mute, args: []string{"--close", "half", "--wait", "60s"}},
+	{state: "CLOSE-WAIT", serve: closeAfter(0), args: []string{"--hold", "60s"}},
+	{state: "TIME-WAIT", serve: netlab.Echo, args: []string{"--time-wait", "full"}},
+}
+
+// cutSituations last because our FIN does not get through: there is no way to
+// tell such a peer anything.
+var cutSituations = []situation{
+	{state: "FIN-WAIT-1", serve: netlab.Mute, args: []string{"--send", "hello", "--wait", "0", "--hold", "300ms"}, cut: "ack 6"},
+	{state: "CLOSING", serve: closeAfter(600 * time.Millisecond), args: []string{"--send", "hello", "--wait", "0", "--hold", "300ms"}, cut: "ack 6"},
+	{state: "LAST-ACK", serve: closeAfter(0), args: []string{"--hold", "300ms"}, cut: "CLOSE-WAIT"},
+}
+
+// closeAfter is a peer that sends its FIN after d.
+func closeAfter(d time.Duration) netlab.Handler {
+	return func(c *net.TCPConn) {
+		time.Sleep(d)
+		_ = c.CloseWrite()
+		_, _ = io.Copy(io.Discard, c)
+	}
 }
 
 // reach starts a connect that stays in the situation's state, and returns it
@@ -47,6 +70,12 @@ func (s situation) reach(t *testing.T, guard string) (p *process, a, b *netlab.H
 	}
 	args := append([]string{"connect", to, "--guard", guard, "-v"}, s.args...)
 	p = start(t, a, nil, "CONNECT", rawtcp, args...)
+	if s.cut != "" {
+		eventually(t, patience, s.cut+" in\n"+p.text(), func() bool { return strings.Contains(p.text(), s.cut) })
+		if err := r.Set(netlab.AtoB, netlab.Impairment{Drop: func([]byte) bool { return true }}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	eventually(t, patience, s.state+" in\n"+p.text(), func() bool { return strings.Contains(p.text(), s.state) })
 	return p, a, b, localPort(t, p.text())
 }
@@ -79,7 +108,7 @@ func rules(t *testing.T, h *netlab.Host) string {
 // kill -9 in any state, with either guard: the kernel takes back all of it.
 func TestKillLeavesNothingBehind(t *testing.T) {
 	for _, guard := range []string{"socket", "nft"} {
-		for _, s := range situations {
+		for _, s := range slices.Concat(situations, cutSituations) {
 			t.Run(guard+" "+s.state, func(t *testing.T) {
 				t.Parallel()
 				p, a, _, port := s.reach(t, guard)
