@@ -32,6 +32,10 @@ func (a *arrival) ackOfSyn() bool {
 	a.by(`9293 3.10.7.4 fifth "If SND.UNA < SEG.ACK =< SND.NXT, then enter ESTABLISHED state and continue processing with the variables below set to"`)
 	a.recordTimestamp()
 	t.State, t.SndUna = Established, a.seg.Ack
+	if t.ToClose {
+		a.by(`9293 3.10.4 SYN-RECEIVED "queue for processing after entering ESTABLISHED state"`)
+		t.State, t.ToClose = FinWait1, false
+	}
 	a.setWindow()
 	a.MaySend = t.Unsent
 	return true
@@ -84,7 +88,7 @@ func (a *arrival) afterAck() bool {
 			return false
 		}
 		a.by(`9293 3.10.7.4 fifth "if the ACK acknowledges our FIN, then enter the TIME-WAIT state"`)
-		t.State = TimeWait
+		a.enterTimeWait()
 	case LastAck:
 		if t.finAcked() {
 			a.by(`9293 3.10.7.4 fifth "If our FIN is now acknowledged, delete the TCB, enter the CLOSED state, and return."`)
@@ -94,9 +98,13 @@ func (a *arrival) afterAck() bool {
 	case TimeWait:
 		a.by(`9293 3.10.7.4 fifth "The only thing that can arrive in this state is a retransmission of the remote FIN.  Acknowledge it, and restart the 2 MSL timeout."`)
 		a.Replies |= Ack
+		a.TimeWait |= Restarted
 	}
 	return true
 }
+
+// enterTimeWait: "start the time-wait timer, turn off the other timers", eighth step.
+func (a *arrival) enterTimeWait() { a.After.State, a.TimeWait = TimeWait, Restarted }
 
 // maybeAck allows an ACK, now or soon, for a segment of which nothing is taken:
 // one that occupies sequence space, or that is in the window but not at its left

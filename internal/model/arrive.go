@@ -77,7 +77,8 @@ func (a *arrival) takeSyn() {
 	t.RcvEdge = t.RcvNxt.Add(t.RcvWnd)
 	t.SndWnd, t.SndWL1, t.SndWL2 = int(a.seg.Window), a.seg.Seq, a.seg.Ack
 	t.MaxSndWnd = t.SndWnd
-	if o.Has(segment.HasWindowScale) {
+	if t.WSOffer && o.Has(segment.HasWindowScale) {
+		a.by(`7323 2.2 "both sides MUST send Window Scale options in their <SYN> segments to enable window scaling in either direction."`)
 		t.SndScale = min(o.WindowScale, 14)
 	}
 	if t.TSOffer && o.Has(segment.HasTimestamps) {
@@ -125,6 +126,10 @@ func (a *arrival) synSent() {
 		a.by(`9293 3.10.7.3 fifth "if neither of the SYN or RST bits is set, then drop the segment and return."`)
 		return
 	}
+	if a.has(segment.FIN) {
+		a.by(`9293 3.10.7.4 eighth "Do not process the FIN if the state is CLOSED, LISTEN, or SYN-SENT since the SEG.SEQ cannot be validated; drop the segment and return."`)
+		return
+	}
 	a.takeSyn()
 	if good {
 		a.synAcked()
@@ -141,7 +146,7 @@ func (a *arrival) synAcked() {
 	a.by(`9293 3.10.7.3 fourth "If SND.UNA > ISS (our SYN has been ACKed), change the connection state to ESTABLISHED, form an ACK segment <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK> and send it."`)
 	a.After.SndUna, a.After.State = a.seg.Ack, Established
 	a.Replies, a.MaySend = Ack, a.After.Unsent
-	if len(a.seg.Payload) > 0 || a.has(segment.FIN) {
+	if len(a.seg.Payload) > 0 {
 		a.by(`9293 3.10.7.3 fourth "If there are other controls or text in the segment, then continue processing at the sixth step under Section 3.10.7.4"`)
 		a.textAndFin()
 	}
@@ -159,6 +164,9 @@ func (a *arrival) otherwise() {
 	if a.After.State == TimeWait && a.reopened() {
 		return
 	}
+	if a.synAgain() {
+		return
+	}
 	if !a.timestampOK() {
 		return
 	}
@@ -166,8 +174,8 @@ func (a *arrival) otherwise() {
 		a.resetReceived()
 		return
 	}
-	if a.synTrimmed() {
-		a.ackOnward()
+	if a.crossedSynAck() {
+		a.endOfCrossing()
 		return
 	}
 	if !a.acceptable() {
@@ -194,7 +202,7 @@ func (a *arrival) timestampOK() bool {
 	}
 	if !o.Has(segment.HasTimestamps) {
 		a.by(`7323 3.2 "If a non-<RST> segment is received without a TSopt, a TCP SHOULD silently drop the segment."`)
-		if a.has(segment.SYN) && t.State.Synchronized() &&
+		if a.has(segment.SYN) && (t.State.Synchronized() || !t.Passive) &&
 			a.may(`5961 4.2 "If the SYN bit is set, irrespective of the sequence number, TCP MUST send an ACK"`) {
 			a.challenge()
 		}
@@ -245,7 +253,7 @@ func (a *arrival) acceptable() bool {
 	case seq.InWindow(t.RcvNxt, wnd), a.seg.End().Add(-1).InWindow(t.RcvNxt, wnd):
 		return true
 	}
-	covers := seq.Less(t.RcvNxt) && t.RcvEdge.Less(a.seg.End())
+	covers := t.RcvNxt.InWindow(seq, n) // and the end lies beyond the window
 	return covers && a.may(`9293 3.4 (c) "Determining that an incoming segment contains sequence numbers that are expected (i.e., that the segment "overlaps" the receive window)."`)
 }
 
@@ -262,17 +270,70 @@ func (a *arrival) unacceptable() {
 		}
 		return
 	}
+	if t.State == TimeWait && a.has(segment.FIN) {
+		a.finAgain()
+	}
 	a.dropped()
 	a.refuse()
-	if t.State == SynReceived && a.has(segment.SYN) && a.seg.Seq == t.IRS {
-		a.by(`9293 3.8.1: a SYN again says that our SYN,ACK was lost, and it is that which has to be sent again`)
-		a.Replies |= SynAck
+}
+
+// finAgain restarts the 2 MSL timer for the peer's FIN: our last ACK was lost. A
+// FIN at another number cannot be his, but no harm is done.
+func (a *arrival) finAgain() {
+	a.by(`9293 3.10.7.4 fifth "The only thing that can arrive in this state is a retransmission of the remote FIN.  Acknowledge it, and restart the 2 MSL timeout."`)
+	a.TimeWait = Restarted
+	if a.finAt() != a.After.RcvNxt.Add(-1) {
+		a.TimeWait |= Kept
+	}
+}
+
+// synAgain reports whether seg is the SYN that led to SYN-RECEIVED, once more. It
+// lies before the window, with or without text behind it, so the plain text asks
+// for an ACK; that our SYN,ACK is sent again says the same and more (figure 7).
+// The SYN,ACK that ends a simultaneous open is another matter.
+func (a *arrival) synAgain() bool {
+	t := &a.After
+	if t.State != SynReceived || a.seg.Flags&(segment.SYN|segment.RST) != segment.SYN || a.seg.Seq != t.IRS || a.crossedSynAck() {
+		return false
+	}
+	a.by(`9293 3.10.7.4 first "trimming off any portions that lie outside the window (including SYN and FIN)" and "If an incoming segment is not acceptable, an acknowledgment should be sent in reply"`)
+	a.refuse()
+	a.Replies |= SynAck
+	if t.TS && !a.seg.Options.Has(segment.HasTimestamps) {
+		a.by(`7323 3.2 "If a non-<RST> segment is received without a TSopt, a TCP SHOULD silently drop the segment."`)
+		a.Replies |= Silence
+	}
+	return true
+}
+
+// crossedSynAck reports whether seg is the SYN,ACK of figure 7 line 6.
+func (a *arrival) crossedSynAck() bool {
+	t := &a.After
+	return t.State == SynReceived && !t.Passive && a.seg.Flags&(segment.SYN|segment.ACK|segment.RST) == segment.SYN|segment.ACK &&
+		(!t.TS || a.seg.Options.Has(segment.HasTimestamps)) && a.seg.Seq == t.IRS && t.SndUna.Less(a.seg.Ack) && a.seg.Ack.LessEq(t.SndNxt)
+}
+
+// endOfCrossing takes the SYN,ACK of figure 7 line 6. By table 6 it lies outside
+// of the window; but "one could ... [trim] off any portions that lie outside the
+// window (including SYN and FIN)", section 3.10.7.4, and MUST-10 wants it taken.
+// Appendix A.2 tells of stacks that take only its ACK, or that wait for the ACK
+// which a refusal draws.
+func (a *arrival) endOfCrossing() {
+	switch {
+	case a.may("9293 A.2: of a segment outside of the window only the ACK is processed"):
+		a.stamped = false
+		a.ackOfSyn()
+		a.Replies = Ack
+	case a.may("9293 A.2: sequence number validation keeps the ACK from being processed"):
+		a.refuse()
+	default:
+		a.ackOnward()
 	}
 }
 
 // refuse answers with an ACK; the limiter may hold it back.
 func (a *arrival) refuse() {
-	a.Replies = Ack
+	a.Replies, a.Challenge = Ack, true
 	if !a.After.Credit {
 		a.by(`5961 7 "An implementation SHOULD include an ACK throttling mechanism to be conservative."`)
 		a.Replies |= Silence
@@ -281,7 +342,7 @@ func (a *arrival) refuse() {
 
 // challenge answers with a challenge ACK, if the limiter lets it.
 func (a *arrival) challenge() {
-	a.Replies = Ack
+	a.Replies, a.Challenge = Ack, true
 	if !a.After.Credit {
 		a.by(`5961 7 "In order to alleviate multiple RSTs/SYNs from triggering multiple challenge ACKs, an ACK throttling mechanism is suggested"`)
 		a.Replies = Silence
@@ -353,18 +414,6 @@ func (a *arrival) synReceived() {
 	a.by(`9293 3.10.7.4 fourth "if the SYN bit is set, irrespective of the sequence number, TCP endpoints MUST send a "challenge ACK""`)
 	a.dropped()
 	a.challenge()
-}
-
-// synTrimmed reports whether seg is the SYN,ACK that ends a simultaneous open,
-// figure 7 line 6, and is taken as such. By table 6 it lies outside of the
-// window; "one could ... [trim] off any portions that lie outside the window
-// (including SYN and FIN)", section 3.10.7.4. A peer that answers it with an
-// ACK gets there as well, one segment later.
-func (a *arrival) synTrimmed() bool {
-	t := &a.After
-	return t.State == SynReceived && !t.Passive && a.has(segment.SYN|segment.ACK) && a.seg.Seq == t.IRS &&
-		t.SndUna.Less(a.seg.Ack) && a.seg.Ack.LessEq(t.SndNxt) &&
-		!a.may("9293 A.2: sequence number validation keeps the ACK of a SYN,ACK from being processed")
 }
 
 // ackOnward is what remains from the fifth step on.

@@ -13,9 +13,9 @@
 //     a word (RFC 7323 section 3.2, SHOULD)
 //   - an ACK from below SND.UNA - MAX.SND.WND is refused (RFC 5961 section 5.2, MAY)
 //   - challenge ACKs are limited (RFC 5961 section 7), for each connection
-//   - of overlapping text the first octet received wins, and text beyond the
-//     advertised window is cut off
-//   - a SYN with FIN is ignored in LISTEN
+//   - of overlapping text the first octet received wins, also against a FIN at its
+//     number, and text beyond the advertised window is cut off
+//   - a SYN with FIN is ignored in LISTEN and in SYN-SENT
 //   - a SYN in TIME-WAIT that opens nothing new is challenged, as in the other
 //     synchronized states
 //   - text that arrives after the application closed for reading resets the

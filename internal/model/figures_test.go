@@ -106,8 +106,8 @@ func TestFigures(t *testing.T) {
 // aborts of section 3.10.7 that it leaves out.
 var edges = map[State][]State{
 	Listen:      {SynReceived},
-	SynSent:     {SynReceived, Established, Closed, CloseWait}, // CLOSE-WAIT: with FIN, by way of ESTABLISHED
-	SynReceived: {Established, Listen, Closed, CloseWait},      // the same
+	SynSent:     {SynReceived, Established, Closed},
+	SynReceived: {Established, Listen, Closed, CloseWait}, // with FIN, by way of ESTABLISHED
 	Established: {CloseWait, Closed},
 	FinWait1:    {FinWait2, Closing, TimeWait, Closed},
 	FinWait2:    {TimeWait, Closed},

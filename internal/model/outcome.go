@@ -42,6 +42,15 @@ const (
 	Aborted
 )
 
+// Clocks is a set of what may happen to the 2 MSL timer.
+type Clocks uint8
+
+// What may happen to it.
+const (
+	Kept      Clocks = 1 << iota // it goes on as before
+	Restarted                    // it starts from the beginning
+)
+
 // A ResetForm is what a RST has to look like.
 type ResetForm struct {
 	Seq, Ack segment.Seq
@@ -58,6 +67,8 @@ type Outcome struct {
 	Delivered []Text  // what became readable, in order
 	EOF       bool    // the application reads the end of the peer's data after it
 	Ending    Endings // nothing but NoError while the state is not CLOSED
+	TimeWait  Clocks  // in TIME-WAIT
+	Challenge bool    // the ACK among Replies is one that the limiter counts
 }
 
 // Outcomes yields every outcome that the standards and the decisions of this
@@ -106,7 +117,7 @@ type arrival struct {
 }
 
 func (a *arrival) start(t *TCB) {
-	a.Outcome = Outcome{After: *t, Replies: Silence, Ending: NoError}
+	a.Outcome = Outcome{After: *t, Replies: Silence, Ending: NoError, TimeWait: Kept}
 	a.asked, a.stamped, a.why = 0, false, nil
 }
 

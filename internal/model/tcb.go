@@ -36,11 +36,13 @@ type TCB struct {
 	Listener bool // somebody listens on our socket, so that a SYN can open a new connection
 
 	ISS, SndUna, SndNxt segment.Seq
-	SndWnd, MaxSndWnd   int // the peer's window, and the largest it ever was
-	SndScale            uint8
+	SndWnd, MaxSndWnd   int   // the peer's window, and the largest it ever was
+	WSOffer             bool  // our SYN had the window scale option, or our SYN,ACK would have it
+	SndScale            uint8 // Snd.Wind.Shift
 	SndWL1, SndWL2      segment.Seq
 	FinSent             bool // our FIN is the octet before SndNxt
 	Unsent              bool // text or a FIN waits for room in the peer's window
+	ToClose             bool // SYN-RECEIVED: CLOSE was called, and its FIN waits for ESTABLISHED
 
 	IRS, RcvNxt segment.Seq
 	RcvEdge     segment.Seq // RCV.NXT + RCV.WND as advertised

@@ -37,7 +37,14 @@ func (a *arrival) textAndFin() {
 	before := t.RcvNxt
 	a.hold(text)
 	a.deliver()
-	if fin && !t.FinHeld {
+	if fin && a.occupied(a.finAt()) {
+		a.by("decision: the first octet received at a number wins, also against a FIN")
+		fin = false
+	}
+	if fin && t.FinHeld && t.FinAt != a.finAt() {
+		fin = a.may(`another FIN before the first: 9293 3.10.7.4 first "further processing is done in SEG.SEQ order"`) && a.finAt().Less(t.FinAt)
+	}
+	if fin {
 		t.FinHeld, t.FinAt = true, a.finAt()
 	}
 	a.finReached()
@@ -68,6 +75,11 @@ func (a *arrival) finAt() segment.Seq { return a.seg.End().Add(-1) }
 func (a *arrival) finInWindow() bool {
 	t := &a.After
 	return a.has(segment.FIN) && a.finAt().InWindow(t.RcvNxt, t.window())
+}
+
+// occupied reports whether an octet of text was received at seq.
+func (a *arrival) occupied(seq segment.Seq) bool {
+	return seq.Less(a.After.RcvNxt) || slices.ContainsFunc(a.After.Held, func(h Text) bool { return seq.InWindow(h.Seq, len(h.Data)) })
 }
 
 // hold puts the octets of text that are not there yet among those held: "first
@@ -130,7 +142,7 @@ func (a *arrival) finReached() {
 		t.State = Closing
 	case t.State == FinWait2:
 		a.by(`9293 3.10.7.4 eighth "Enter the TIME-WAIT state."`)
-		t.State = TimeWait
+		a.enterTimeWait()
 	}
 }
 
