@@ -26,6 +26,14 @@ test_needs=(
 	python3:python3
 	ethtool:ethtool
 	setcap:libcap2-bin
+	openssl:openssl
+	git:git
+	wget:wget
+	wrk:wrk
+	iperf3:iperf3
+	redis-server:redis-server
+	redis-benchmark:redis-tools
+	dropbear:dropbear-bin
 )
 
 # An ordinary user's PATH often lacks the directories where nft and sshd live.
@@ -83,6 +91,8 @@ disable_new() {
 		case $package in
 		nginx) systemctl --quiet disable nginx.service || true ;;
 		openssh-server) systemctl --quiet disable ssh.service ssh.socket || true ;;
+		redis-server) systemctl --quiet disable redis-server.service || true ;;
+		iperf3) systemctl --quiet disable iperf3.service || true ;;
 		esac
 	done >/dev/null 2>&1
 }
