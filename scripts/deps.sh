@@ -33,7 +33,6 @@ test_needs=(
 	iperf3:iperf3
 	redis-server:redis-server
 	redis-benchmark:redis-tools
-	dropbear:dropbear-bin
 )
 
 # An ordinary user's PATH often lacks the directories where nft and sshd live.

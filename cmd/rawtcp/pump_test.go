@@ -79,13 +79,6 @@ func (p *pumped) read(c *engine.NetConn, want string) {
 	p.t.Fatalf("read %q, %v; want %q", buf[:n], err, want)
 }
 
-func (p *pumped) wantReset(c *engine.NetConn) {
-	p.t.Helper()
-	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, engine.ErrReset) {
-		p.t.Errorf("read: %v, want a reset", err)
-	}
-}
-
 // A half-close of one party reaches the other, which goes on talking.
 func TestPumpHalfClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
