@@ -25,6 +25,13 @@ test_needs=(
 	ssh-keygen:openssh-client
 	python3:python3
 	ethtool:ethtool
+	openssl:openssl
+	git:git
+	wget:wget
+	wrk:wrk
+	iperf3:iperf3
+	redis-server:redis-server
+	redis-benchmark:redis-tools
 )
 
 # An ordinary user's PATH often lacks the directories where nft and sshd live.
@@ -82,6 +89,8 @@ disable_new() {
 		case $package in
 		nginx) systemctl --quiet disable nginx.service || true ;;
 		openssh-server) systemctl --quiet disable ssh.service ssh.socket || true ;;
+		redis-server) systemctl --quiet disable redis-server.service || true ;;
+		iperf3) systemctl --quiet disable iperf3.service || true ;;
 		esac
 	done >/dev/null 2>&1
 }

@@ -134,6 +134,7 @@ func (p *program) commands() []*command {
 	list := []*command{
 		p.connectCommand(),
 		p.listenCommand(),
+		p.proxyCommand(),
 		p.demoCommand(),
 		p.doctorCommand(),
 		{name: "version", usage: "rawtcp version", help: helpVersion, run: func(context.Context, []string) error { return p.printVersion() }},

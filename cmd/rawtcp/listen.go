@@ -32,6 +32,7 @@ type listenOptions struct {
 	mute          bool
 	synDelay      time.Duration
 	timeWait      string
+	to            target // where --to carries the connections; no host: nowhere
 }
 
 func (p *program) listenCommand() *command {
@@ -56,6 +57,7 @@ func (o *listenOptions) listenFlags() []flagSpec {
 		{name: "send", arg: "TEXT", group: groupData, usage: `send TEXT to each peer and close; \r\n, \x00 and the like as in Go`, set: o.setSend},
 		{name: "send-file", arg: "FILE", group: groupData, usage: "send the content of FILE to each peer and close", set: textTo(&o.sendFile)},
 		{name: "cat", group: groupData, usage: "like netcat -l: one connection to stdin and stdout", set: switchTo(&o.cat)},
+		{name: "to", arg: "HOST:PORT", group: groupData, usage: "carry each connection on to HOST:PORT over the kernel's TCP; see rawtcp proxy", set: o.setTo},
 		{name: "count", short: "c", arg: "N", group: groupClose, usage: "exit after N connections", set: numberTo(&o.count, 1, 1<<31-1)},
 		{name: "backlog", arg: "N", group: groupClose, usage: "how many connections may wait (default 128)", set: numberTo(&o.backlog, 1, 1<<20)},
 		{name: "close", arg: "HOW", group: groupClose, usage: "fin: orderly; rst: abort; none: leave without a word", set: oneOf(&o.close, "fin", "rst", "none")},
@@ -75,14 +77,16 @@ func (o *listenOptions) check() error {
 		return err
 	}
 	modes := 0
-	for _, given := range []bool{o.echo, o.discard, o.hasSend, o.sendFile != "", o.cat} {
+	for _, given := range []bool{o.echo, o.discard, o.hasSend, o.sendFile != "", o.cat, o.to.host != ""} {
 		if given {
 			modes++
 		}
 	}
 	switch {
 	case modes > 1:
-		return usageError("--echo, --discard, --send, --send-file and --cat exclude each other")
+		return usageError("--echo, --discard, --send, --send-file, --cat and --to exclude each other")
+	case o.to.host != "" && o.close != "fin":
+		return usageError("--to closes as the other side does: --close %s does not go with it", o.close)
 	case o.cat && (o.json || o.pcap == "-"):
 		return usageError("only one of --cat, --json and --pcap - can have stdout")
 	case o.cat && o.count > 1:
@@ -149,6 +153,7 @@ type listenRun struct {
 	session *session
 	link    *rawsock.Conn
 	host    *engine.Host
+	bridge  *bridge        // with --to
 	busy    sync.WaitGroup // connections being served
 
 	mu     sync.Mutex
@@ -190,6 +195,12 @@ func (r *listenRun) run(ctx context.Context, args []string) (err error) {
 	}
 	defer r.link.Close()
 	defer r.host.Close()
+	if r.o.to.host != "" {
+		if err := r.openBridge(); err != nil {
+			return err
+		}
+		defer r.bridge.close()
+	}
 	defer r.session.readersGone(func() { r.rein.cancel(errReaderGone) })()
 	listener, err := r.claim()
 	if err != nil {
@@ -256,7 +267,7 @@ func (r *listenRun) serve(listener *engine.NetListener) {
 		}
 		listener.Close()
 	}()
-	reaper := r.reap()
+	reap := (&reaper{session: r.session, rein: r.rein, show: lineText}).start()
 	for accepted := 0; r.o.count == 0 || accepted < r.o.count; accepted++ {
 		nc, err := listener.AcceptConn()
 		if err != nil {
@@ -272,7 +283,7 @@ func (r *listenRun) serve(listener *engine.NetListener) {
 	r.busy.Wait()
 	r.hadEnough()
 	<-stop
-	reaper()
+	reap()
 }
 
 func (r *listenRun) hadEnough() {
@@ -295,50 +306,14 @@ func (r *listenRun) note(err error) {
 	r.err = firstOf(r.err, err)
 }
 
-// reapTime is how long a closed connection is left to its last events before
-// it is summed up.
-const reapTime = 50 * time.Millisecond
-
-// reap sums connections up as they close, also those that never got as far as
-// being accepted, until the returned function is called.
-func (r *listenRun) reap() (end func()) {
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(reapTime)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				r.sumUp(false)
-			}
-		}
-	}()
-	return func() {
-		close(stop)
-		<-done
-		r.sumUp(true)
-	}
-}
-
-// sumUp takes the summaries of the connections that have closed, or of all.
-func (r *listenRun) sumUp(all bool) {
-	for _, id := range r.session.sums.Over(all) {
-		if s, ok := r.session.sums.Take(id); ok {
-			if r.rein.stopped() != nil && s.States[len(s.States)-1] != engine.Closed.String() {
-				s.Result = trace.ResultInterrupted
-			}
-			r.session.sum(s, lineText)
-		}
-	}
-}
-
 // connection serves one peer.
 func (r *listenRun) connection(nc *engine.NetConn) {
 	defer r.busy.Done()
-	err := r.talk(nc)
+	serve := r.talk
+	if r.bridge != nil {
+		serve = r.forward
+	}
+	err := serve(nc)
 	r.mu.Lock()
 	r.served++
 	r.mu.Unlock()

@@ -149,3 +149,6 @@ func nameFailure(host, network string, err error) error {
 	}
 	return fail(exitName, hint, "cannot resolve %q: %s", host, reason)
 }
+
+// String is HOST:PORT.
+func (t target) String() string { return net.JoinHostPort(t.host, strconv.Itoa(int(t.port))) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ const helpShort = `usage: rawtcp COMMAND [flags] [arguments]
 
   connect HOST:PORT   open a TCP connection with hand-built segments, and show it
   listen  [ADDR]:PORT accept connections
+  proxy   LOCAL:PORT HOST:PORT   carry any program's connections
   demo                see it work: no root, no set-up, nothing left behind
   doctor              what this machine allows, and what to do about the rest
 
@@ -29,6 +31,7 @@ shown, every state and timer too; the kernel's TCP is kept silent meanwhile.
 
   connect HOST:PORT    open a connection
   listen [ADDR]:PORT   accept connections
+  proxy LOCAL:PORT HOST:PORT   carry any program's connections
   demo                 see it work: no root, no set-up, nothing left behind
   doctor               what this machine allows, and what to do about the rest
   version              what this is
@@ -72,6 +75,7 @@ an address, or with [::], it serves IPv4 and IPv6.
 
 data    --echo (default) | --discard | --send TEXT | --send-file F
         --cat (one connection to stdin and stdout)
+        --to HOST:PORT (carry each on over the kernel's TCP, see proxy)
 accept  --count N (then exit)  --backlog N (128)  --mute (answer no SYN)
         --syn-delay D (before the SYN-ACK)  --keepalive [IDLE,INTERVAL,COUNT]
 close   --close fin|rst|none  --time-wait D|full (one RTO)  --msl D (30 s)
@@ -86,7 +90,7 @@ All flags, one by one: rawtcp help listen. Exit codes: rawtcp help exit-codes.
 Examples:
   rawtcp listen :7777
   rawtcp listen --send 'hello\n' --count 1 127.0.0.1:7777
-  rawtcp listen --mute -v '[::]:80'
+  rawtcp listen 8080 --to localhost:80
 `
 
 const helpDemo = `usage: rawtcp demo [flags]
@@ -383,3 +387,56 @@ func wrap(text string, width int) string {
 
 // errAlreadyThere is why an output file is not opened.
 var errAlreadyThere = errors.New("file exists; --force overwrites it")
+
+const helpProxy = `usage: rawtcp proxy [flags] LOCAL:PORT HOST:PORT
+Any program through a hand-built TCP: accepts connections on LOCAL:PORT with the
+kernel's TCP and carries each over a connection of its own making to HOST:PORT.
+A half-close or a reset on one side becomes the same on the other. For the
+mirror of it see rawtcp help listen.
+
+run     -c, --count N (then exit)   -w, --timeout D
+open    --syn-retries N (6)  --connect-timeout D (127 s)  --keepalive [I,I,C]
+close   --time-wait D|full (one RTO)  --msl D (30 s)
+shape   --mss N --wscale N --window N --ttl N --tos N --isn N
+        --sack on|off --timestamps on|off --ecn on|off
+where   -4 -6 -I IFACE -s, --source ADDR --guard auto|socket|nft|none
+        --io raw|packet
+output  -v -vv -q -n -j, --json --pcap FILE|- --color auto|always|never
+        --time rel|delta|abs|epoch -S, --absolute-seq --show --force
+
+All flags, one by one: rawtcp help proxy. Exit codes: rawtcp help exit-codes.
+Examples:
+  rawtcp proxy 127.0.0.1:8080 example.com:80
+  rawtcp proxy --mss 536 --sack off 127.0.0.1:2222 192.0.2.7:22
+  rawtcp proxy -q --pcap web.pcapng '[::1]:8080' '[2001:db8::7]:80'
+`
+
+// proxyBanner says that programs can connect.
+func proxyBanner(local string, t target, remote netip.AddrPort, source netip.Addr, iface string, mtu int, guard string) string {
+	name := t.String()
+	if name != remote.String() {
+		name += " (" + remote.Addr().String() + ")"
+	}
+	return fmt.Sprintf("listening on %s for %s, src %s, %s mtu %d, guard %s", local, name, source, iface, mtu, guard)
+}
+
+// carriedText says which connection carries which.
+func carriedText(near string, local, remote net.Addr) string {
+	return fmt.Sprintf("%s is carried by %s > %s", near, local, remote)
+}
+
+// notCarriedText says why somebody who connected got a RST.
+func notCarriedText(near string, err error) string {
+	return fmt.Sprintf("%s was reset: %v", near, err)
+}
+
+// brokenText says why both sides of a carried connection were reset.
+func brokenText(near string, local net.Addr, err error) string {
+	return fmt.Sprintf("%s, carried by %s: both sides were reset: %v", near, local, err)
+}
+
+// proxyLineText is the end of one of many connections to the same peer.
+func proxyLineText(s trace.Summary) string {
+	return fmt.Sprintf("%s %s: %s; %d bytes in, %d out, %d retransmitted",
+		s.Local, s.Result, closeText(s), s.BytesReceived, s.BytesSent, s.Retransmits)
+}
