@@ -58,6 +58,12 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 	if reported > 0 || octets > 0 {
 		c.sampleRTT(now, s, &d, octets > 0)
 	}
+	if octets > 0 {
+		// "When an ACK is received that acknowledges new data, restart the
+		// retransmission timer so that it will expire after RTO seconds (for the
+		// current value of RTO)" RFC 6298 section 5.3: what this very ACK measured counts.
+		c.restartRTO(now)
+	}
 	c.updateWindow(now, s)
 	if dup {
 		c.stats.DupAcksIn++
@@ -140,7 +146,6 @@ func (c *Conn) ackNew(now Time, s *segment.Segment, d *delivery) int {
 	if !c.loss.recovery {
 		c.cc.OnAck(now, octets, max(0, flight-octets), c.rtt.srtt)
 	}
-	c.restartRTO(now)                          // "When an ACK is received that acknowledges new data, restart the retransmission timer" RFC 6298 section 5.3
 	if c.snd.buf.room() >= c.snd.buf.limit/3 { // not for each octet: wake-ups cost more than they carry
 		c.notify(Writable)
 	}

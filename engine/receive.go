@@ -278,12 +278,27 @@ func (c *Conn) acknowledgeText(now Time, readable, stored, holes int) Note {
 		return NoteNone
 	}
 	c.rcv.unacked += readable
-	if c.rcv.unacked >= 2*c.snd.mss || c.cfg.DelayedAck < 0 {
+	if c.rcv.unacked >= 2*c.fullSegment() || c.cfg.DelayedAck < 0 {
 		c.ackDue("every second full-sized segment, RFC 9293 section 3.8.6.3")
 	} else if c.timers[TimerDelayedAck] == 0 {
 		c.setTimer(TimerDelayedAck, now.Add(c.cfg.DelayedAck))
 	}
 	return NoteNone
+}
+
+// fullSegment is the payload of a full-sized segment of the peer: RMSS, "the
+// MSS specified by the TCP endpoint receiving the segments" or else the default
+// (RFC 9293 section 3.8.6.3, SHLD-19), no more than the peer's own link takes,
+// and less the timestamps that stand in each.
+func (c *Conn) fullSegment() int {
+	n := c.ownMSS()
+	if c.cfg.MSS < 0 {
+		n = defaultMSS
+	}
+	if n = min(n, c.snd.mss); c.ts.on {
+		n -= timestampsLen
+	}
+	return n
 }
 
 // receiveFIN is the eighth step. A FIN that arrives before its data waits.
