@@ -131,6 +131,7 @@ func (p *program) commands() []*command {
 	list := []*command{
 		p.connectCommand(),
 		p.listenCommand(),
+		p.pingCommand(),
 		p.demoCommand(),
 		p.doctorCommand(),
 		{name: "version", usage: "rawtcp version", help: helpVersion, run: func(context.Context, []string) error { return p.printVersion() }},

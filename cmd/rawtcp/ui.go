@@ -17,6 +17,7 @@ const helpShort = `usage: rawtcp COMMAND [flags] [arguments]
 
   connect HOST:PORT   open a TCP connection with hand-built segments, and show it
   listen  [ADDR]:PORT accept connections
+  ping HOST:PORT...   measure round trips with TCP's own SYN
   demo                see it work: no root, no set-up, nothing left behind
   doctor              what this machine allows, and what to do about the rest
 
@@ -29,6 +30,7 @@ shown, every state and timer too; the kernel's TCP is kept silent meanwhile.
 
   connect HOST:PORT    open a connection
   listen [ADDR]:PORT   accept connections
+  ping HOST:PORT...    measure round trips with TCP's own SYN
   demo                 see it work: no root, no set-up, nothing left behind
   doctor               what this machine allows, and what to do about the rest
   version              what this is
