@@ -250,6 +250,7 @@ func (r *pingRun) series() error {
 	sinks := r.sinks(tracer)
 	var way pinger
 	if r.o.full {
+		r.o.conn.TimeWait = oneRTO
 		way = ping.NewFull(r.link, r.config, r.o.conn, sinks)
 	} else {
 		way = ping.NewPinger(r.link, r.config, sinks)

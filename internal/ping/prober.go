@@ -13,7 +13,7 @@ import (
 type Target struct {
 	Local  netip.Addr
 	Remote netip.AddrPort
-	SYN    segment.Segment // its ports, addresses, Seq and TSVal are the Prober's to set
+	SYN    segment.Segment // its ports, addresses and Seq are the Prober's to set; TSVal is where the clock starts
 }
 
 // Config says what a Prober sends and when.
@@ -212,9 +212,9 @@ func (p *Prober) firstDue(t *target, now engine.Time) engine.Time {
 func (p *Prober) syn(now engine.Time, t *target, port uint16) segment.Segment {
 	t.stats.Sent++
 	t.stats.SegmentsSent++
-	// Late by less than an interval, the rhythm is kept; by more, what was missed
-	// is not made up for in a burst.
-	t.nextAt = max(t.nextAt.Add(p.cfg.Interval), now)
+	if t.nextAt = t.nextAt.Add(p.cfg.Interval); t.nextAt <= now {
+		t.nextAt = now.Add(p.cfg.Interval) // what was missed is not made up for in a burst
+	}
 	made := &probe{
 		target: t, seq: t.stats.Sent, local: netip.AddrPortFrom(t.Local.WithZone(""), port),
 		isn: p.isn(), sent: now, due: now.Add(p.cfg.Wait),
@@ -222,6 +222,7 @@ func (p *Prober) syn(now engine.Time, t *target, port uint16) segment.Segment {
 	t.probes[port] = made
 	p.waiting = append(p.waiting, made)
 	s := t.SYN
+	s.Flags |= segment.SYN
 	s.Src, s.Dst, s.Seq = made.local, bare(t.Remote), made.isn
 	if s.Options.Has(segment.HasTimestamps) {
 		s.Options.TSVal += uint32(time.Duration(now) / time.Millisecond) // RFC 7323 section 5.4
@@ -360,7 +361,7 @@ func (p *Prober) DeliverICMP(now engine.Time, m *engine.ICMP) bool {
 	if w == nil || w.isn != seq {
 		return false
 	}
-	if w.kind == "" {
+	if w.kind == "" || w.kind == Lost { // a router gives up later than an impatient wait
 		p.decide(w, &Event{Kind: Unreachable, At: now, RTT: now.Sub(w.sent), ICMP: m})
 	}
 	return true
