@@ -135,6 +135,7 @@ func (p *program) commands() []*command {
 		p.connectCommand(),
 		p.listenCommand(),
 		p.proxyCommand(),
+		p.pingCommand(),
 		p.demoCommand(),
 		p.doctorCommand(),
 		{name: "version", usage: "rawtcp version", help: helpVersion, run: func(context.Context, []string) error { return p.printVersion() }},

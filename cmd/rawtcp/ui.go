@@ -16,11 +16,12 @@ import (
 
 const helpShort = `usage: rawtcp COMMAND [flags] [arguments]
 
-  connect HOST:PORT   open a TCP connection with hand-built segments, and show it
-  listen  [ADDR]:PORT accept connections
-  proxy   LOCAL:PORT HOST:PORT   carry any program's connections
-  demo                see it work: no root, no set-up, nothing left behind
-  doctor              what this machine allows, and what to do about the rest
+  connect HOST:PORT            open a connection of hand-built segments, shown
+  listen [ADDR]:PORT           accept connections
+  ping HOST:PORT...            measure round trips with TCP's own SYN
+  proxy LOCAL:PORT HOST:PORT   carry any program's connections
+  demo                         see it work: no root, no set-up, nothing left
+  doctor                       what this machine allows, and what to mend
 
 rawtcp COMMAND --help shows a command, rawtcp help the rest.
 `
@@ -29,14 +30,15 @@ const helpMain = `usage: rawtcp COMMAND [flags] [arguments]
 A TCP endpoint of its own, in user space: every segment is built by hand and
 shown, every state and timer too; the kernel's TCP is kept silent meanwhile.
 
-  connect HOST:PORT    open a connection
-  listen [ADDR]:PORT   accept connections
+  connect HOST:PORT            open a connection
+  listen [ADDR]:PORT           accept connections
+  ping HOST:PORT...            measure round trips with TCP's own SYN
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
-  demo                 see it work: no root, no set-up, nothing left behind
-  doctor               what this machine allows, and what to do about the rest
-  version              what this is
-  help COMMAND         every flag of a command with its environment variable
-  help exit-codes      what the exit codes mean
+  demo                         see it work: no root, no set-up, nothing left
+  doctor                       what this machine allows, and what to mend
+  version                      what this is
+  help COMMAND                 every flag of a command with its variable
+  help exit-codes              what the exit codes mean
 
 Flags may stand before or after the target. Sending needs CAP_NET_RAW:
   sudo setcap cap_net_raw+ep $(command -v rawtcp)

@@ -41,6 +41,12 @@ var rules = []rule{
 		why:   "a sink reads the event stream and touches no socket",
 	},
 	{
+		room:  "internal/ping",
+		rooms: []string{"segment", "engine", "rawsock"},
+		mods:  append(netlinkMods, "github.com/google/nftables", "github.com/mdlayher/netlink", "github.com/mdlayher/socket", "golang.org/x/sync"), // behind rawsock
+		why:   "ping measures and has no words: cmd tells what it found",
+	},
+	{
 		room:  "internal/simnet",
 		rooms: []string{"segment", "engine"},
 		why:   "the simulated network opens no socket",
@@ -130,6 +136,8 @@ func TestArrowsBite(t *testing.T) {
 		{"rawsock", "github.com/urfave/cli/v2"},
 		{"rawsock", "github.com/vishvananda/netlinked"},
 		{"internal/trace", "rawtcp/rawsock"},
+		{"internal/ping", "rawtcp/internal/trace"},
+		{"internal/ping", "golang.org/x/term"},
 		{"internal/simnet", "rawtcp/rawsock"},
 		{"internal/netlab", "rawtcp/engine"},
 	} {

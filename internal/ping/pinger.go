@@ -1,0 +1,258 @@
+package ping
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"rawtcp/engine"
+	"rawtcp/rawsock"
+	"rawtcp/segment"
+)
+
+// A Link is an engine.Link whose kernel says when it sent what.
+type Link interface {
+	engine.Link
+	TxStamps(dst []rawsock.TxStamp) int
+}
+
+// A runner is what half-open and full probing share: a Prober, its clock, and
+// the loop that does what is due.
+type runner struct {
+	link   Link
+	tracer engine.Tracer // may be nil
+	began  time.Time
+	wake   chan struct{}
+	open   func(syn segment.Segment) // starts a connection instead of sending its SYN; nil for half-open
+
+	mu      sync.Mutex
+	prober  *Prober
+	failure error
+	packet  []byte
+	stamps  [rawsock.BatchSize]rawsock.TxStamp
+}
+
+func (r *runner) init(link Link, cfg Config, tracer engine.Tracer) {
+	r.link, r.tracer, r.began, r.wake = link, tracer, time.Now(), make(chan struct{}, 1)
+	cfg.Random = random
+	cfg.Claim = func(local netip.AddrPort) error {
+		_, err := link.Claim(local) // given back when the link is closed
+		return err
+	}
+	r.prober = NewProber(r.now(), cfg)
+}
+
+// now is the time since the start; it is never zero.
+func (r *runner) now() engine.Time { return engine.Time(time.Since(r.began) + 1) }
+
+// stopGrace is how long answers are waited for after a stop: an answer that
+// finds us gone is answered by the kernel.
+const stopGrace = 200 * time.Millisecond
+
+// loop runs until all is done, until stop is closed and the last answers are
+// in, until kill is closed, or until the reader ends with an error.
+func (r *runner) loop(stop, kill <-chan struct{}, read <-chan error) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		wait, done, err := r.turn()
+		if err != nil || done {
+			return err
+		}
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-r.wake:
+		case err := <-read:
+			return err
+		case <-stop:
+			stop = nil
+			r.stop(stopGrace)
+		case <-kill:
+			kill = nil
+			r.stop(0)
+		}
+	}
+}
+
+// turn does what is due and returns how long there is nothing more to do.
+func (r *runner) turn() (wait time.Duration, done bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.prober.Advance(r.now())
+	r.flush()
+	wait = time.Hour
+	if due := r.prober.Deadline(); !due.IsZero() {
+		wait = max(due.Sub(r.now()), 0)
+	}
+	return wait, r.prober.Done(), r.failure
+}
+
+func (r *runner) stop(grace time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.prober.Stop(r.now(), grace)
+}
+
+// rouse has the loop look again.
+func (r *runner) rouse() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Stats returns the sums of every target so far. It may be called at any time.
+func (r *runner) Stats() []Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]Stats, len(r.prober.targets))
+	for i := range all {
+		all[i] = r.prober.Stats(i)
+	}
+	return all
+}
+
+// flush sends what there is to send.
+func (r *runner) flush() {
+	var s segment.Segment
+	for r.failure == nil {
+		now := r.now() // before the SYN leaves: see roundTrip
+		more, err := r.prober.Transmit(now, &s)
+		if err != nil {
+			r.failure = err
+		}
+		if err != nil || !more {
+			return
+		}
+		if r.open != nil && s.Flags.Has(segment.SYN) {
+			r.open(s)
+			continue
+		}
+		r.send(now, &s)
+	}
+}
+
+func (r *runner) send(now engine.Time, s *segment.Segment) {
+	var err error
+	if r.packet, err = s.Append(r.packet[:0]); err == nil {
+		_, err = r.link.WriteBatch([][]byte{r.packet})
+	}
+	if err != nil {
+		r.prober.SendFailed(r.now(), s, err)
+		return
+	}
+	r.trace(&engine.Event{Kind: engine.EventSegmentOut, At: now, Segment: s}, s.Src, s.Dst)
+}
+
+// A Pinger makes half-open probes on a link.
+type Pinger struct{ runner }
+
+// NewPinger returns a Pinger; Run starts it. Claim and Random of cfg are filled
+// in; Emit is called by whichever goroutine has the news, one at a time, and
+// must not call back. tracer, if not nil, is shown every segment.
+func NewPinger(link Link, cfg Config, tracer engine.Tracer) *Pinger {
+	p := new(Pinger)
+	p.init(link, cfg, tracer)
+	return p
+}
+
+// Run probes until all is done, until stop is closed and the last answers are
+// in, or until kill is closed. The error is about the link or a source port.
+// The link is closed when Run returns.
+func (p *Pinger) Run(stop, kill <-chan struct{}) error {
+	read := make(chan error, 1)
+	go func() { read <- p.read() }()
+	err := p.loop(stop, kill, read)
+	p.link.Close()
+	return err
+}
+
+// readRoom is enough for the headers and options of any segment.
+const readRoom = 2048
+
+// read takes packets from the link until it is closed.
+func (p *Pinger) read() error {
+	var bufs [rawsock.BatchSize][]byte
+	var sizes [rawsock.BatchSize]int
+	var stamps [rawsock.BatchSize]int64
+	for i := range bufs {
+		bufs[i] = make([]byte, readRoom)
+	}
+	for {
+		n, err := p.link.ReadBatch(bufs[:], sizes[:], stamps[:])
+		p.mu.Lock()
+		p.takeStamps()
+		for i := range n {
+			p.deliver(bufs[i][:sizes[i]], stamps[i])
+		}
+		fatal := p.news(err)
+		p.flush()
+		p.mu.Unlock()
+		if fatal != nil {
+			return fatal
+		}
+		p.rouse()
+	}
+}
+
+// takeStamps fetches transmit times: that of a SYN is there before its answer.
+func (r *runner) takeStamps() {
+	for {
+		n := r.link.TxStamps(r.stamps[:])
+		for _, s := range r.stamps[:n] {
+			r.prober.Stamped(s.Local, s.Remote, s.Seq, s.Stamp)
+		}
+		if n < len(r.stamps) {
+			return
+		}
+	}
+}
+
+func (p *Pinger) deliver(packet []byte, stamp int64) {
+	var s segment.Segment
+	if s.Parse(packet) != nil {
+		return
+	}
+	now := p.now()
+	if p.prober.find(s.Dst, s.Src) != nil {
+		p.trace(&engine.Event{Kind: engine.EventSegmentIn, At: now, Stamp: stamp, Segment: &s, Packet: packet}, s.Dst, s.Src)
+	}
+	p.prober.Deliver(now, &s, stamp)
+}
+
+// news sorts an error of the link: an ICMP message, something passing, or the end.
+func (p *Pinger) news(err error) error {
+	var icmp engine.ICMPError
+	var passing interface{ Temporary() bool }
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &icmp):
+		m := new(engine.ICMP)
+		m.From, m.Type, m.Code, m.MTU, m.Quoted = icmp.ICMP()
+		p.prober.DeliverICMP(p.now(), m)
+		return nil
+	case errors.Is(err, net.ErrClosed):
+		return err
+	case errors.As(err, &passing) && passing.Temporary():
+		return nil
+	}
+	return err
+}
+
+// trace shows a segment as one of a connection that has the target's number.
+func (r *runner) trace(e *engine.Event, local, remote netip.AddrPort) {
+	w := r.prober.find(local, remote)
+	if r.tracer == nil || w == nil {
+		return
+	}
+	e.Conn, e.Local, e.Remote, e.State = uint64(w.target.index+1), local, remote, engine.SynSent
+	e.Vars.ISS = w.isn
+	if e.Kind == engine.EventSegmentIn && e.Segment.Flags.Has(segment.SYN) {
+		e.Vars.IRS = e.Segment.Seq
+	}
+	r.tracer.Trace(e)
+}

@@ -1,0 +1,371 @@
+package ping
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"rawtcp/engine"
+	"rawtcp/segment"
+)
+
+// A Target is one peer's port, and what our SYNs to it look like.
+type Target struct {
+	Local  netip.Addr
+	Remote netip.AddrPort
+	SYN    segment.Segment // its ports, addresses and Seq are the Prober's to set; TSVal is where the clock starts
+}
+
+// Config says what a Prober sends and when.
+type Config struct {
+	Targets  []Target      // all different
+	Count    int           // probes of each target; 0: until Stop
+	Interval time.Duration // between two probes of a target
+	Stagger  time.Duration // between the first probes of two targets
+	Wait     time.Duration // for the answer to a probe; above 0
+
+	Port   uint16                     // source port of every probe; 0: ports from the dynamic range
+	ISN    *segment.Seq               // of every probe; nil: from Random
+	Random func() uint32              // source of sequence numbers and of the first port
+	Claim  func(netip.AddrPort) error // keeps the kernel silent on a port
+	Emit   func(*Event)               // may be nil
+}
+
+// A Prober decides what is sent and what an answer means. It opens no socket and
+// reads no clock. One goroutine at a time may use it.
+type Prober struct {
+	cfg     Config
+	targets []*target
+	byPeer  map[peer]*target
+	waiting []*probe // in the order of their deadlines; decided ones are left out lazily
+	resets  []segment.Segment
+	stopped bool
+	cut     engine.Time // after Stop: when the last answers are no longer waited for
+}
+
+// A target is a Target under way.
+type target struct {
+	Target
+	index  int
+	ports  ports
+	probes map[uint16]*probe // the latest of each source port
+	nextAt engine.Time
+	stats  Stats
+}
+
+// A peer is what the segments of one target have in common.
+type peer struct {
+	local  netip.Addr
+	remote netip.AddrPort
+}
+
+// A probe is one SYN.
+type probe struct {
+	target *target
+	seq    int
+	local  netip.AddrPort
+	isn    segment.Seq
+	sent   engine.Time
+	stamp  int64 // the kernel's transmit time, 0 while unknown
+	due    engine.Time
+	kind   Kind // "" while it waits
+}
+
+// NewProber returns a Prober whose first probe is due at now.
+func NewProber(now engine.Time, cfg Config) *Prober {
+	p := &Prober{cfg: cfg, byPeer: make(map[peer]*target)}
+	for i, t := range cfg.Targets {
+		made := &target{
+			Target: t, index: i, probes: make(map[uint16]*probe),
+			nextAt: now.Add(time.Duration(i) * cfg.Stagger),
+			ports: ports{
+				local: t.Local, claim: cfg.Claim, limit: maxPorts,
+				next: int(cfg.Random() % numPorts),
+			},
+		}
+		if cfg.Port != 0 {
+			made.ports.next, made.ports.limit = int(cfg.Port), 1
+		}
+		p.targets = append(p.targets, made)
+		p.byPeer[peer{t.Local.WithZone(""), bare(t.Remote)}] = made
+	}
+	return p
+}
+
+// bare is an address without its zone, as packets show it.
+func bare(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
+}
+
+// wants reports whether the target has probes to send.
+func (p *Prober) wants(t *target) bool {
+	return !p.stopped && (p.cfg.Count == 0 || t.stats.Sent < p.cfg.Count)
+}
+
+// Deadline returns when Advance or Transmit has something to do next, zero for
+// never.
+func (p *Prober) Deadline() engine.Time {
+	var next engine.Time
+	sooner := func(t engine.Time) {
+		if next.IsZero() || t < next {
+			next = t
+		}
+	}
+	for _, t := range p.targets {
+		if p.wants(t) {
+			sooner(t.nextAt)
+		}
+	}
+	p.forgetDecided()
+	if len(p.waiting) > 0 {
+		sooner(p.waiting[0].due)
+		if p.stopped {
+			sooner(p.cut)
+		}
+	}
+	return next
+}
+
+// Done reports whether there is nothing left to send or to wait for.
+func (p *Prober) Done() bool {
+	for _, t := range p.targets {
+		if p.wants(t) {
+			return false
+		}
+	}
+	p.forgetDecided()
+	return len(p.waiting) == 0 && len(p.resets) == 0
+}
+
+func (p *Prober) forgetDecided() {
+	for len(p.waiting) > 0 && p.waiting[0].kind != "" {
+		p.waiting[0] = nil
+		p.waiting = p.waiting[1:]
+	}
+}
+
+// Stop ends the sending of probes. Answers to those under way are waited for
+// until grace is over, and then not counted as lost.
+func (p *Prober) Stop(now engine.Time, grace time.Duration) {
+	if cut := now.Add(grace); !p.stopped || cut < p.cut {
+		p.stopped, p.cut = true, cut
+	}
+}
+
+// Advance decides the probes whose wait is over.
+func (p *Prober) Advance(now engine.Time) {
+	for p.forgetDecided(); len(p.waiting) > 0 && p.waiting[0].due <= now; p.forgetDecided() {
+		lost := p.waiting[0]
+		// The SYN-ACK alone may have been lost; the peer must not keep the connection.
+		p.reset(lost.target, lost.local, lost.isn.Add(1))
+		p.decide(lost, &Event{Kind: Lost, At: now})
+	}
+	if p.stopped && p.cut <= now {
+		for _, left := range p.waiting {
+			if left.kind == "" {
+				p.reset(left.target, left.local, left.isn.Add(1))
+			}
+		}
+		p.waiting = nil
+	}
+}
+
+// Transmit fills s with the next segment to send and reports whether there is
+// one. The error is about a source port that cannot be had; nothing can be sent
+// to that target then.
+func (p *Prober) Transmit(now engine.Time, s *segment.Segment) (bool, error) {
+	if len(p.resets) > 0 {
+		*s = p.resets[0]
+		p.resets = p.resets[1:]
+		p.byPeer[peer{s.Src.Addr(), s.Dst}].stats.SegmentsSent++
+		return true, nil
+	}
+	for _, t := range p.targets {
+		if !p.wants(t) || t.nextAt > now {
+			continue
+		}
+		port, err := t.ports.take(now)
+		if errors.Is(err, errNoPort) {
+			t.nextAt = p.firstDue(t, now)
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		*s = p.syn(now, t, port)
+		return true, nil
+	}
+	return false, nil
+}
+
+// firstDue is when the oldest probe of a target gives its port back.
+func (p *Prober) firstDue(t *target, now engine.Time) engine.Time {
+	for _, w := range p.waiting {
+		if w.target == t && w.kind == "" {
+			return w.due
+		}
+	}
+	return now.Add(p.cfg.Wait)
+}
+
+// syn makes the next probe of a target.
+func (p *Prober) syn(now engine.Time, t *target, port uint16) segment.Segment {
+	t.stats.Sent++
+	t.stats.SegmentsSent++
+	if t.nextAt = t.nextAt.Add(p.cfg.Interval); t.nextAt <= now {
+		t.nextAt = now.Add(p.cfg.Interval) // what was missed is not made up for in a burst
+	}
+	made := &probe{
+		target: t, seq: t.stats.Sent, local: netip.AddrPortFrom(t.Local.WithZone(""), port),
+		isn: p.isn(), sent: now, due: now.Add(p.cfg.Wait),
+	}
+	t.probes[port] = made
+	p.waiting = append(p.waiting, made)
+	s := t.SYN
+	s.Flags |= segment.SYN
+	s.Src, s.Dst, s.Seq = made.local, bare(t.Remote), made.isn
+	if s.Options.Has(segment.HasTimestamps) {
+		s.Options.TSVal += uint32(time.Duration(now) / time.Millisecond) // RFC 7323 section 5.4
+	}
+	return s
+}
+
+func (p *Prober) isn() segment.Seq {
+	if p.cfg.ISN != nil {
+		return *p.cfg.ISN
+	}
+	return segment.MakeSeq(p.cfg.Random())
+}
+
+// reset has a RST sent that a peer in SYN-RECEIVED accepts: its sequence number
+// is the next one the peer expects (RFC 9293 section 3.10.7.4, RFC 5961 section 3.2).
+func (p *Prober) reset(t *target, local netip.AddrPort, seq segment.Seq) {
+	p.resets = append(p.resets, segment.Segment{
+		Src: local, Dst: bare(t.Remote), Seq: seq, Flags: segment.RST, TTL: t.SYN.TTL, TOS: t.SYN.TOS,
+	})
+}
+
+// decide settles a probe, or adds to what is known of a settled one.
+func (p *Prober) decide(w *probe, e *Event) {
+	t := w.target
+	e.Target, e.Seq, e.Local, e.Remote = t.index, w.seq, w.local, t.Remote
+	if e.Kind == Reply || e.Kind == Refused {
+		switch w.kind {
+		case "":
+		case Lost, Unreachable, Failed:
+			e.Kind = Late
+		case Reply:
+			if e.Kind == Refused { // the end of a whole connection, and no answer to its SYN
+				return
+			}
+			e.Kind = Duplicate
+		default:
+			e.Kind = Duplicate
+		}
+	}
+	t.stats.count(e, w.kind)
+	if w.kind == "" {
+		rest := restAnswered
+		if e.Kind == Lost {
+			rest = restLost
+		}
+		t.ports.rest(w.local.Port(), e.At.Add(rest))
+	}
+	if e.Kind != Duplicate {
+		w.kind = e.Kind
+	}
+	if p.cfg.Emit != nil {
+		p.cfg.Emit(e)
+	}
+}
+
+// Stamped takes the kernel's transmit time, in nanoseconds since 1970, of the
+// segment from local to remote with the sequence number seq.
+func (p *Prober) Stamped(local, remote netip.AddrPort, seq uint32, stamp int64) {
+	if w := p.find(local, remote); w != nil && w.isn.Uint32() == seq {
+		w.stamp = stamp
+	}
+}
+
+func (p *Prober) find(local, remote netip.AddrPort) *probe {
+	t := p.byPeer[peer{local.Addr(), remote}]
+	if t == nil {
+		return nil
+	}
+	return t.probes[local.Port()]
+}
+
+// SendFailed takes the news that a segment from Transmit did not get out.
+func (p *Prober) SendFailed(now engine.Time, s *segment.Segment, err error) {
+	if w := p.find(s.Src, s.Dst); w != nil && w.isn == s.Seq && w.kind == "" && s.Flags.Has(segment.SYN) {
+		p.decide(w, &Event{Kind: Failed, At: now, Err: err})
+	}
+}
+
+// Overhear is Deliver for a segment that somebody else answers.
+func (p *Prober) Overhear(now engine.Time, s *segment.Segment, stamp int64) {
+	before := len(p.resets)
+	p.Deliver(now, s, stamp)
+	p.resets = p.resets[:before]
+}
+
+// Deliver takes a segment that came; stamp is when the kernel received it, in
+// nanoseconds since 1970, or 0. It reports whether the segment is from a target.
+func (p *Prober) Deliver(now engine.Time, s *segment.Segment, stamp int64) bool {
+	w := p.find(s.Dst, s.Src)
+	if w == nil || s.Checksum == segment.ChecksumBad {
+		return false
+	}
+	w.target.stats.SegmentsReceived++
+	ours := s.Flags.Has(segment.ACK) && s.Ack == w.isn.Add(1)
+	switch {
+	case s.Flags.Has(segment.RST):
+		if ours { // otherwise it could be anyone's (RFC 9293 section 3.10.7.3)
+			p.answer(now, w, Refused, s, stamp)
+		}
+	case ours && s.Flags.Has(segment.SYN):
+		p.reset(w.target, w.local, s.Ack)
+		p.answer(now, w, Reply, s, stamp)
+	case s.Flags.Has(segment.ACK):
+		// It belongs to a connection that we have long given up.
+		p.reset(w.target, w.local, s.Ack)
+	}
+	return true
+}
+
+func (p *Prober) answer(now engine.Time, w *probe, kind Kind, s *segment.Segment, stamp int64) {
+	e := &Event{Kind: kind, At: now, Segment: s}
+	e.RTT, e.Kernel = w.roundTrip(now, stamp)
+	p.decide(w, e)
+}
+
+// roundTrip is the time between the kernel's two stamps. Our own clock, read
+// before the one and after the other, must have seen at least as much pass; if
+// not, the system's clock was set meanwhile.
+func (w *probe) roundTrip(now engine.Time, stamp int64) (rtt time.Duration, kernel bool) {
+	seen := now.Sub(w.sent)
+	between := time.Duration(stamp - w.stamp)
+	if stamp == 0 || w.stamp == 0 || between < 0 || between > seen {
+		return seen, false
+	}
+	return between, true
+}
+
+// DeliverICMP takes an ICMP error. It reports whether it is about a probe.
+func (p *Prober) DeliverICMP(now engine.Time, m *engine.ICMP) bool {
+	src, dst, seq, err := segment.ParseQuoted(m.Quoted)
+	if err != nil {
+		return false
+	}
+	w := p.find(src, dst)
+	if w == nil || w.isn != seq {
+		return false
+	}
+	if w.kind == "" || w.kind == Lost { // a router gives up later than an impatient wait
+		p.decide(w, &Event{Kind: Unreachable, At: now, RTT: now.Sub(w.sent), ICMP: m})
+	}
+	return true
+}
+
+// Stats returns the sums of a target so far.
+func (p *Prober) Stats(target int) Stats { return p.targets[target].stats.clone() }
