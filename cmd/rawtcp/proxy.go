@@ -134,6 +134,7 @@ func (r *proxyRun) open() error {
 	if err != nil {
 		return openFailure(err)
 	}
+	r.session.attach(r.link)
 	if err := r.prepare(addrs); err != nil {
 		r.link.Close()
 		return err
