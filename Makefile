@@ -16,10 +16,10 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench fuzz cover clean FORCE
+.PHONY: help build demo test check bench bench-ping fuzz cover clean FORCE
 
 help: ## print this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: bin/rawtcp ## build bin/rawtcp, a static binary
 
@@ -48,6 +48,10 @@ $(LINT): tools/go.mod tools/go.sum
 
 bench: ## speed as ratios against other stacks, in one run
 	$(GO) -C $(PEERS) run ./cmd/ratios
+
+bench-ping: build ## ping against a capture, beside hping3 and nping
+	@scripts/deps.sh bench
+	$(GO) run ./internal/e2e/pingbench bin/rawtcp
 
 T ?= Fuzz
 D ?= 30s

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# deps.sh test|check|list: the programs that the tests, or make check, call.
+# deps.sh test|check|bench|list: the programs that the tests, make check, or
+# make bench-ping call.
 #
 # Whatever is missing is installed with apt-get when we are root or may use
 # sudo without a password. Otherwise the script refuses with one line that says
@@ -32,6 +33,12 @@ test_needs=(
 	iperf3:iperf3
 	redis-server:redis-server
 	redis-benchmark:redis-tools
+)
+
+bench_needs=(
+	dumpcap:wireshark-common
+	hping3:hping3
+	nping:nmap
 )
 
 # An ordinary user's PATH often lacks the directories where nft and sshd live.
@@ -111,12 +118,13 @@ main() {
 	case ${1-} in
 	test) needs=("${test_needs[@]}") ;;
 	check) needs=("${check_needs[@]}") ;;
+	bench) needs=("${bench_needs[@]}") ;;
 	list)
 		printf '%s\n' "${test_needs[@]}" | tr : '\t'
 		exit 0
 		;;
 	*)
-		printf 'usage: deps.sh test|check|list\n' >&2
+		printf 'usage: deps.sh test|check|bench|list\n' >&2
 		exit 2
 		;;
 	esac

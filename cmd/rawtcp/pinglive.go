@@ -39,7 +39,7 @@ type pingScreen struct {
 	ended chan struct{}
 
 	mu    sync.Mutex
-	notes []string // what was no ordinary reply, latest last
+	notes []string // what was no ordinary answer, latest last
 }
 
 func openPingScreen(r *pingRun) *pingScreen {
@@ -59,9 +59,9 @@ func (s *pingScreen) close() {
 	_, _ = io.WriteString(s.out, leaveScreen)
 }
 
-// note keeps what is no ordinary reply.
+// note keeps what is no ordinary answer.
 func (s *pingScreen) note(e *ping.Event) {
-	if e.Kind == ping.Reply {
+	if e.Kind == ping.Reply || e.Kind == ping.Refused {
 		return
 	}
 	s.mu.Lock()

@@ -22,4 +22,8 @@
 // A peer whose SYN-ACK was lost sends it again, after one second at the
 // earliest (RFC 6298 section 2); with a wait above that, such a repetition is
 // taken for a slow answer.
+//
+// SYNs to a host of the local network that does not answer ARP wait in the
+// kernel for three seconds and fill the socket's send queue: some 280 of them,
+// one every 10 ms, hold up those to the other targets.
 package ping

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"rawtcp/engine"
@@ -138,13 +139,27 @@ func (r *runner) flush() {
 func (r *runner) send(now engine.Time, s *segment.Segment) {
 	var err error
 	if r.packet, err = s.Append(r.packet[:0]); err == nil {
-		_, err = r.link.WriteBatch([][]byte{r.packet})
+		err = r.write()
 	}
 	if err != nil {
 		r.prober.SendFailed(r.now(), s, err)
 		return
 	}
 	r.trace(&engine.Event{Kind: engine.EventSegmentOut, At: now, Segment: s}, s.Src, s.Dst)
+}
+
+// write sends the packet. The kernel hands an ICMP error about one target to
+// whatever is sent next, to another target too: with the error queue emptied it
+// has to come again to be believed.
+func (r *runner) write() (err error) {
+	for range 3 {
+		_, err = r.link.WriteBatch([][]byte{r.packet})
+		if !errors.Is(err, syscall.EHOSTUNREACH) && !errors.Is(err, syscall.ENETUNREACH) {
+			return err
+		}
+		r.takeStamps()
+	}
+	return err
 }
 
 // A Pinger makes half-open probes on a link.
