@@ -614,3 +614,117 @@ func TestRetransmissionsStayInsideAShrunkenWindow(t *testing.T) {
 	k.in(". 1:1(0) ack 4001 win 3000 <nop,nop,sack 5001:6001 7001:8001>")
 	k.want("inside now", ". 4001:5001(1000) ack 1")
 }
+
+// RFC 5681 section 4.3, RFC 8985 section 9.3: the loss of a retransmission
+// lowers the window a second time.
+func TestLostRetransmissionIsASecondSignOfCongestion(t *testing.T) {
+	k := dial(t, plain())
+	k.want("SYN", "S 0:0(0)")
+	k.advance(40 * time.Millisecond)
+	k.in("S. 0:0(0) ack 1 win 65535 <mss 1000,sackOK>")
+	k.want("ACK", ". ack 1")
+	k.sendSegments(10)
+	k.advance(40 * time.Millisecond)
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:10001>")
+	k.want("the hole", ". 1:1001(1000) ack 1")
+	if got := k.c.cc.Window(); got != 5000 {
+		t.Errorf("window %d after the first loss, want half of the flight", got)
+	}
+	k.advance(time.Millisecond)
+	k.write(1000)
+	k.want("new data", "P. 10001:11001(1000) ack 1")
+	k.advance(60 * time.Millisecond)
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:11001>")
+	k.want("the hole again", ". 1:1001(1000) ack 1")
+	if got := k.c.cc.Window(); got != 2500 {
+		t.Errorf("window %d after the second, want half of 5000", got)
+	}
+}
+
+// RFC 5681 section 3.2 step 1, RFC 3042: the first two duplicate ACKs let new
+// data go, and the congestion window stays as it is.
+func TestLimitedTransmit(t *testing.T) {
+	k := establishedWith(t, plain(), "mss 1000", 65535)
+	k.write(20_000)
+	for i := range 10 {
+		k.want("the initial window", string(segmentText(1+1000*i, 1000, false)))
+	}
+	for i := 10; i < 12; i++ {
+		k.wantIdle("the window is full")
+		k.in(". 1:1(0) ack 1 win 65535")
+		k.want("a segment for a duplicate ACK", string(segmentText(1+1000*i, 1000, false)))
+	}
+	if got := k.c.cc.Window(); got != 10_000 {
+		t.Errorf("window %d", got)
+	}
+	k.in(". 1:1(0) ack 1 win 65535")
+	k.want("the third is a loss", ". 1:1001(1000) ack 1")
+}
+
+// RFC 5681 section 4.1: after a pause longer than the RTO the window starts anew.
+func TestPauseShrinksTheWindow(t *testing.T) {
+	k := established(t, plain())
+	k.sendSegments(10)
+	k.advance(100 * time.Millisecond)
+	k.in(". 1:1(0) ack 10001 win 65535")
+	if got := k.c.cc.Window(); got != 12_000 {
+		t.Fatalf("window %d, want two segments more", got)
+	}
+	k.advance(time.Minute)
+	k.write(20_000)
+	for i := 10; i < 20; i++ {
+		k.want("the restart window", string(segmentText(1+1000*i, 1000, false)))
+	}
+	k.wantIdle("no more than ten")
+}
+
+// RFC 3168 section 6.1.1: ECN needs both sides, and SYNs and probes never carry ECT.
+func TestECNOnlyAmongTheWilling(t *testing.T) {
+	willing := func(c *ConnConfig) { c.ECN = On }
+	for _, test := range []struct {
+		syn, answer string
+		on          bool
+	}{
+		{"SEW 0:0(0) win 65535 <mss 1000>", "S.E 0:0(0) ack 1", true},
+		{"SE 0:0(0) win 65535 <mss 1000>", "S. 0:0(0) ack 1", false},
+		{"S 0:0(0) win 65535 <mss 1000>", "S. 0:0(0) ack 1", false},
+	} {
+		k := listening(t, ListenConfig{Conn: plain(willing)})
+		k.in(test.syn)
+		k.want("SYN-ACK", test.answer)
+		if k.seg.TOS&ecnMask != 0 {
+			t.Errorf("SYN-ACK with TOS %#x", k.seg.TOS)
+		}
+		k.in(". 1:1(0) ack 1 win 65535")
+		k.c = k.l.Accept()
+		k.write(10)
+		k.want("data", "P. 1:11(10) ack 1")
+		if got := k.seg.TOS&ecnMask == ecnECT0; got != test.on {
+			t.Errorf("%s: data is ECN-capable %v, want %v", test.syn, got, test.on)
+		}
+	}
+	for _, answer := range []string{"S.", "S.EW"} { // section 6.1.1: no ECN-setup SYN-ACK
+		k := dial(t, plain(willing))
+		k.want("SYN", "SEW 0:0(0)")
+		if k.seg.TOS&ecnMask != 0 {
+			t.Errorf("SYN with TOS %#x", k.seg.TOS)
+		}
+		k.in(answer + " 0:0(0) ack 1 win 65535 <mss 1000>")
+		k.want("ACK", ". ack 1")
+		k.write(10)
+		k.want("data", "P. 1:11(10) ack 1")
+		if k.seg.TOS&ecnMask != 0 {
+			t.Errorf("%s: data with TOS %#x", answer, k.seg.TOS)
+		}
+	}
+	k := ecnTalk(t)
+	k.in(". 1:1(0) ack 1 win 0")
+	k.write(10)
+	k.wantIdle("closed")
+	k.now = k.stack.Deadline()
+	k.stack.Advance(k.now)
+	k.want("probe", ". 0:0(0) ack 1")
+	if k.seg.TOS&ecnMask != 0 {
+		t.Errorf("probe with TOS %#x", k.seg.TOS)
+	}
+}
