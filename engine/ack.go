@@ -12,6 +12,7 @@ type lossState struct {
 	recovery bool        // fast recovery
 	timeout  bool        // recovering from a retransmission timeout
 	recover  segment.Seq // SND.NXT when either began (RFC 6582 section 3.2, RFC 6675 section 4)
+	reduced  Time        // when the congestion window was last lowered for a loss
 	urgently bool        // the first retransmission of a fast recovery does not wait for the window
 	rack     rack
 	probe    lossProbe
@@ -211,7 +212,7 @@ func (c *Conn) enterRecovery(now Time) {
 	if c.loss.recovery || c.loss.timeout || c.snd.sent.lost == 0 {
 		return
 	}
-	c.loss.recovery, c.loss.recover, c.loss.urgently = true, c.snd.nxt, true
+	c.loss.recovery, c.loss.recover, c.loss.urgently, c.loss.reduced = true, c.snd.nxt, true, now
 	c.stats.FastRecoveries++
 	c.cc.OnLoss(now, c.snd.nxt.Sub(c.snd.una))
 }

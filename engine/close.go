@@ -64,8 +64,10 @@ func (c *Conn) Abandon(Time) { c.finish(ErrAborted, "abandoned") }
 // abort sends a RST at SND.NXT and ends the connection.
 func (c *Conn) abort(err error, why string) {
 	e := Event{Conn: c.id, State: Closed, Vars: c.vars(), Reason: why}
-	c.stack.say(e, segment.Segment{Src: c.local, Dst: c.remote, Seq: c.snd.nxt, Ack: c.rcv.nxt,
-		Flags: segment.RST | segment.ACK, TTL: c.cfg.TTL, TOS: c.cfg.TOS})
+	s := segment.Segment{Src: c.local, Dst: c.remote, Seq: c.snd.nxt, Ack: c.rcv.nxt,
+		Flags: segment.RST | segment.ACK, TTL: c.cfg.TTL, TOS: c.cfg.TOS}
+	c.addOptions(c.stack.now, &s, false) // timestamps: "SHOULD be included in the <RST>" RFC 7323 section 5.2
+	c.stack.say(e, s)
 	c.stats.SegmentsOut++
 	c.finish(err, why)
 }

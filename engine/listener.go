@@ -279,7 +279,7 @@ func (l *Listener) say(e *synEntry, flags segment.Flags, why string) {
 	if !flags.Has(segment.RST) {
 		seg.Window = c.advertise()
 	}
-	if c.ts.on && !flags.Has(segment.RST) {
+	if c.ts.on {
 		seg.Options.Set |= segment.HasTimestamps
 		seg.Options.TSVal, seg.Options.TSEcr = c.tsNow(l.stack.now), e.tsVal
 	}

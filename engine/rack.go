@@ -142,7 +142,11 @@ func (c *Conn) detectByTime(now Time) {
 	k, sent := &c.loss.rack, &c.snd.sent
 	wait := time.Duration(0)
 	if k.delivered && !sent.empty() {
-		wait = sent.markOverdue(now, k, k.window(c.loss.recovery || c.loss.timeout, sent.reports, c.rtt.srtt))
+		var again bool
+		wait, again = sent.markOverdue(now, k, k.window(c.loss.recovery || c.loss.timeout, sent.reports, c.rtt.srtt))
+		if again {
+			c.reduceAgain(now)
+		}
 	}
 	if wait > 0 {
 		c.setTimer(TimerReorder, now.Add(wait))
@@ -151,9 +155,21 @@ func (c *Conn) detectByTime(now Time) {
 	}
 }
 
+// reduceAgain answers the loss of a retransmission: it is a second indication
+// of congestion, so that the window "MUST be lowered twice" (RFC 5681 section
+// 4.3, RFC 8985 section 9.3), but once per round trip however many were lost.
+func (c *Conn) reduceAgain(now Time) {
+	if now.Sub(c.loss.reduced) < c.rtt.srtt {
+		return
+	}
+	c.loss.reduced = now
+	c.cc.OnLoss(now, min(c.snd.nxt.Sub(c.snd.una), c.cc.Window()))
+}
+
 // markOverdue marks what RACK holds for lost, and returns how long the rest of
-// what was overtaken may still take; zero: nothing was overtaken.
-func (s *sentQueue) markOverdue(now Time, k *rack, window time.Duration) (wait time.Duration) {
+// what was overtaken may still take; zero: nothing was overtaken. again says
+// that a retransmission was lost.
+func (s *sentQueue) markOverdue(now Time, k *rack, window time.Duration) (wait time.Duration, again bool) {
 	q := s.ranges()
 	for i := range q {
 		r := &q[i]
@@ -166,10 +182,11 @@ func (s *sentQueue) markOverdue(now Time, k *rack, window time.Duration) (wait t
 		if left := r.at.Add(k.rtt + window).Sub(now); left > 0 {
 			wait = max(wait, left)
 		} else {
+			again = again || r.lost
 			s.lose(r)
 		}
 	}
-	return wait
+	return wait, again
 }
 
 // reorderTimeout judges again what was given time to arrive.

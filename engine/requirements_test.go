@@ -241,7 +241,7 @@ func TestRightEdgeNeverMovesLeft(t *testing.T) {
 	k := establishedWith(t, plain(func(c *ConnConfig) { c.WindowScale, c.ReceiveBuffer, c.DelayedAck = 7, 20_000, -1 }),
 		"mss 1000,nop,wscale 0", 65535)
 	k.in("P. 1:2(1) ack 1 win 65535") // the window of the SYN is not scaled; this ACK's is
-	k.want("ACK", ". ack 2")
+	k.want("ACK", ". ack 2 win 157")  // 20000 octets in units of 128, and no less than before
 	edge := k.c.rcv.nxt.Add(int(k.seg.Window) << 7)
 	for i := 2; i < 3000; i += 7 {
 		k.in(string(segmentText(i, 7, true)) + " win 65535")
@@ -415,9 +415,13 @@ func TestTimestampsOnEverySegmentOrNone(t *testing.T) {
 	k.write(10)
 	k.want("data", "P. 1:11(10) ack 1")
 	has("data", true)
+	sent := k.seg.Options.TSVal
 	k.advanceToTimer(time.Second)
 	k.want("again", "P. 1:11(10) ack 1")
 	has("retransmission", true)
+	if ticks := k.seg.Options.TSVal - sent; ticks != 1000 { // sections 4.1 and 5.4
+		t.Errorf("the clock ticked %d times in a second", ticks)
+	}
 	k.c.CloseWrite(k.now)
 	k.want("FIN", "F. 11:11(0) ack 1")
 	has("FIN", true)
@@ -442,6 +446,9 @@ func TestWindowScaleNeedsBothSides(t *testing.T) {
 		t.Errorf("SND.WND %d, our shift %d", k.c.snd.wnd, k.c.rcv.scale)
 	}
 	k = establishedWith(t, plain(), "mss 1000,nop,wscale 15", 1000) // section 2.3: 14 is the most
+	if k.c.snd.wnd != 1000 {
+		t.Errorf("SND.WND %d: the window of a SYN is never scaled", k.c.snd.wnd)
+	}
 	k.in(". 1:1(0) ack 1 win 1000")
 	if k.c.snd.wnd != 1000<<14 || k.c.rcv.scale != 5 {
 		t.Errorf("SND.WND %d, our shift %d", k.c.snd.wnd, k.c.rcv.scale)
@@ -480,5 +487,244 @@ func TestACKOfNewDataRestartsTheRTO(t *testing.T) {
 	due := k.stack.Deadline().Sub(k.now)
 	if want := k.c.rtt.rto(); due != want || want <= 100*time.Millisecond {
 		t.Errorf("due in %v, want a whole RTO of %v", due, want)
+	}
+}
+
+// RFC 7323 sections 5.2 and 5.3: timestamps are checked before the window is;
+// those of a RST are neither checked nor recorded.
+func TestTimestampsComeFirstButNotForRST(t *testing.T) {
+	k := establishedWith(t, plain(stamped), "mss 1000,sackOK,TS val 100 ecr 0", 65535)
+	k.in("P. 99999:100009(10) ack 1 win 65535")
+	k.wantIdle("no timestamp, though outside the window")
+	k.in("R 2:2(0) win 0 <nop,nop,TS val 200 ecr 0>")
+	k.want("the challenge", ". ack 1")
+	if k.c.ts.recent != 100 {
+		t.Errorf("TS.Recent is %d, from a RST", k.c.ts.recent)
+	}
+	k.in("R 1:1(0) win 0 <nop,nop,TS val 50 ecr 0>")
+	k.wantErr(ErrReset)
+}
+
+// RFC 7323 section 5.2: a RST has the timestamp of the segment that drew it, or
+// of the connection that was aborted.
+func TestRSTHasATimestamp(t *testing.T) {
+	k := establishedWith(t, plain(stamped), "mss 1000,sackOK,TS val 100 ecr 0", 65535)
+	k.c.Abort(k.now)
+	k.want("RST", "R. 1:1(0) ack 1")
+	if o := &k.seg.Options; !o.Has(segment.HasTimestamps) || o.TSVal != k.c.tsNow(k.now) || o.TSEcr != 100 {
+		t.Errorf("aborted with %+v", o)
+	}
+	k = listening(t, ListenConfig{Conn: plain(stamped)})
+	k.in(". 1:1(0) ack 300 win 65535 <nop,nop,TS val 77 ecr 1>")
+	k.want("RST", "R 300:300(0)")
+	if o := &k.seg.Options; !o.Has(segment.HasTimestamps) || o.TSVal != 0 || o.TSEcr != 77 {
+		t.Errorf("refused with %+v", o)
+	}
+	k.in(". 1:1(0) ack 300 win 65535")
+	k.want("RST", "R 300:300(0)")
+	if k.seg.Options.Set != 0 {
+		t.Errorf("options %b in answer to none", k.seg.Options.Set)
+	}
+	k.in("S 0:0(0) win 65535 <mss 1000,TS val 88 ecr 0>")
+	k.want("SYN-ACK", "S. 0:0(0) ack 1")
+	k.l.Close(k.now)
+	k.want("RST", "R. 1:1(0) ack 1")
+	if o := &k.seg.Options; !o.Has(segment.HasTimestamps) || o.TSEcr != 88 {
+		t.Errorf("closed with %+v", o)
+	}
+}
+
+// RFC 2018 section 4: as many blocks as fit, the latest first, then those
+// reported before it.
+func TestSACKBlocksThatFit(t *testing.T) {
+	for _, test := range []struct{ options, stamp, want string }{
+		{"mss 1000,sackOK", "", ". ack 1 win 65535 <nop,nop,sack 3001:4001 9001:10001 7001:8001 5001:6001>"},
+		{"mss 1000,sackOK,TS val 1 ecr 0", " <nop,nop,TS val 1 ecr 0>", ""},
+	} {
+		k := establishedWith(t, plain(stamped), test.options, 65535)
+		for _, at := range []int{1001, 5001, 7001, 9001, 3001} {
+			k.in(string(segmentText(at, 1000, false)) + " win 65535" + test.stamp)
+			if at != 3001 {
+				k.want("a duplicate ACK", ". ack 1")
+			}
+		}
+		if test.want != "" {
+			k.want("four blocks", test.want)
+			continue
+		}
+		k.want("the last", ". ack 1")
+		if n := k.seg.Options.SACKCount; n != 3 {
+			t.Errorf("%d blocks beside timestamps, want 3", n)
+		}
+	}
+}
+
+// RFC 6298 section 3: each round trip is measured, and a timestamp tells which
+// transmission was acknowledged.
+func TestEveryRoundTripIsMeasured(t *testing.T) {
+	k := establishedWith(t, plain(stamped), "mss 1000,sackOK,TS val 100 ecr 0", 65535)
+	ack := func(n int) {
+		k.in(fmt.Sprintf(". 1:1(0) ack %d win 65535 <nop,nop,TS val 101 ecr %d>", n, k.seg.Options.TSVal))
+	}
+	last := time.Duration(0)
+	for i := range 5 {
+		k.write(10)
+		k.want("data", fmt.Sprintf("P. %d:%d(10) ack 1", 1+10*i, 11+10*i))
+		k.advance(time.Duration(100+50*i) * time.Millisecond)
+		ack(11 + 10*i)
+		if k.c.rtt.srtt <= last {
+			t.Errorf("round %d: SRTT %v, after %v", i, k.c.rtt.srtt, last)
+		}
+		last = k.c.rtt.srtt
+	}
+	k.write(10)
+	k.want("data", "P. 51:61(10) ack 1")
+	k.now = k.stack.Deadline()
+	k.stack.Advance(k.now)
+	k.want("again", "P. 51:61(10) ack 1")
+	k.advance(10 * time.Millisecond)
+	ack(61)
+	if k.c.rtt.srtt >= last || k.c.rtt.doublings != 0 {
+		t.Errorf("SRTT %v after %v: the echo of the retransmission was not taken", k.c.rtt.srtt, last)
+	}
+}
+
+func TestChallengeACKsCanBeRarer(t *testing.T) { // RFC 5961 section 7
+	k := established(t, plain(func(c *ConnConfig) { c.ChallengeACK = 5 * time.Second }))
+	k.in("R 2:2(0) win 0")
+	k.want("one", ". ack 1")
+	k.advance(4 * time.Second)
+	k.in("R 2:2(0) win 0")
+	k.wantIdle("not yet")
+	k.advance(time.Second)
+	k.in("R 2:2(0) win 0")
+	k.want("now", ". ack 1")
+}
+
+// RFC 9293 SHLD-16: of what is lost, only what lies inside the window that is left.
+func TestRetransmissionsStayInsideAShrunkenWindow(t *testing.T) {
+	k := established(t, plain())
+	k.sendSegments(8)
+	k.advance(50 * time.Millisecond)
+	k.in(". 1:1(0) ack 1 win 3000 <nop,nop,sack 1001:2001 3001:4001 5001:6001 7001:8001>")
+	k.want("the first hole", ". 1:1001(1000) ack 1")
+	k.advance(50 * time.Millisecond)
+	k.want("the second", ". 2001:3001(1000) ack 1")
+	k.wantIdle("the others are beyond the edge")
+	k.in(". 1:1(0) ack 4001 win 3000 <nop,nop,sack 5001:6001 7001:8001>")
+	k.want("inside now", ". 4001:5001(1000) ack 1")
+}
+
+// RFC 5681 section 4.3, RFC 8985 section 9.3: the loss of a retransmission
+// lowers the window a second time.
+func TestLostRetransmissionIsASecondSignOfCongestion(t *testing.T) {
+	k := dial(t, plain())
+	k.want("SYN", "S 0:0(0)")
+	k.advance(40 * time.Millisecond)
+	k.in("S. 0:0(0) ack 1 win 65535 <mss 1000,sackOK>")
+	k.want("ACK", ". ack 1")
+	k.sendSegments(10)
+	k.advance(40 * time.Millisecond)
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:10001>")
+	k.want("the hole", ". 1:1001(1000) ack 1")
+	if got := k.c.cc.Window(); got != 5000 {
+		t.Errorf("window %d after the first loss, want half of the flight", got)
+	}
+	k.advance(time.Millisecond)
+	k.write(1000)
+	k.want("new data", "P. 10001:11001(1000) ack 1")
+	k.advance(60 * time.Millisecond)
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:11001>")
+	k.want("the hole again", ". 1:1001(1000) ack 1")
+	if got := k.c.cc.Window(); got != 2500 {
+		t.Errorf("window %d after the second, want half of 5000", got)
+	}
+}
+
+// RFC 5681 section 3.2 step 1, RFC 3042: the first two duplicate ACKs let new
+// data go, and the congestion window stays as it is.
+func TestLimitedTransmit(t *testing.T) {
+	k := establishedWith(t, plain(), "mss 1000", 65535)
+	k.write(20_000)
+	for i := range 10 {
+		k.want("the initial window", string(segmentText(1+1000*i, 1000, false)))
+	}
+	for i := 10; i < 12; i++ {
+		k.wantIdle("the window is full")
+		k.in(". 1:1(0) ack 1 win 65535")
+		k.want("a segment for a duplicate ACK", string(segmentText(1+1000*i, 1000, false)))
+	}
+	if got := k.c.cc.Window(); got != 10_000 {
+		t.Errorf("window %d", got)
+	}
+	k.in(". 1:1(0) ack 1 win 65535")
+	k.want("the third is a loss", ". 1:1001(1000) ack 1")
+}
+
+// RFC 5681 section 4.1: after a pause longer than the RTO the window starts anew.
+func TestPauseShrinksTheWindow(t *testing.T) {
+	k := established(t, plain())
+	k.sendSegments(10)
+	k.advance(100 * time.Millisecond)
+	k.in(". 1:1(0) ack 10001 win 65535")
+	if got := k.c.cc.Window(); got != 12_000 {
+		t.Fatalf("window %d, want two segments more", got)
+	}
+	k.advance(time.Minute)
+	k.write(20_000)
+	for i := 10; i < 20; i++ {
+		k.want("the restart window", string(segmentText(1+1000*i, 1000, false)))
+	}
+	k.wantIdle("no more than ten")
+}
+
+// RFC 3168 section 6.1.1: ECN needs both sides, and SYNs and probes never carry ECT.
+func TestECNOnlyAmongTheWilling(t *testing.T) {
+	willing := func(c *ConnConfig) { c.ECN = On }
+	for _, test := range []struct {
+		syn, answer string
+		on          bool
+	}{
+		{"SEW 0:0(0) win 65535 <mss 1000>", "S.E 0:0(0) ack 1", true},
+		{"SE 0:0(0) win 65535 <mss 1000>", "S. 0:0(0) ack 1", false},
+		{"S 0:0(0) win 65535 <mss 1000>", "S. 0:0(0) ack 1", false},
+	} {
+		k := listening(t, ListenConfig{Conn: plain(willing)})
+		k.in(test.syn)
+		k.want("SYN-ACK", test.answer)
+		if k.seg.TOS&ecnMask != 0 {
+			t.Errorf("SYN-ACK with TOS %#x", k.seg.TOS)
+		}
+		k.in(". 1:1(0) ack 1 win 65535")
+		k.c = k.l.Accept()
+		k.write(10)
+		k.want("data", "P. 1:11(10) ack 1")
+		if got := k.seg.TOS&ecnMask == ecnECT0; got != test.on {
+			t.Errorf("%s: data is ECN-capable %v, want %v", test.syn, got, test.on)
+		}
+	}
+	for _, answer := range []string{"S.", "S.EW"} { // section 6.1.1: no ECN-setup SYN-ACK
+		k := dial(t, plain(willing))
+		k.want("SYN", "SEW 0:0(0)")
+		if k.seg.TOS&ecnMask != 0 {
+			t.Errorf("SYN with TOS %#x", k.seg.TOS)
+		}
+		k.in(answer + " 0:0(0) ack 1 win 65535 <mss 1000>")
+		k.want("ACK", ". ack 1")
+		k.write(10)
+		k.want("data", "P. 1:11(10) ack 1")
+		if k.seg.TOS&ecnMask != 0 {
+			t.Errorf("%s: data with TOS %#x", answer, k.seg.TOS)
+		}
+	}
+	k := ecnTalk(t)
+	k.in(". 1:1(0) ack 1 win 0")
+	k.write(10)
+	k.wantIdle("closed")
+	k.now = k.stack.Deadline()
+	k.stack.Advance(k.now)
+	k.want("probe", ". 0:0(0) ack 1")
+	if k.seg.TOS&ecnMask != 0 {
+		t.Errorf("probe with TOS %#x", k.seg.TOS)
 	}
 }

@@ -283,6 +283,9 @@ func (s *Stack) reset(seg *segment.Segment, why string) {
 		r.Flags |= segment.ACK
 		r.Ack = seg.End()
 	}
+	if seg.Options.Has(segment.HasTimestamps) { // "SEG.TSecr SHOULD be set to SEG.TSval" RFC 7323 section 5.2
+		r.Options = segment.Options{Set: segment.HasTimestamps, TSEcr: seg.Options.TSVal}
+	}
 	e := Event{Reason: why}
 	if c := s.conns[fourTuple{seg.Dst, seg.Src}]; c != nil {
 		e.Conn, e.State, e.Vars = c.id, c.state, c.vars()

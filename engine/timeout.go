@@ -93,7 +93,7 @@ func (c *Conn) retransmissionTimeout(now Time) {
 	if c.retries == 1 {
 		c.cc.OnRTO(now, c.snd.nxt.Sub(c.snd.una))
 	}
-	c.loss = lossState{timeout: true, recover: c.snd.nxt, urgently: true, rack: c.loss.rack}
+	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack}
 	c.stopTimer(TimerReorder)
 	c.stopTimer(TimerProbe)
 	c.restartRTO(now)
