@@ -316,8 +316,8 @@ func TestBridgeBackPressure(t *testing.T) {
 		p.said(t, "both sides were reset")
 		p.end(t)
 		v := w.end()
-		if v.segments < 100 || v.remarks[windowFull] == 0 {
-			t.Errorf("%d segments, and never a full window: the capture proves nothing", v.segments)
+		if v.segments < 50 || v.remarks[windowFull] == 0 {
+			t.Errorf("%d segments, %v: never a full window, so that the capture proves nothing", v.segments, v.remarks)
 		}
 		for _, fault := range v.faults {
 			t.Error(fault)
