@@ -200,15 +200,22 @@ func (j *judge) expert(frame string, own bool, severities, messages string) {
 func (j *judge) explained(own bool, text string) bool {
 	for known := range reasons {
 		if strings.Contains(text, known) {
-			j.remarks[known]++
+			j.remark(own, known)
 			return true
 		}
 	}
 	for known := range kernelReasons {
 		if !own && strings.Contains(text, known) {
-			j.remarks[known]++
+			j.remark(own, known)
 			return true
 		}
 	}
 	return false
+}
+
+func (j *judge) remark(own bool, text string) {
+	if own {
+		text = "ours: " + text
+	}
+	j.remarks[text]++
 }
