@@ -30,6 +30,7 @@ func (h *Host) Dial(ctx context.Context, remote netip.AddrPort, cfg DialConfig) 
 	}
 	c, err := h.open(ctx, local, remote, mtu, cfg.Conn)
 	if err == nil {
+		local = c.conn.Local() // with the port, so that the error tells which of many
 		err = c.awaitOpen(ctx)
 	}
 	if err != nil {

@@ -120,6 +120,9 @@ func TestDialTimesOut(t *testing.T) {
 	bubble(t, worldConfig{}, func(w *world) {
 		start := time.Now()
 		err := wantDialError(w, web, engine.DialConfig{}, engine.ErrTimeout) // nobody has claimed the port
+		if from, ok := err.Source.(*net.TCPAddr); !ok || from.Port < 49152 {
+			w.t.Errorf("%v does not name the port that the SYNs came from", err)
+		}
 		if !err.Timeout() {
 			w.t.Errorf("%v is no timeout for net.Error", err)
 		}

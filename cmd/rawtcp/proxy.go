@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -230,7 +231,7 @@ func (r *proxyRun) connection(c *net.TCPConn) {
 	own, err := r.dial(program)
 	if err != nil {
 		program.reset()
-		err = connectFailure(err, nil, 0)
+		err = connectFailure(err, r.seen(err), 0)
 		r.bridge.fail(notCarriedText(near, err), err)
 		return
 	}
@@ -252,6 +253,21 @@ func (r *proxyRun) dial(program kernelEnd) (*engine.NetConn, error) {
 		return nil, errProgramGone
 	}
 	return own, err
+}
+
+// seen returns what the wire showed of a dial that failed, nil if nothing or if
+// it has been summed up already.
+func (r *proxyRun) seen(err error) *trace.Summary {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Source == nil {
+		return nil
+	}
+	for _, id := range slices.Backward(r.session.sums.Over(true)) { // a port may come again
+		if s, ok := r.session.sums.Peek(id); ok && s.Local == op.Source.String() {
+			return &s
+		}
+	}
+	return nil
 }
 
 // errProgramGone is why a dial was given up.

@@ -50,10 +50,17 @@ func (r *reaper) run(stop <-chan struct{}) {
 func (r *reaper) sumUp(all bool) {
 	for _, id := range r.session.sums.Over(all) {
 		if s, ok := r.session.sums.Take(id); ok {
-			if r.rein.stopped() != nil && s.States[len(s.States)-1] != engine.Closed.String() {
+			if r.rein.stopped() != nil && !allSaid(s) {
 				s.Result = trace.ResultInterrupted
 			}
 			r.session.sum(s, r.show)
 		}
 	}
+}
+
+// allSaid reports whether a connection had come to its end: what TIME-WAIT still
+// waits for is not ours.
+func allSaid(s trace.Summary) bool {
+	last := s.States[len(s.States)-1]
+	return last == engine.Closed.String() || last == engine.TimeWait.String()
 }

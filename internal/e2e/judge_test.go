@@ -2,9 +2,9 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -42,6 +42,9 @@ var fields = []string{
 	"tcp.len", "tcp.window_size_value", "tcp.options.wscale.shift", "tcp.checksum.status", "_ws.expert.severity", "_ws.expert.message",
 }
 
+// aggregator stands between several values of one field.
+const aggregator = "~"
+
 // A verdict is what a capture says.
 type verdict struct {
 	segments int
@@ -58,15 +61,14 @@ func (w *witness) end() verdict {
 	if !strings.Contains(w.dump.text(), "/0 (pcap:0/dumpcap:0") {
 		w.t.Errorf("the capture is not whole: %s", w.dump.text())
 	}
-	args := []string{"-n", "-r", w.file, "-o", "tcp.check_checksum:TRUE", "--disable-protocol", "ALL", "-T", "fields", "-E", "separator=/t", "-E", "occurrence=a"}
-	for _, p := range []string{"frame", "eth", "ethertype", "ip", "ipv6", "tcp"} {
-		args = append(args, "--enable-protocol", p)
-	}
+	args := []string{"-n", "-r", w.file, "-o", "tcp.check_checksum:TRUE", "-d", "tcp.port==1-65535,data", // what programs say is their own affair
+		"-T", "fields", "-E", "separator=/t", "-E", "aggregator=" + aggregator}
 	for _, f := range fields {
 		args = append(args, "-e", f)
 	}
 	cmd := exec.Command("tshark", args...)
-	cmd.Stderr = os.Stderr
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		w.t.Fatal(err)
@@ -85,7 +87,7 @@ func (w *witness) end() verdict {
 		}
 	}
 	if err := cmd.Wait(); err != nil {
-		w.t.Fatalf("tshark: %v", err)
+		w.t.Fatalf("tshark: %v\n%s", err, stderr.String())
 	}
 	return j.verdict
 }
@@ -158,35 +160,62 @@ func (j *judge) segment(col []string) {
 	j.expert(frame, own, col[12], col[13])
 }
 
-// reasons say why a warning of tshark's is none of ours.
+const windowFull = "TCP window specified by the receiver is now completely full"
+
+// reasons say why a warning of tshark's is no fault of rawtcp's.
 var reasons = map[string]string{
-	"Connection reset (RST)":                                      "a program closes with data unread, or kills the other's",
-	"Connection finish (FIN)":                                     "a remark, no warning",
-	"This frame is a (suspected) out-of-order segment":            "the relay loses and reorders",
-	"Previous segment(s) not captured":                            "the relay lost it before the capture",
-	"ACKed segment that wasn't captured":                          "the relay reorders: the ACK overtook what it is for",
-	"TCP window specified by the receiver is now completely full": "a slow reader, and we stop at its window",
-	"TCP Zero Window segment":                                     "a slow reader",
-	"D-SACK Sequence":                                             "the relay duplicates, or a retransmission was one too many",
+	"Connection reset (RST)":                           "a program closes with data unread, or is closed while the other sends",
+	"This frame is a (suspected) out-of-order segment": "the relay loses and reorders",
+	"Previous segment(s) not captured":                 "the relay lost it before the capture",
+	"ACKed segment that wasn't captured":               "the relay reorders: the ACK overtook what it is for",
+	windowFull:                                         "a slow reader, and the sender stops at its window",
+	"TCP Zero Window segment":                          "a slow reader",
+	"D-SACK Sequence":                                  "the relay duplicates, or a retransmission was one too many",
 }
 
-// expert takes what tshark thinks: notes are its business, of warnings and
-// errors each must have a reason.
+// kernelReasons are for what the kernel sends.
+var kernelReasons = map[string]string{
+	"TCP Checksum 0xffff instead of 0x0000": "the kernel's habit with a sum of zero; both are the same number",
+}
+
+// expert takes what tshark thinks: notes are its business, but a warning or an
+// error must have a reason.
 func (j *judge) expert(frame string, own bool, severities, messages string) {
 	if severities == "" {
 		return
 	}
 	const warning = 0x600000
-	for severity := range strings.SplitSeq(severities, ",") {
-		if number(severity) >= warning {
-			for text, reason := range reasons {
-				if reason != "" && strings.Contains(messages, text) {
-					j.remarks[text]++
-					return
-				}
-			}
-			j.fault("frame %s (ours: %t): %s", frame, own, messages)
-			return
+	levels, texts := strings.Split(severities, aggregator), strings.Split(messages, aggregator)
+	if len(levels) != len(texts) {
+		j.fault("frame %s: %d severities of %q", frame, len(levels), messages)
+		return
+	}
+	for i, text := range texts {
+		if number(levels[i]) >= warning && !j.explained(own, text) {
+			j.fault("frame %s (ours: %t): %s", frame, own, text)
 		}
 	}
+}
+
+func (j *judge) explained(own bool, text string) bool {
+	for known := range reasons {
+		if strings.Contains(text, known) {
+			j.remark(own, known)
+			return true
+		}
+	}
+	for known := range kernelReasons {
+		if !own && strings.Contains(text, known) {
+			j.remark(own, known)
+			return true
+		}
+	}
+	return false
+}
+
+func (j *judge) remark(own bool, text string) {
+	if own {
+		text = "ours: " + text
+	}
+	j.remarks[text]++
 }
