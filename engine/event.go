@@ -12,7 +12,7 @@ type EventKind uint8
 
 // The kinds of event.
 const (
-	EventSegmentIn    EventKind = iota + 1 // Segment, Packet, Note
+	EventSegmentIn    EventKind = iota + 1 // Segment, Packet, Note, Follows
 	EventSegmentOut                        // Segment, Note, Reason
 	EventState                             // From, To, Reason
 	EventTimerArmed                        // Timer, Due
@@ -115,6 +115,11 @@ type Event struct {
 	Due      Time
 	Size     int
 	ICMP     *ICMP
+
+	// Follows is what a segment that came in has caused at once: the very events
+	// that are told right after this one, so that a sink can show cause and effect
+	// together without waiting.
+	Follows []Event
 }
 
 // A Tracer is told what happens. Trace is called with the stack's lock held: it

@@ -35,7 +35,9 @@ func (s *Stack) releaseTrace(c *Conn, seg *segment.Segment, note Note) {
 		return
 	}
 	s.holding = false
-	c.trace(s.segmentIn(seg, note))
+	e := s.segmentIn(seg, note)
+	e.Follows = s.held
+	c.trace(e)
 	s.releaseHeld()
 }
 
