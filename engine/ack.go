@@ -12,6 +12,7 @@ type lossState struct {
 	recovery bool        // fast recovery
 	timeout  bool        // recovering from a retransmission timeout
 	recover  segment.Seq // SND.NXT when either began (RFC 6582 section 3.2, RFC 6675 section 4)
+	tooBig   bool        // what is held for lost did not fit the path
 	urgently bool        // the first retransmission of a fast recovery does not wait for the window
 }
 
