@@ -35,6 +35,7 @@ type story struct {
 	agenda   []deed
 	sent     [2]int    // packets each side has sent
 	last     [2][]byte // the last packet of each side
+	clock    [2]uint32 // the last timestamp of each side
 	rules    []func(side, n int, pkt []byte) []byte
 	delays   map[[2]int]time.Duration
 	deaf     [2]bool // does not read
@@ -175,7 +176,8 @@ func (s *story) closeOnEOF(side, ms int) {
 	}
 }
 
-// inject gives a segment of nobody's to a side; numbers are relative.
+// inject gives a segment of nobody's to a side; numbers and
+// timestamps are relative to what the other side says.
 func (s *story) inject(to int, line string) {
 	seg, _, err := segment.ParseText("< " + line)
 	if err != nil {
@@ -190,6 +192,8 @@ func (s *story) inject(to int, line string) {
 	if seg.Flags.Has(segment.ACK) {
 		seg.Ack = seg.Ack.Add(int(v.ISS.Uint32()))
 	}
+	seg.Options.TSVal += s.clock[1-to]
+	seg.Options.Raw = nil
 	pkt, err := seg.Append(nil)
 	if err != nil {
 		s.t.Fatalf("%s: %v", line, err)
@@ -285,7 +289,7 @@ func (s *story) read(side int) {
 func (s *story) send(side int, pkt []byte) {
 	s.sent[side]++
 	n := s.sent[side]
-	s.last[side] = pkt
+	s.last[side], s.clock[side] = pkt, s.seg.Options.TSVal
 	for _, rule := range s.rules {
 		if pkt = rule(side, n, pkt); pkt == nil {
 			return
