@@ -52,7 +52,7 @@ func (p *program) openSession(command string, o *talkOptions, dataOnStdout bool,
 	if o.json {
 		s.json = trace.NewJSONLines(p.stdout)
 	}
-	if !o.json || o.verbose > 0 {
+	if !o.json || o.verbose > 0 || o.explain {
 		s.ladder = trace.NewLadder(p.ladderConfig(o, s.text, tag))
 	}
 	return s, nil
@@ -86,7 +86,11 @@ func (s *session) begin(iface string, first func(local string)) (engine.Tracer, 
 		}
 	}
 	tracers := trace.Tee{&firstEvent{call: first}, s.sums}
-	if s.ladder != nil && !s.o.quiet {
+	switch {
+	case s.ladder == nil || s.o.quiet:
+	case s.o.explain:
+		tracers = append(tracers, trace.NewExplain(s.ladder))
+	default:
 		tracers = append(tracers, s.ladder)
 	}
 	if s.json != nil {

@@ -62,7 +62,7 @@ type tale struct {
 
 	wait    [maxTimers]time.Duration // how long each timer was last armed for
 	fired   engine.TimerKind
-	firedAt engine.Time
+	fresh   bool // the timer fired has not led to anything yet
 	icmpAt  engine.Time
 	probing bool // a keep-alive or window probe of ours waits for its answer
 
@@ -105,7 +105,9 @@ func (t *tale) tell(e *engine.Event) []string {
 	switch e.Kind {
 	case engine.EventSegmentOut:
 		text = t.tellOut(e)
+		t.fresh = false
 	case engine.EventSegmentIn:
+		t.fresh = false
 		text = t.tellIn(e)
 		t.covered = 0
 		for i := range e.Follows {

@@ -30,7 +30,7 @@ func (t *tale) tellState(e *engine.Event) []string {
 
 // lastWord explains an end that no segment has brought.
 func (t *tale) lastWord(e *engine.Event) []string {
-	timer := e.At == t.firedAt
+	timer := t.fresh
 	switch {
 	case e.From == engine.TimeWait && timer:
 		return []string{"The wait is over: no old segment of this connection can turn up any more, as far as we have waited. The pair of ports is free."}
@@ -80,7 +80,7 @@ func (t *tale) whoWaits() string {
 }
 
 func (t *tale) tellTimer(e *engine.Event) []string {
-	t.fired, t.firedAt = e.Timer, e.At
+	t.fired, t.fresh = e.Timer, true
 	switch e.Timer {
 	case engine.TimerRTO:
 		if e.State == engine.SynSent || e.State == engine.SynReceived {

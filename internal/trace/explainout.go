@@ -115,7 +115,7 @@ func (t *tale) outAgain(e *engine.Event) []string {
 		return t.full("fast", "We send "+what+" again without waiting for the timer: the ACKs show that what was sent later has arrived, and this has not.",
 			"Loss is a sign of congestion, so we also send more slowly for a while.")
 	}
-	if e.At == t.firedAt {
+	if t.fresh {
 		return t.full("timeout", "We send "+what+" again, since no ACK came for it in time; if this is lost too, we wait twice as long ("+timeText(t.wait[engine.TimerRTO])+").",
 			"A timeout means that perhaps nothing gets through any more, so we begin again with one segment at a time.")
 	}
@@ -134,7 +134,7 @@ func (t *tale) outRST(e *engine.Event) []string {
 	t.bye.reset = true
 	why := "We break the connection off."
 	switch {
-	case e.At == t.firedAt:
+	case t.fresh:
 		why = "We give up: the peer has not answered for too long."
 	case strings.HasPrefix(e.Reason, "closed with data unread"):
 		why = "Our application has closed without reading all that came: a FIN would claim that all is well, so we break the connection off."
@@ -191,7 +191,7 @@ func (t *tale) outChallenge() []string {
 }
 
 func (t *tale) outPlain(e *engine.Event, ack, window int) []string {
-	owed, late := t.owed, e.At == t.firedAt && t.fired == engine.TimerDelayedAck
+	owed, late := t.owed, t.fresh && t.fired == engine.TimerDelayedAck
 	if owed == oweFIN || owed == oweOldFIN {
 		return t.outLastACK(e, owed)
 	}

@@ -257,6 +257,9 @@ func (s *story) settle() {
 	}
 	for side := range s.stacks {
 		s.read(side)
+	}
+	s.now = s.now.Add(time.Microsecond) // a host sends a moment after it has received
+	for side := range s.stacks {
 		for s.stacks[side].Transmit(s.now, &s.seg) {
 			pkt, err := s.seg.Append(nil)
 			if err != nil {
