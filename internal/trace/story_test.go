@@ -374,6 +374,7 @@ func (v *view) transcript(about string) string {
 	for _, name := range []string{"ladder", "ladder -v", "ladder -vv", "--explain", "json"} {
 		fmt.Fprintf(&b, "\n=== %s\n%s", name, v.outs[name])
 	}
+	fmt.Fprintf(&b, "\n=== pcapng\n%s", tellPcap(v.t, v.outs["pcap"].Bytes()))
 	return b.String()
 }
 
