@@ -100,7 +100,7 @@ type Vars struct {
 type Event struct {
 	Kind          EventKind
 	At            Time
-	Stamp         int64  // EventSegmentIn: the kernel's receive time, ns since 1970, 0 if unknown
+	Stamp         int64  // EventSegmentIn, EventDrop: the kernel's receive time, ns since 1970, 0 if unknown
 	Conn          uint64 // 1, 2, 3 … in order of creation; 0: of no connection
 	Local, Remote netip.AddrPort
 	State         State // after the event

@@ -118,18 +118,18 @@ func (l *Listener) receive(now Time, s *segment.Segment) {
 	switch {
 	case s.Flags.Has(segment.RST):
 		l.stack.counters.NoConnection++
-		l.stack.traceDrop(s, nil, "a RST for no connection")
+		l.stack.traceDrop(s, "a RST for no connection")
 	case s.Flags.Has(segment.ACK):
 		l.stack.counters.NoConnection++
 		l.traceIn(0, s, Listen, NoteUnacceptable)
 		l.stack.reset(s, "LISTEN: an ACK for no connection, RFC 9293 section 3.10.7.2")
 	case s.Flags&(segment.SYN|segment.FIN) != segment.SYN:
-		l.stack.traceDrop(s, nil, "neither SYN nor ACK in LISTEN")
+		l.stack.traceDrop(s, "neither SYN nor ACK in LISTEN")
 	case l.cfg.Mute:
 		l.traceIn(0, s, Listen, NoteNone)
 	case len(l.queue) >= l.cfg.Backlog:
 		l.stack.counters.SYNDropped++
-		l.stack.traceDrop(s, nil, ErrBacklog.Error())
+		l.stack.traceDrop(s, ErrBacklog.Error())
 	default:
 		l.open(now, s)
 	}

@@ -102,6 +102,14 @@ func (s *session) begin(iface string, first func(local string)) (engine.Tracer, 
 	return tracers, nil
 }
 
+// link is the host's link, seen by the capture if there is one.
+func (s *session) link(l engine.Link) engine.Link {
+	if s.pcap == nil {
+		return l
+	}
+	return s.pcap.Link(l)
+}
+
 // firstEvent calls once, when a connection first shows its local address.
 type firstEvent struct {
 	call func(local string)

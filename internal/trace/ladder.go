@@ -431,8 +431,14 @@ func (l *Ladder) icmp(e *engine.Event, c *ladderConn) {
 	l.remark(e, c, markICMP, text, colorBad)
 }
 
+// dropText says why a packet was refused, and what it was if that can be read;
+// its numbers are those of the wire.
 func dropText(e *engine.Event) string {
 	text := "dropped: " + e.Reason
+	if e.Segment != nil {
+		head, _ := cutOptions(e.Segment.AppendText(nil, segment.Relative{}))
+		return text + ": " + string(head)
+	}
 	if e.Size > 0 {
 		text += " (" + strconv.Itoa(e.Size) + " octets)"
 	}

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"runtime"
@@ -34,10 +35,20 @@ type Pcap struct {
 	time   timeline
 	record writer // one finished record
 	ng     *pcapgo.NgWriter
-	packet []byte // scratch
 	conns  map[uint64]*pcapConn
 	told   int // events to come that stand on the packet before them
 	count  uint64
+
+	linked bool         // a link tells when packets leave
+	held   []heldPacket // packets of ours that have not left yet, oldest first
+	spare  [][]byte     // buffers for held packets
+}
+
+// A heldPacket is a packet of ours whose comments are known and whose time is
+// not: it is told before it leaves.
+type heldPacket struct {
+	data     []byte
+	comments []string
 }
 
 // pcapConn is what the capture remembers of one connection: its state, and what
@@ -80,13 +91,14 @@ func (p *Pcap) Trace(e *engine.Event) {
 		fallthrough
 	case engine.EventDrop:
 		if len(e.Packet) > 0 {
-			p.write(e, e.Packet, pcapgo.NgEpbFlagDirectionInbound)
+			at := p.time.now()
+			if e.Stamp != 0 {
+				at = time.Unix(0, e.Stamp)
+			}
+			p.write(at, e.Packet, p.comments(e), pcapgo.NgEpbFlagDirectionInbound)
 		}
 	case engine.EventSegmentOut:
-		var err error
-		if p.packet, err = e.Segment.Append(p.packet[:0]); err == nil {
-			p.write(e, p.packet, pcapgo.NgEpbFlagDirectionOutbound)
-		}
+		p.segmentOut(e)
 	default:
 		if !told {
 			p.wait(e)
@@ -132,27 +144,92 @@ func happening(e *engine.Event) string {
 	return ""
 }
 
-func (p *Pcap) write(e *engine.Event, packet []byte, dir pcapgo.NgEpbFlag) {
-	info := gopacket.CaptureInfo{Timestamp: p.stamp(e), CaptureLength: len(packet), Length: len(packet)}
-	options := pcapgo.NgPacketOptions{
-		Comments: p.comments(e),
-		Flags:    &pcapgo.NgEpbFlags{Direction: dir},
+// segmentOut writes a packet of ours, or holds it until it leaves.
+func (p *Pcap) segmentOut(e *engine.Event) {
+	var buf []byte
+	if n := len(p.spare); n > 0 {
+		buf, p.spare = p.spare[n-1], p.spare[:n-1]
 	}
+	packet, err := e.Segment.Append(buf[:0])
+	if err != nil {
+		return
+	}
+	if !p.linked {
+		p.write(p.time.now(), packet, p.comments(e), pcapgo.NgEpbFlagDirectionOutbound)
+		p.spare = append(p.spare, packet)
+		return
+	}
+	if len(p.held) == maxHeld {
+		p.release(p.time.now(), notSent)
+	}
+	p.held = append(p.held, heldPacket{packet, p.comments(e)})
+}
+
+// maxHeld is more packets than a host has ready at once.
+const maxHeld = 1024
+
+// notSent marks a packet that the link did not take.
+const notSent = "not sent: this host could not"
+
+// Link puts the capture between a host and its link: packets of ours are
+// stamped when they are handed to the link, and written after that, so that the
+// capture delays none of them. Call it before the first event.
+func (p *Pcap) Link(link engine.Link) engine.Link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.linked = true
+	return pcapLink{link, p}
+}
+
+type pcapLink struct {
+	engine.Link
+	pcap *Pcap
+}
+
+// WriteBatch implements engine.Link.
+func (l pcapLink) WriteBatch(pkts [][]byte) (int, error) {
+	before := l.pcap.time.now()
+	n, err := l.Link.WriteBatch(pkts)
+	if n > 0 {
+		l.pcap.left(pkts[:n], before, l.pcap.time.now())
+	}
+	return n, err
+}
+
+// left writes packets that the link took, one after the other, between two times.
+func (p *Pcap) left(pkts [][]byte, before, after time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	step := after.Sub(before) / time.Duration(len(pkts))
+	for i, pkt := range pkts {
+		at := before.Add(step * time.Duration(i))
+		// One that never left stands before the next one that did.
+		for len(p.held) > 0 && !bytes.Equal(p.held[0].data, pkt) {
+			p.release(at, notSent)
+		}
+		if len(p.held) > 0 {
+			p.release(at)
+		}
+	}
+}
+
+// release writes the oldest held packet.
+func (p *Pcap) release(at time.Time, more ...string) {
+	h := p.held[0]
+	p.held = p.held[:copy(p.held, p.held[1:])]
+	p.write(at, h.data, append(h.comments, more...), pcapgo.NgEpbFlagDirectionOutbound)
+	p.spare = append(p.spare, h.data)
+}
+
+func (p *Pcap) write(at time.Time, packet []byte, comments []string, dir pcapgo.NgEpbFlag) {
+	info := gopacket.CaptureInfo{Timestamp: at, CaptureLength: len(packet), Length: len(packet)}
+	options := pcapgo.NgPacketOptions{Comments: comments, Flags: &pcapgo.NgEpbFlags{Direction: dir}}
 	// The writer fills a buffer in memory: only a record that is too long for
 	// the format can fail, and it costs itself and no other.
 	if p.ng.WritePacketWithOptions(info, packet, options) == nil {
 		p.count++
 	}
 	_ = p.flush()
-}
-
-// stamp is when the kernel received a packet, or now: what we send leaves at
-// once, while the event's own time is that of the batch it is in.
-func (p *Pcap) stamp(e *engine.Event) time.Time {
-	if e.Stamp != 0 {
-		return time.Unix(0, e.Stamp)
-	}
-	return p.time.now()
 }
 
 // comments are the story of one packet: what led to it or what it led to, what
@@ -232,6 +309,9 @@ func (p *Pcap) Err() error { return p.queue.failure() }
 func (p *Pcap) Close(d time.Duration) error {
 	p.mu.Lock()
 	now := p.time.now()
+	for len(p.held) > 0 {
+		p.release(now, notSent)
+	}
 	stats := pcapgo.NgInterfaceStatistics{
 		LastUpdate:      now,
 		EndTime:         now,
