@@ -13,6 +13,7 @@ type lossState struct {
 	timeout  bool        // recovering from a retransmission timeout
 	recover  segment.Seq // SND.NXT when either began (RFC 6582 section 3.2, RFC 6675 section 4)
 	reduced  Time        // when the congestion window was last lowered for a loss
+	tooBig   bool        // what is held for lost did not fit the path
 	urgently bool        // the first retransmission of a fast recovery does not wait for the window
 	rack     rack
 	probe    lossProbe

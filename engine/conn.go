@@ -50,6 +50,7 @@ type Conn struct {
 	queued bool // on the stack's list of connections that may have something to say
 
 	synNow     bool // a SYN or SYN-ACK is due
+	answered   bool // our SYN has left with an ACK in it
 	acksDue    int  // pure ACKs due; more than one only for out-of-order arrivals
 	ackReason  string
 	ackNote    Note

@@ -12,7 +12,7 @@ type EventKind uint8
 
 // The kinds of event.
 const (
-	EventSegmentIn    EventKind = iota + 1 // Segment, Packet, Note
+	EventSegmentIn    EventKind = iota + 1 // Segment, Packet, Note, Follows
 	EventSegmentOut                        // Segment, Note, Reason
 	EventState                             // From, To, Reason
 	EventTimerArmed                        // Timer, Due
@@ -48,6 +48,11 @@ const (
 	NotePAWS           Note = "paws"
 	NoteSYNCookie      Note = "syn_cache"
 )
+
+// Resent reports whether the note says that the segment was sent before.
+func (n Note) Resent() bool {
+	return n == NoteRetransmission || n == NoteFastRetransmit || n == NoteLossProbe
+}
 
 // TimerKind names a timer of a connection.
 type TimerKind uint8
@@ -103,7 +108,7 @@ type Vars struct {
 type Event struct {
 	Kind          EventKind
 	At            Time
-	Stamp         int64  // EventSegmentIn: the kernel's receive time, ns since 1970, 0 if unknown
+	Stamp         int64  // EventSegmentIn, EventDrop: the kernel's receive time, ns since 1970, 0 if unknown
 	Conn          uint64 // 1, 2, 3 … in order of creation; 0: of no connection
 	Local, Remote netip.AddrPort
 	State         State // after the event
@@ -118,6 +123,11 @@ type Event struct {
 	Due      Time
 	Size     int
 	ICMP     *ICMP
+
+	// Follows is what a segment that came in has caused at once: the very events
+	// that are told right after this one, so that a sink can show cause and effect
+	// together without waiting.
+	Follows []Event
 }
 
 // A Tracer is told what happens. Trace is called with the stack's lock held: it

@@ -118,18 +118,18 @@ func (l *Listener) receive(now Time, s *segment.Segment) {
 	switch {
 	case s.Flags.Has(segment.RST):
 		l.stack.counters.NoConnection++
-		l.stack.traceDrop(s, nil, "a RST for no connection")
+		l.stack.traceDrop(s, "a RST for no connection")
 	case s.Flags.Has(segment.ACK):
 		l.stack.counters.NoConnection++
 		l.traceIn(0, s, Listen, NoteUnacceptable)
 		l.stack.reset(s, "LISTEN: an ACK for no connection, RFC 9293 section 3.10.7.2")
 	case s.Flags&(segment.SYN|segment.FIN) != segment.SYN:
-		l.stack.traceDrop(s, nil, "neither SYN nor ACK in LISTEN")
+		l.stack.traceDrop(s, "neither SYN nor ACK in LISTEN")
 	case l.cfg.Mute:
 		l.traceIn(0, s, Listen, NoteNone)
 	case len(l.queue) >= l.cfg.Backlog:
 		l.stack.counters.SYNDropped++
-		l.stack.traceDrop(s, nil, ErrBacklog.Error())
+		l.stack.traceDrop(s, ErrBacklog.Error())
 	default:
 		l.open(now, s)
 	}
@@ -150,8 +150,7 @@ func (l *Listener) open(now Time, s *segment.Segment) {
 	e.node.owner = e
 	l.cache[e.tuple] = e
 	l.order = append(l.order, e)
-	l.traceIn(e.id, s, SynReceived, NoteNone)
-	l.traceState(e, Listen, SynReceived, "SYN received")
+	l.traceChange(e, s, Listen, SynReceived, NoteNone, "SYN received")
 	if l.cfg.SYNDelay > 0 {
 		l.stack.timers.set(&e.node, now.Add(l.cfg.SYNDelay))
 		return
@@ -217,8 +216,8 @@ func (l *Listener) receiveHalfOpen(now Time, e *synEntry, s *segment.Segment) {
 		l.traceIn(e.id, s, SynReceived, NoteUnacceptable)
 		l.challenge(now, e, "SYN-RECEIVED: the segment is outside the window, RFC 9293 section 3.10.7.4")
 	case s.Flags.Has(segment.SYN): // "return this connection to the LISTEN state"
-		l.traceIn(e.id, s, Listen, NoteUnacceptable)
-		l.drop(e, "a SYN inside the window")
+		l.traceChange(e, s, SynReceived, Listen, NoteUnacceptable, "a SYN inside the window")
+		l.forget(e)
 	case !s.Flags.Has(segment.ACK):
 		l.traceIn(e.id, s, SynReceived, NoteUnacceptable)
 	case s.Ack != e.iss.Add(1):
@@ -238,8 +237,8 @@ func (l *Listener) receiveHalfOpen(now Time, e *synEntry, s *segment.Segment) {
 func (l *Listener) receiveRST(now Time, e *synEntry, s *segment.Segment) {
 	exact, inWindow := l.scratch.resetAt(s.Seq)
 	if exact {
-		l.traceIn(e.id, s, Listen, NoteNone)
-		l.drop(e, "RST received")
+		l.traceChange(e, s, SynReceived, Listen, NoteNone, "RST received")
+		l.forget(e)
 		return
 	}
 	l.traceIn(e.id, s, SynReceived, NoteUnacceptable)
@@ -366,19 +365,34 @@ func (e *synEntry) vars() Vars {
 }
 
 func (l *Listener) traceState(e *synEntry, from, to State, why string) {
+	if l.stack.cfg.Tracer != nil {
+		ev := e.change(from, to, why)
+		l.stack.trace(&ev)
+	}
+}
+
+// traceChange tells of a segment and of the change of state that it causes.
+func (l *Listener) traceChange(e *synEntry, s *segment.Segment, from, to State, note Note, why string) {
 	if l.stack.cfg.Tracer == nil {
 		return
 	}
-	l.stack.trace(&Event{Kind: EventState, Conn: e.id, Local: e.tuple.local, Remote: e.tuple.remote,
-		State: to, From: from, To: to, Reason: why, Vars: e.vars()})
+	change := e.change(from, to, why)
+	change.At = l.stack.now
+	l.traceIn(e.id, s, to, note, change)
+	l.stack.trace(&change)
 }
 
-func (l *Listener) traceIn(id uint64, s *segment.Segment, state State, note Note) {
+func (e *synEntry) change(from, to State, why string) Event {
+	return Event{Kind: EventState, Conn: e.id, Local: e.tuple.local, Remote: e.tuple.remote,
+		State: to, From: from, To: to, Reason: why, Vars: e.vars()}
+}
+
+func (l *Listener) traceIn(id uint64, s *segment.Segment, state State, note Note, follows ...Event) {
 	if l.stack.cfg.Tracer == nil {
 		return
 	}
 	ev := l.stack.segmentIn(s, note)
-	ev.Conn, ev.State = id, state
+	ev.Conn, ev.State, ev.Follows = id, state, follows
 	if e := l.cache[fourTuple{s.Dst, s.Src}]; e != nil {
 		ev.Vars = e.vars()
 	}

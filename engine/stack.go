@@ -164,25 +164,25 @@ func (s *Stack) EphemeralPort(local netip.Addr, remote netip.AddrPort, try int) 
 func (s *Stack) Deliver(now Time, pkt []byte, stamp int64) {
 	s.now = now
 	s.counters.PacketsIn++
+	s.holdPacket(pkt, stamp)
+	defer s.holdPacket(nil, 0)
 	seg := &s.parsed
 	if err := seg.Parse(pkt); err != nil {
 		s.counters.Malformed++
-		s.traceDrop(nil, pkt, segment.Reason(err))
+		s.traceDrop(nil, segment.Reason(err))
 		return
 	}
 	if seg.Checksum == segment.ChecksumBad { // MUST-3; no reply, it may not be from whom it says
 		s.counters.BadChecksum++
-		s.traceDrop(seg, pkt, "bad checksum")
+		s.traceDrop(seg, "bad checksum")
 		return
 	}
 	if reason := martian(seg); reason != "" {
 		s.counters.Malformed++
-		s.traceDrop(seg, pkt, reason)
+		s.traceDrop(seg, reason)
 		return
 	}
-	s.holdPacket(pkt, stamp)
 	s.Receive(now, seg)
-	s.holdPacket(nil, 0)
 }
 
 // martian names what is wrong with addresses and ports that no peer can have
@@ -217,7 +217,7 @@ func (s *Stack) Receive(now Time, seg *segment.Segment) {
 	// Not ours: this stack is one endpoint of the machine and not the machine,
 	// so that it must not reset what may belong to another.
 	s.counters.NoConnection++
-	s.traceDrop(seg, nil, "no such connection")
+	s.traceDrop(seg, "no such connection")
 }
 
 // reopens reports whether seg is a SYN that may replace a connection in

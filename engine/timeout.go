@@ -211,5 +211,6 @@ func (c *Conn) pathMTU(mtu int) {
 		}
 	}
 	c.loss.urgently = sent.lost > 0
+	c.loss.tooBig = sent.lost > 0
 	c.stack.wake(c)
 }

@@ -35,7 +35,9 @@ func (s *Stack) releaseTrace(c *Conn, seg *segment.Segment, note Note) {
 		return
 	}
 	s.holding = false
-	c.trace(s.segmentIn(seg, note))
+	e := s.segmentIn(seg, note)
+	e.Follows = s.held
+	c.trace(e)
 	s.releaseHeld()
 }
 
@@ -53,11 +55,12 @@ func (s *Stack) segmentIn(seg *segment.Segment, note Note) *Event {
 		Local: seg.Dst, Remote: seg.Src}
 }
 
-func (s *Stack) traceDrop(seg *segment.Segment, pkt []byte, reason string) {
+func (s *Stack) traceDrop(seg *segment.Segment, reason string) {
 	if s.cfg.Tracer == nil {
 		return
 	}
-	e := &Event{Kind: EventDrop, Segment: seg, Packet: pkt, Size: len(pkt), Reason: reason}
+	e := &Event{Kind: EventDrop, Segment: seg, Packet: s.meta.packet, Stamp: s.meta.stamp,
+		Size: len(s.meta.packet), Reason: reason}
 	if seg != nil {
 		e.Local, e.Remote = seg.Dst, seg.Src
 	}

@@ -51,14 +51,18 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 	}
 	s.Window = uint16(min(c.windowWanted(), 0xffff)) // never scaled in a SYN
 	note := NoteNone
-	if c.snd.sent.empty() {
+	switch first := answer && !c.answered; {
+	case c.snd.sent.empty():
 		c.snd.nxt = c.snd.iss.Add(1)
 		c.snd.sent.push(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, first: now, flags: segment.SYN})
-	} else {
-		note, reason = NoteRetransmission, "no answer to the SYN, RFC 6298 section 5"
-		first := &c.snd.sent.ranges()[0]
-		first.at, first.everResent = now, true
+	default:
+		if !first {
+			note, reason = NoteRetransmission, "no answer to the SYN, RFC 6298 section 5"
+		}
+		syn := &c.snd.sent.ranges()[0]
+		syn.at, syn.everResent = now, true
 	}
+	c.answered = c.answered || answer
 	c.setTimer(TimerRTO, now.Add(c.rtt.rto()))
 	c.sent(now, s, note, reason)
 	return true
@@ -68,6 +72,7 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 	r := c.snd.sent.nextLost()
 	if r == nil {
+		c.loss.tooBig = false
 		return false
 	}
 	if r.start != c.snd.una && !r.start.Less(c.snd.una.Add(c.snd.wnd)) {
@@ -80,6 +85,8 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 	switch {
 	case c.loss.timeout:
 		note, reason = NoteRetransmission, "the retransmission timer expired, RFC 6298 section 5"
+	case c.loss.tooBig:
+		note, reason = NoteRetransmission, "too large for the path, in smaller pieces, RFC 9293 section 3.7.2"
 	case !c.sack:
 		reason = "held for lost: three duplicate ACKs, RFC 5681 section 3.2"
 	}

@@ -224,7 +224,7 @@ func (r *listenRun) open() error {
 		r.link.Close()
 		return err
 	}
-	r.host = engine.NewHost(engine.HostConfig{Link: r.link, Tracer: tracer})
+	r.host = engine.NewHost(engine.HostConfig{Link: r.session.link(r.link), Tracer: tracer})
 	return nil
 }
 

@@ -30,6 +30,7 @@ type talkOptions struct {
 	guard      rawsock.GuardMode
 	io         string
 	show       bool
+	explain    bool
 	force      bool
 	conn       engine.ConnConfig
 }
@@ -63,6 +64,7 @@ func (o *talkOptions) sourceFlags() []flagSpec {
 func (o *talkOptions) outputFlags() []flagSpec {
 	return []flagSpec{
 		{name: "verbose", short: "v", counted: true, group: groupOutput, usage: "say why each segment was sent, show timers; -vv: sequence variables too", set: numberTo(&o.verbose, 0, 9)},
+		{name: "explain", group: groupOutput, usage: "after each step say in plain sentences what it does, and why", set: switchTo(&o.explain)},
 		{name: "quiet", short: "q", group: groupOutput, usage: "only the summary", set: switchTo(&o.quiet)},
 		{name: "numeric", short: "n", group: groupOutput, usage: "numbers only; rawtcp never looks names of addresses up, so this is how it always is", set: switchTo(&o.numeric)},
 		{name: "json", short: "j", group: groupOutput, usage: "JSON Lines on stdout; with -v the ladder on stderr as well", set: switchTo(&o.json)},
@@ -97,6 +99,8 @@ func (o *talkOptions) check() error {
 		return usageError("-4 and -6 exclude each other")
 	case o.quiet && o.verbose > 0:
 		return usageError("-q and -v exclude each other")
+	case o.quiet && o.explain:
+		return usageError("-q and --explain exclude each other")
 	case o.json && o.pcap == "-":
 		return usageError("--json and --pcap - both want stdout; write the capture to a file")
 	case o.io == "packet":

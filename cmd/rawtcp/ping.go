@@ -41,9 +41,15 @@ func (p *program) pingCommand() *command {
 	o.talkOptions.io, o.color = "raw", "auto"
 	return &command{
 		name: "ping", usage: "rawtcp ping [flags] HOST:PORT...", help: helpPing,
-		flags: append(o.probeFlags(), o.talkOptions.flags()...),
+		flags: append(o.probeFlags(), pingFlags(&o.talkOptions)...),
 		run:   func(ctx context.Context, args []string) error { return p.ping(ctx, o, args) },
 	}
+}
+
+// pingFlags are those of every command that talks, without the narrator: a
+// probe is no conversation.
+func pingFlags(o *talkOptions) []flagSpec {
+	return slices.DeleteFunc(o.flags(), func(f flagSpec) bool { return f.name == "explain" })
 }
 
 func (o *pingOptions) probeFlags() []flagSpec {

@@ -56,7 +56,7 @@ func (p *program) openSession(command string, o *talkOptions, dataOnStdout bool,
 	if o.json {
 		s.json = trace.NewJSONLines(p.stdout)
 	}
-	if !o.json || o.verbose > 0 {
+	if !o.json || o.verbose > 0 || o.explain {
 		cfg := p.ladderConfig(o, s.text, tag)
 		s.ladder, s.columns = trace.NewLadder(cfg), cfg.Width
 	}
@@ -104,7 +104,11 @@ func (s *session) begin(iface string, first func(local string)) (engine.Tracer, 
 		}
 	}
 	tracers := trace.Tee{&firstEvent{call: first}, s.sums}
-	if s.ladder != nil && !s.o.quiet {
+	switch {
+	case s.ladder == nil || s.o.quiet:
+	case s.o.explain:
+		tracers = append(tracers, trace.NewExplain(s.ladder))
+	default:
 		tracers = append(tracers, s.ladder)
 	}
 	if s.json != nil {
@@ -114,6 +118,14 @@ func (s *session) begin(iface string, first func(local string)) (engine.Tracer, 
 		tracers = append(tracers, s.pcap)
 	}
 	return tracers, nil
+}
+
+// link is the host's link, seen by the capture if there is one.
+func (s *session) link(l engine.Link) engine.Link {
+	if s.pcap == nil {
+		return l
+	}
+	return s.pcap.Link(l)
 }
 
 // firstEvent calls once, when a connection first shows its local address.

@@ -61,8 +61,8 @@ shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off
 where   -4 -6 -I IFACE -s, --source ADDR --source-port N -w, --timeout D
         --guard auto|socket|nft|none --io raw|packet
-output  -v -vv -q -n -j, --json --pcap FILE|- --color auto|always|never
-        --time rel|delta|abs|epoch -S, --absolute-seq --show --force
+output  -v -vv --explain -q -n -j, --json --pcap FILE|- --show --force
+        --color auto|always|never --time rel|delta|abs|epoch -S, --absolute-seq
 
 All flags, one by one: rawtcp help connect. Exit codes: rawtcp help exit-codes.
 Examples:
@@ -85,8 +85,8 @@ shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off
 where   -4 -6 -I IFACE -s, --source ADDR -w, --timeout D
         --guard auto|socket|nft|none --io raw|packet
-output  -v -vv -q -n -j, --json --pcap FILE|- --color auto|always|never
-        --time rel|delta|abs|epoch -S, --absolute-seq --show --force
+output  -v -vv --explain -q -n -j, --json --pcap FILE|- --show --force
+        --color auto|always|never --time rel|delta|abs|epoch -S, --absolute-seq
 
 All flags, one by one: rawtcp help listen. Exit codes: rawtcp help exit-codes.
 Examples:
@@ -101,7 +101,7 @@ the kernel's own TCP in one of them, and fetches its page from the other with
 rawtcp connect. Needs no root where user namespaces are allowed, sends nothing
 outside, and leaves nothing behind.
 
-output  -v -vv -q -j, --json --pcap FILE|- --force -S, --absolute-seq
+output  -v -vv --explain -q -j, --json --pcap FILE|- --force -S, --absolute-seq
         --color auto|always|never --time rel|delta|abs|epoch
 shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off   -4 -6
@@ -110,7 +110,7 @@ All flags, one by one: rawtcp help demo.
 
 Examples:
   rawtcp demo
-  rawtcp demo -v
+  rawtcp demo --explain
   rawtcp demo --json | jq .
 `
 
@@ -356,7 +356,7 @@ func demoOutro(page []byte) string {
 	return fmt.Sprintf(`
 the server said  "%s"
 and its page     "%s"
-next: rawtcp demo -v, rawtcp demo --mss 200 --sack off, rawtcp connect --help`,
+next: rawtcp demo --explain, rawtcp demo --mss 200 --sack off, rawtcp connect --help`,
 		trace.AppendEscaped(nil, status), trace.AppendEscaped(nil, bytes.TrimSpace(body)))
 }
 
@@ -403,7 +403,7 @@ shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off
 where   -4 -6 -I IFACE -s, --source ADDR --guard auto|socket|nft|none
         --io raw|packet
-output  -v -vv -q -n -j, --json --pcap FILE|- --color auto|always|never
+output  -v -vv --explain -q -n -j, --json --pcap FILE|- --color WHEN
         --time rel|delta|abs|epoch -S, --absolute-seq --show --force
 
 All flags, one by one: rawtcp help proxy. Exit codes: rawtcp help exit-codes.

@@ -315,7 +315,7 @@ func (c *capture) write() error {
 	}
 	defer f.Close()
 	buffered := bufio.NewWriter(f)
-	w := pcapgo.NewWriter(buffered)
+	w := pcapgo.NewWriterNanos(buffered)
 	if err := w.WriteFileHeader(snaplen, layers.LinkTypeEthernet); err != nil {
 		return err
 	}

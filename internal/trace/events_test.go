@@ -181,3 +181,8 @@ func (s *script) exchange() {
 	s.after(200000).send(engine.Event{Kind: engine.EventTimerFired, Timer: engine.TimerTimeWait})
 	s.become(engine.Closed, "TIME-WAIT is over")
 }
+
+// scriptEvent is a segment of ours with any flags.
+func scriptEvent(flags segment.Flags) *engine.Event {
+	return &engine.Event{Kind: engine.EventSegmentOut, Segment: &segment.Segment{Src: local4, Dst: remote4, Flags: flags}}
+}

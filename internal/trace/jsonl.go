@@ -253,7 +253,7 @@ func segmentLine(e *engine.Event, s *segment.Segment, at int64) SegmentLine {
 		Win: s.Window, WScale: scale, Len: len(s.Payload), TTL: s.TTL,
 		Options:  optionsLine(&s.Options, ackBase),
 		Checksum: checksumWord(s.Checksum),
-		Note:     string(e.Note), Reason: e.Reason,
+		Note:     string(noteOf(e)), Reason: e.Reason,
 	}
 	if s.Flags.Has(segment.ACK) {
 		line.Ack, line.AckAbs = distance(s.Ack, ackBase), s.Ack.Uint32()

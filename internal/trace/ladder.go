@@ -120,6 +120,29 @@ func (l *Ladder) Print(line string) {
 	l.queue.put(append([]byte(line), '\n'))
 }
 
+// explain writes sentences below the lines of the last event.
+func (l *Ladder) explain(text string) {
+	if text == "" {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	const margin = "    | "
+	width := max(l.cfg.Width-len(margin), leastBody)
+	for text != "" {
+		cut := len(text)
+		if cut > width {
+			cut = max(strings.LastIndexByte(text[:width+1], ' '), 0)
+			if cut == 0 {
+				cut = width
+			}
+		}
+		l.line = append(l.paint(l.line[:0], colorQuiet, margin), text[:cut]...)
+		l.end()
+		text = strings.TrimPrefix(text[cut:], " ")
+	}
+}
+
 // Lost returns how many lines a slow reader has cost.
 func (l *Ladder) Lost() uint64 { return l.queue.lost() }
 
@@ -179,7 +202,7 @@ func (l *Ladder) segment(e *engine.Event, c *ladderConn) {
 		why = c.reason
 	}
 	c.pending = false
-	mark, color := segmentMark(e)
+	mark, color := segmentMark(e, noteOf(e))
 	l.begin(e.At, c.tag, mark, color)
 	l.body(e, state)
 	l.end()
@@ -187,18 +210,18 @@ func (l *Ladder) segment(e *engine.Event, c *ladderConn) {
 }
 
 // segmentMark returns the arrow of a segment and its colour.
-func segmentMark(e *engine.Event) (mark, color) {
+func segmentMark(e *engine.Event, note engine.Note) (mark, color) {
 	out := e.Kind == engine.EventSegmentOut
 	switch {
 	case e.Segment.Flags.Has(segment.RST) && out:
 		return markOut, colorBad
 	case e.Segment.Flags.Has(segment.RST):
 		return markIn, colorBad
-	case out && (e.Note == engine.NoteRetransmission || e.Note == engine.NoteFastRetransmit):
+	case out && e.Note.Resent():
 		return markAgain, colorWarn
-	case e.Note != engine.NoteNone && out:
+	case note != engine.NoteNone && out:
 		return markOut, colorWarn
-	case e.Note != engine.NoteNone:
+	case note != engine.NoteNone:
 		return markIn, colorWarn
 	case out:
 		return markOut, colorOut
@@ -212,26 +235,55 @@ func segmentMark(e *engine.Event) (mark, color) {
 func (l *Ladder) body(e *engine.Event, state string) {
 	l.text = e.Segment.AppendText(l.text[:0], l.bases(e))
 	head, options := cutOptions(l.text)
-	if e.Note != engine.NoteNone {
-		head = append(head, " ["+strings.ReplaceAll(string(e.Note), "_", " ")+"]"...)
-	}
-	if e.Kind == engine.EventSegmentIn && e.Segment.Checksum == segment.ChecksumBad {
-		head = append(head, " [bad checksum]"...)
-	}
+	rest := notes(e)
 	l.line = append(l.line, head...)
 	room := l.room() - reserved(state)
+	if rest != "" && (len(rest)+1 <= room || l.cfg.Unbroken) {
+		l.line = append(append(l.line, ' '), rest...)
+		room -= len(rest) + 1
+		rest = ""
+	}
 	if !e.Segment.Flags.Has(segment.SYN) && l.cfg.Verbose == 0 && len(options)+1 > room && !l.cfg.Unbroken {
 		options = shortOptions(options)
 	}
-	if options != "" && (len(options)+1 <= room || l.cfg.Unbroken) {
+	if rest == "" && options != "" && (len(options)+1 <= room || l.cfg.Unbroken) {
 		l.line = append(append(l.line, ' '), options...)
 		options = ""
 	}
 	l.right(state)
-	if options != "" {
-		l.continued(options)
+	if rest = strings.TrimSpace(rest + " " + options); rest != "" {
+		l.continued(rest)
 	}
 }
+
+// notes are what is remarkable about a segment, in brackets.
+func notes(e *engine.Event) string {
+	var words []string
+	if note := noteOf(e); note != engine.NoteNone {
+		words = append(words, "["+spaced(string(note))+"]")
+	}
+	if e.Kind == engine.EventSegmentIn {
+		switch e.Segment.Checksum {
+		case segment.ChecksumBad:
+			words = append(words, "[bad checksum]")
+		case segment.ChecksumPartial: // it has never left this machine (offload)
+			words = append(words, "[checksum unfinished]")
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// noteOf is the engine's note on a segment, or what the segment itself shows.
+func noteOf(e *engine.Event) engine.Note {
+	s := e.Segment
+	if e.Note == engine.NoteNone && s.Window == 0 && s.Flags&(segment.ACK|segment.SYN|segment.RST) == segment.ACK {
+		return engine.NoteZeroWindow
+	}
+	return e.Note
+}
+
+// spaced writes a name of JSON's as words.
+func spaced(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
 // bases are the numbers that relative sequence numbers count from.
 func (l *Ladder) bases(e *engine.Event) segment.Relative {
@@ -338,13 +390,20 @@ func (l *Ladder) flushState(c *ladderConn) {
 	}
 	c.pending, c.shown = false, c.to
 	l.begin(c.at, c.tag, markState, colorQuiet)
-	l.line = append(l.line, safe(c.reason)...)
+	reason := safe(c.reason)
+	if len(reason) <= l.room()-reserved(c.to.String()) {
+		l.line = append(l.line, reason...)
+		reason = ""
+	}
 	l.right(c.to.String())
+	if reason != "" {
+		l.continued(reason)
+	}
 	l.end()
 }
 
 func (l *Ladder) timer(e *engine.Event, c *ladderConn) {
-	text := "timer " + strings.ReplaceAll(e.Timer.String(), "_", " ")
+	text := "timer " + spaced(e.Timer.String())
 	switch e.Kind {
 	case engine.EventTimerFired:
 		text += " fired"
@@ -365,7 +424,7 @@ func (l *Ladder) timer(e *engine.Event, c *ladderConn) {
 func (l *Ladder) icmp(e *engine.Event, c *ladderConn) {
 	text := fmt.Sprintf("ICMP %s from %s", ICMPText(e.ICMP), e.ICMP.From)
 	if e.Note != engine.NoteNone {
-		text += " [" + strings.ReplaceAll(string(e.Note), "_", " ") + "]"
+		text += " [" + spaced(string(e.Note)) + "]"
 	}
 	if e.Reason != "" {
 		text += ": " + e.Reason
@@ -373,8 +432,14 @@ func (l *Ladder) icmp(e *engine.Event, c *ladderConn) {
 	l.remark(e, c, markICMP, text, colorBad)
 }
 
+// dropText says why a packet was refused, and what it was if that can be read;
+// its numbers are those of the wire.
 func dropText(e *engine.Event) string {
 	text := "dropped: " + e.Reason
+	if e.Segment != nil {
+		head, _ := cutOptions(e.Segment.AppendText(nil, segment.Relative{}))
+		return text + ": " + string(head)
+	}
 	if e.Size > 0 {
 		text += " (" + strconv.Itoa(e.Size) + " octets)"
 	}
@@ -466,6 +531,10 @@ func (l *Ladder) right(state string) {
 	if state == "" {
 		return
 	}
+	if l.room() <= len(state) && !l.cfg.Unbroken {
+		l.end()
+		l.beginContinued()
+	}
 	least := 1
 	if l.cfg.Unbroken {
 		least = 2
@@ -501,11 +570,15 @@ func (l *Ladder) beginContinued() {
 }
 
 // words writes text, going on under the body where the line is full. It breaks
-// at blanks and after commas.
+// at blanks and after commas, among options after commas only.
 func (l *Ladder) words(text string) {
-	start := len(l.line)
+	start, inOptions := len(l.line), false
 	for text != "" {
-		i := strings.IndexAny(text, " ,") + 1
+		breaks := " ,"
+		if text[0] == '<' || inOptions { // an option stays in one piece
+			breaks, inOptions = ",", true
+		}
+		i := strings.IndexAny(text, breaks) + 1
 		if i == 0 {
 			i = len(text)
 		}

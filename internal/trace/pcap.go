@@ -1,10 +1,10 @@
 package trace
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -35,17 +35,27 @@ type Pcap struct {
 	time   timeline
 	record writer // one finished record
 	ng     *pcapgo.NgWriter
-	packet []byte // scratch
 	conns  map[uint64]*pcapConn
+	told   int // events to come that stand on the packet before them
 	count  uint64
+
+	linked bool         // a link tells when packets leave
+	held   []heldPacket // packets of ours that have not left yet, oldest first
+	spare  [][]byte     // buffers for held packets
 }
 
-// pcapConn is what the capture remembers of one connection: its state, and the
-// changes of state that wait for a packet to stand on.
+// A heldPacket is a packet of ours whose comments are known and whose time is
+// not: it is told before it leaves.
+type heldPacket struct {
+	data     []byte
+	comments []string
+}
+
+// pcapConn is what the capture remembers of one connection: its state, and what
+// happened since its last packet that the next packet of ours stands for.
 type pcapConn struct {
-	state   engine.State // that the last packet showed
+	state   engine.State
 	waiting []string
-	to      engine.State // that waiting leads to
 }
 
 // NewPcap starts a capture that is written to cfg.Out until Close.
@@ -73,27 +83,147 @@ func (p *Pcap) Trace(e *engine.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.time.since(e.At)
+	told := p.told > 0
+	p.told = max(0, p.told-1)
 	switch e.Kind {
-	case engine.EventSegmentIn, engine.EventDrop:
+	case engine.EventSegmentIn:
+		p.told = len(e.Follows)
+		fallthrough
+	case engine.EventDrop:
 		if len(e.Packet) > 0 {
-			p.write(e, e.Packet, pcapgo.NgEpbFlagDirectionInbound)
+			at := p.time.now()
+			if e.Stamp != 0 {
+				at = time.Unix(0, e.Stamp)
+			}
+			p.write(at, e.Packet, p.comments(e), pcapgo.NgEpbFlagDirectionInbound)
 		}
 	case engine.EventSegmentOut:
-		var err error
-		if p.packet, err = e.Segment.Append(p.packet[:0]); err == nil {
-			p.write(e, p.packet, pcapgo.NgEpbFlagDirectionOutbound)
+		p.segmentOut(e)
+	default:
+		if !told {
+			p.wait(e)
 		}
-	case engine.EventState:
-		p.conn(e.Conn).become(e)
+	}
+	if e.Kind == engine.EventState && gone(e.To) {
+		delete(p.conns, e.Conn)
 	}
 }
 
-func (p *Pcap) write(e *engine.Event, packet []byte, dir pcapgo.NgEpbFlag) {
-	info := gopacket.CaptureInfo{Timestamp: p.stamp(e), CaptureLength: len(packet), Length: len(packet)}
-	options := pcapgo.NgPacketOptions{
-		Comments: p.comments(e),
-		Flags:    &pcapgo.NgEpbFlags{Direction: dir},
+// wait keeps what happened without a packet for the next packet of ours.
+func (p *Pcap) wait(e *engine.Event) {
+	line := happening(e)
+	if line == "" || e.Conn == 0 {
+		return
 	}
+	c := p.conn(e)
+	if e.Kind == engine.EventState {
+		c.state = e.To
+	}
+	if len(c.waiting) < maxWaiting {
+		c.waiting = append(c.waiting, line)
+	}
+}
+
+// maxWaiting bounds the comments of one packet.
+const maxWaiting = 16
+
+// happening is a change of state, a timer or an ICMP message as a comment.
+func happening(e *engine.Event) string {
+	switch e.Kind {
+	case engine.EventState:
+		return fmt.Sprintf("%s -> %s: %s", e.From, e.To, e.Reason)
+	case engine.EventTimerArmed:
+		return fmt.Sprintf("timer %s armed, due in %v", spaced(e.Timer.String()), e.Due.Sub(e.At).Round(time.Microsecond))
+	case engine.EventTimerFired:
+		return "timer " + spaced(e.Timer.String()) + " fired"
+	case engine.EventTimerStopped:
+		return "timer " + spaced(e.Timer.String()) + " stopped"
+	case engine.EventICMP:
+		return fmt.Sprintf("ICMP %s from %s", ICMPText(e.ICMP), e.ICMP.From)
+	}
+	return ""
+}
+
+// segmentOut writes a packet of ours, or holds it until it leaves.
+func (p *Pcap) segmentOut(e *engine.Event) {
+	var buf []byte
+	if n := len(p.spare); n > 0 {
+		buf, p.spare = p.spare[n-1], p.spare[:n-1]
+	}
+	packet, err := e.Segment.Append(buf[:0])
+	if err != nil {
+		return
+	}
+	if !p.linked {
+		p.write(p.time.now(), packet, p.comments(e), pcapgo.NgEpbFlagDirectionOutbound)
+		p.spare = append(p.spare, packet)
+		return
+	}
+	if len(p.held) == maxHeld {
+		p.release(p.time.now(), notSent)
+	}
+	p.held = append(p.held, heldPacket{packet, p.comments(e)})
+}
+
+// maxHeld is more packets than a host has ready at once.
+const maxHeld = 1024
+
+// notSent marks a packet that the link did not take.
+const notSent = "not sent: this host could not"
+
+// Link puts the capture between a host and its link: packets of ours are
+// stamped when they are handed to the link, and written after that, so that the
+// capture delays none of them. Call it before the first event.
+func (p *Pcap) Link(link engine.Link) engine.Link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.linked = true
+	return pcapLink{link, p}
+}
+
+type pcapLink struct {
+	engine.Link
+	pcap *Pcap
+}
+
+// WriteBatch implements engine.Link.
+func (l pcapLink) WriteBatch(pkts [][]byte) (int, error) {
+	before := l.pcap.time.now()
+	n, err := l.Link.WriteBatch(pkts)
+	if n > 0 {
+		l.pcap.left(pkts[:n], before, l.pcap.time.now())
+	}
+	return n, err
+}
+
+// left writes packets that the link took, one after the other, between two times.
+func (p *Pcap) left(pkts [][]byte, before, after time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	step := after.Sub(before) / time.Duration(len(pkts))
+	for i, pkt := range pkts {
+		at := before.Add(step * time.Duration(i))
+		// One that never left stands before the next one that did.
+		for len(p.held) > 0 && !bytes.Equal(p.held[0].data, pkt) {
+			p.release(at, notSent)
+		}
+		if len(p.held) > 0 {
+			p.release(at)
+		}
+	}
+}
+
+// release writes the oldest held packet.
+func (p *Pcap) release(at time.Time, more ...string) {
+	h := p.held[0]
+	p.held = p.held[:copy(p.held, p.held[1:])]
+	p.write(at, h.data, append(h.comments, more...), pcapgo.NgEpbFlagDirectionOutbound)
+	p.spare = append(p.spare, h.data)
+}
+
+func (p *Pcap) write(at time.Time, packet []byte, comments []string, dir pcapgo.NgEpbFlag) {
+	info := gopacket.CaptureInfo{Timestamp: at, CaptureLength: len(packet), Length: len(packet)}
+	options := pcapgo.NgPacketOptions{Comments: comments, Flags: &pcapgo.NgEpbFlags{Direction: dir}}
 	// The writer fills a buffer in memory: only a record that is too long for
 	// the format can fail, and it costs itself and no other.
 	if p.ng.WritePacketWithOptions(info, packet, options) == nil {
@@ -102,76 +232,59 @@ func (p *Pcap) write(e *engine.Event, packet []byte, dir pcapgo.NgEpbFlag) {
 	_ = p.flush()
 }
 
-// stamp is the kernel's receive time where there is one, else the event's.
-func (p *Pcap) stamp(e *engine.Event) time.Time {
-	if e.Stamp != 0 {
-		return time.Unix(0, e.Stamp)
-	}
-	return p.time.wallTime(e.At)
-}
-
+// comments are the story of one packet: what led to it or what it led to, what
+// is remarkable about it, and why we sent it or refused it.
 func (p *Pcap) comments(e *engine.Event) []string {
 	var lines []string
 	if e.Conn != 0 {
-		lines = p.conn(e.Conn).show(e.State)
+		lines = p.conn(e).story(e)
 	}
-	if e.Note != engine.NoteNone {
-		lines = append(lines, strings.ReplaceAll(string(e.Note), "_", " "))
+	if e.Kind == engine.EventDrop {
+		return append(lines, "dropped: "+safe(e.Reason))
 	}
-	switch {
-	case e.Kind == engine.EventDrop:
-		lines = append(lines, "dropped: "+e.Reason)
-	case e.Reason != "":
-		lines = append(lines, e.Reason)
+	if note := notes(e); note != "" {
+		lines = append(lines, note)
+	}
+	if e.Reason != "" {
+		lines = append(lines, safe(e.Reason))
 	}
 	return lines
 }
 
-// maxPcapConns bounds the table: closed connections leave it when it is full.
-const maxPcapConns = 1024
-
-func (p *Pcap) conn(id uint64) *pcapConn {
-	c := p.conns[id]
-	if c == nil {
-		if len(p.conns) >= maxPcapConns {
-			p.forgetClosed()
+// story returns what a packet of ours was waited for, or what a packet of the
+// peer's has caused.
+func (c *pcapConn) story(e *engine.Event) []string {
+	if e.Kind == engine.EventSegmentOut {
+		lines := c.waiting
+		c.waiting = nil
+		if c.state != e.State { // a RST is told before the end that it brings
+			lines = append(lines, fmt.Sprintf("%s -> %s", c.state, e.State))
+			c.state = e.State
 		}
-		c = &pcapConn{}
-		p.conns[id] = c
+		return lines
+	}
+	var lines []string
+	for i := range e.Follows {
+		f := &e.Follows[i]
+		if line := happening(f); line != "" && f.Conn == e.Conn && len(lines) < maxWaiting {
+			lines = append(lines, line)
+		}
+	}
+	c.state = e.State
+	return lines
+}
+
+// conn finds or begins a connection; an event before its first change of state
+// shows the state that it is in.
+func (p *Pcap) conn(e *engine.Event) *pcapConn {
+	c := p.conns[e.Conn]
+	if c == nil {
+		c = &pcapConn{state: e.State}
+		if !gone(e.State) {
+			p.conns[e.Conn] = c
+		}
 	}
 	return c
-}
-
-func (p *Pcap) forgetClosed() {
-	for id, c := range p.conns {
-		if gone(c.state) || len(c.waiting) > 0 && gone(c.to) {
-			delete(p.conns, id)
-		}
-	}
-}
-
-// become notes a change of state. The engine tells of it before a packet of
-// ours that goes with it, and after a packet of the peer's, which has shown it.
-func (c *pcapConn) become(e *engine.Event) {
-	if e.To == c.state {
-		c.waiting = nil
-		return
-	}
-	c.waiting = append(c.waiting, fmt.Sprintf("%s -> %s: %s", e.From, e.To, e.Reason))
-	c.to = e.To
-}
-
-// show returns the changes of state that a packet in state s stands for.
-func (c *pcapConn) show(s engine.State) []string {
-	lines := c.waiting
-	if c.to != s || len(lines) == 0 {
-		lines = nil
-		if c.state != s {
-			lines = []string{fmt.Sprintf("%s -> %s", c.state, s)}
-		}
-	}
-	c.state, c.waiting = s, nil
-	return lines
 }
 
 // flush hands what the writer holds over as one record.
@@ -196,6 +309,9 @@ func (p *Pcap) Err() error { return p.queue.failure() }
 func (p *Pcap) Close(d time.Duration) error {
 	p.mu.Lock()
 	now := p.time.now()
+	for len(p.held) > 0 {
+		p.release(now, notSent)
+	}
 	stats := pcapgo.NgInterfaceStatistics{
 		LastUpdate:      now,
 		EndTime:         now,

@@ -225,7 +225,7 @@ func (r *connRecord) peerSYN(e *engine.Event) {
 func (r *connRecord) segmentOut(e *engine.Event) {
 	s := e.Segment
 	r.sum.SegmentsSent++
-	if e.Note == engine.NoteRetransmission || e.Note == engine.NoteFastRetransmit {
+	if e.Note.Resent() {
 		r.sum.Retransmits++
 	}
 	if s.Flags.Has(segment.SYN) {

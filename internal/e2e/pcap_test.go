@@ -1,0 +1,421 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gopacket/gopacket/pcapgo"
+	"golang.org/x/sys/unix"
+
+	"rawtcp/internal/netlab"
+)
+
+// A talk is one real conversation whose capture is examined.
+type talk struct {
+	name string
+	run  func(t *testing.T, f family, a, b *netlab.Host, out []string) (jsonLines string)
+}
+
+// connecting is a talk that rawtcp on a begins with the kernel's TCP on b.
+func connecting(name string, serve netlab.Handler, code int, args ...string) talk {
+	return talk{"connect " + name, func(t *testing.T, f family, a, b *netlab.Host, out []string) string {
+		port := uint16(9)
+		if serve != nil {
+			port = b.MustServe(t, serve).Port()
+		}
+		r := run(t, a, nil, slices.Concat([]string{"connect", target(f.of(b), port)}, args, out)...)
+		if r.code != code {
+			t.Fatalf("want exit code %d: %s", code, r)
+		}
+		return r.stdout
+	}}
+}
+
+// listening is a talk that the kernel's TCP on b begins with rawtcp on a.
+func listening(name string, do func(t *testing.T, c *net.TCPConn), args ...string) talk {
+	return talk{"listen " + name, func(t *testing.T, f family, a, b *netlab.Host, out []string) string {
+		l := listen(t, a, slices.Concat([]string{":7000", "--count", "1"}, args, out)...)
+		do(t, dialKernel(t, b, f.of(a), 7000))
+		l.wait()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.stdout.String()
+	}}
+}
+
+func sayAndHear(t *testing.T, c *net.TCPConn) {
+	if _, err := c.Write([]byte("hello")); err != nil {
+		t.Error(err)
+	}
+	if err := c.CloseWrite(); err != nil {
+		t.Error(err)
+	}
+	_, _ = io.Copy(io.Discard, c) // a reset is an end too
+	c.Close()
+}
+
+var talks = []talk{
+	connecting("close", netlab.Echo, 0),
+	connecting("send", netlab.Echo, 0, "--send", "hello", "--wait", "50ms"),
+	connecting("half-close", netlab.Echo, 0, "--send", "hello", "--close", "half"),
+	connecting("server first", netlab.Source(1, 5000), 0, "--wait", "2s"),
+	connecting("reset", netlab.Echo, 0, "--close", "rst"),
+	connecting("silently", netlab.Echo, 0, "--close", "none"),
+	connecting("refused", nil, 7),
+	connecting("keep-alive", netlab.Echo, 0, "--hold", "350ms", "--keepalive", "100ms,100ms,3"),
+	connecting("plain", netlab.Echo, 0, "--send", "hello", "--wait", "50ms", "--sack", "off", "--timestamps", "off", "--wscale", "off", "--mss", "300"),
+	listening("echo", sayAndHear),
+	listening("send", sayAndHear, "--send", "welcome"),
+	listening("reset", sayAndHear, "--close", "rst"),
+}
+
+// tolerance is how far a time of ours may be from an independent capture's.
+const tolerance = 50 * time.Microsecond
+
+// At least twenty real conversations: the file pleases tshark, its times are
+// those of an independent capture, and each comment is on its packet.
+func TestPcapOfRealConversations(t *testing.T) {
+	keepStamping(t)
+	var outgoing []time.Duration
+	for _, talk := range talks {
+		for _, f := range []family{v4, v6} {
+			t.Run(talk.name+"/"+f.String(), func(t *testing.T) {
+				a, b := netlab.Pair(t, netlab.LinkConfig{})
+				file := filepath.Join(t.TempDir(), "x.pcapng")
+				meet(t, f, a, b)
+				c := record(t, a, "eth0")
+				lines := talk.run(t, f, a, b, []string{"--json", "--pcap", file})
+				c.end()
+				pleaseTshark(t, file)
+				packets := readCapture(t, file)
+				checkComments(t, packets, lines)
+				outgoing = append(outgoing, checkTimes(t, packets, c.file)...)
+			})
+		}
+	}
+	if len(outgoing) == 0 {
+		t.Fatal("no segment of ours was compared")
+	}
+	slices.Sort(outgoing)
+	within := 0
+	for _, d := range outgoing {
+		if d <= tolerance {
+			within++
+		}
+	}
+	t.Logf("%d segments of ours: median %v, 95 %% within %v, last %v from the independent capture; %d within %v",
+		len(outgoing), outgoing[len(outgoing)/2], outgoing[len(outgoing)*95/100], outgoing[len(outgoing)-1], within, tolerance)
+	// A busy machine may take the processor away between the stamp and the send.
+	if within*100 < len(outgoing)*90 {
+		t.Errorf("only %d of %d segments of ours are within %v", within, len(outgoing), tolerance)
+	}
+}
+
+// keepStamping makes the kernel stamp packets when they arrive, and not when
+// they are read: it begins to only some time after the first socket has asked.
+func keepStamping(t *testing.T) {
+	t.Helper()
+	receiver, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { receiver.Close() })
+	raw, err := receiver.SyscallConn()
+	if err == nil {
+		err = errors.Join(raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+		}), err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, "packets stamped on arrival", func() bool {
+		if _, err := receiver.WriteTo([]byte("x"), receiver.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		arrived := time.Now()
+		time.Sleep(5 * time.Millisecond) // a stamp at the time of reading would be so late
+		oob := make([]byte, 64)
+		_, n, _, _, err := receiver.ReadMsgUDP(make([]byte, 1), oob)
+		messages, parseErr := unix.ParseSocketControlMessage(oob[:n])
+		if err != nil || parseErr != nil || len(messages) != 1 {
+			t.Fatalf("no stamp: %v, %v", err, parseErr)
+		}
+		data := messages[0].Data
+		stamp := time.Unix(int64(binary.NativeEndian.Uint64(data)), int64(binary.NativeEndian.Uint64(data[8:])))
+		return stamp.Before(arrived.Add(time.Millisecond))
+	})
+}
+
+// meet lets two hosts find each other's link address, which the first packet
+// would have to wait for.
+func meet(t *testing.T, f family, a, b *netlab.Host) {
+	t.Helper()
+	if c, err := a.Dial(t.Context(), netip.AddrPortFrom(f.of(b), 9)); err == nil {
+		c.Close()
+		t.Fatal("port 9 is open")
+	}
+}
+
+// tsharkErrors is what tshark has to complain about a file; that it runs as
+// root is not about the file.
+func tsharkErrors(t *testing.T, file string) string {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd := exec.Command("tshark", "-n", "-r", file, "-d", "tcp.port==1-65535,data", // what it guesses about the payload is not about the file
+		"-Y", "_ws.malformed || _ws.expert.severity == error || tcp.checksum.status == bad || ip.checksum.status == bad",
+		"-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE")
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		fmt.Fprintf(&stderr, "%v\n", err)
+	}
+	complaints := string(out)
+	for line := range strings.Lines(stderr.String()) {
+		if !strings.HasPrefix(line, "Running as user") {
+			complaints += line
+		}
+	}
+	return complaints
+}
+
+func pleaseTshark(t *testing.T, file string) {
+	t.Helper()
+	if complaints := tsharkErrors(t, file); complaints != "" {
+		t.Errorf("tshark: %s", complaints)
+	}
+	out, err := exec.Command("capinfos", file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("capinfos: %v\n%s", err, out)
+	}
+	for _, want := range []string{"Raw IP", "nanoseconds", "Name = eth0", "rawtcp"} {
+		if want == "Name = eth0" && strings.Contains(t.Name(), "listen") {
+			continue // on every interface
+		}
+		if !strings.Contains(string(out), want) {
+			t.Errorf("capinfos does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+// A record is one packet of a capture.
+type packetRecord struct {
+	at       time.Time
+	out      bool
+	tcp      []byte // from the TCP header on
+	comments string
+}
+
+func readCapture(t *testing.T, file string) []packetRecord {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapgo.NewNgReader(f, pcapgo.NgReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packets []packetRecord
+	for {
+		data, info, options, err := r.ReadPacketDataWithOptions()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return packets
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		packets = append(packets, packetRecord{
+			at: info.Timestamp, tcp: transport(data), comments: strings.Join(options.Comments, "\n"),
+			out: options.Flags.Direction == pcapgo.NgEpbFlagDirectionOutbound,
+		})
+	}
+}
+
+// transport is what an IP packet carries, as far as both captures keep it.
+func transport(ip []byte) []byte {
+	header := 40
+	if ip[0]>>4 == 4 {
+		header = int(ip[0]&15) * 4
+	}
+	return bytes.Clone(ip[header:min(len(ip), 200)])
+}
+
+// checkTimes compares with the independent capture, which holds the same
+// packets, and returns how far the times of ours are off.
+func checkTimes(t *testing.T, packets []packetRecord, file string) (outgoing []time.Duration) {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapgo.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, missing := slices.Clone(packets), ""
+	for {
+		frame, info, err := r.ReadPacketData()
+		if err != nil {
+			break
+		}
+		const ethernet = 14
+		ip := frame[ethernet:]
+		if isTCP := ip[0]>>4 == 4 && ip[9] == 6 || ip[0]>>4 == 6 && ip[6] == 6; !isTCP {
+			continue
+		}
+		tcp := transport(ip)
+		i := slices.IndexFunc(left, func(p packetRecord) bool { return bytes.Equal(p.tcp, tcp) })
+		if i < 0 {
+			missing = fmt.Sprintf("%x", tcp[:16])
+			continue
+		}
+		// At the end it would be the kernel's word to a connection that is over;
+		// a reset leaves what is in flight behind.
+		if missing != "" && !strings.Contains(t.Name(), "reset") {
+			t.Errorf("the capture misses a packet: %s", missing)
+			missing = ""
+		}
+		off := left[i].at.Sub(info.Timestamp).Abs()
+		switch {
+		case left[i].out:
+			outgoing = append(outgoing, off)
+		case off > tolerance:
+			t.Errorf("the time of a segment of the peer's is %v off: %v, %v there; %x", off, left[i].at, info.Timestamp, tcp[:16])
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+	if len(left) > 0 {
+		t.Errorf("%d packets of the capture never were on the wire", len(left))
+	}
+	return outgoing
+}
+
+// checkComments holds the comments to the JSON lines of the same run: each
+// change of state stands on the segment that caused it, or on the segment of
+// ours that it led to, and each reason of ours on our segment.
+func checkComments(t *testing.T, packets []packetRecord, lines string) {
+	t.Helper()
+	n, states := -1, 0
+	var in, at int64 = -1, 0 // packet and time of the last segment that came in
+	var waiting []string
+	for text := range strings.Lines(lines) {
+		var line struct {
+			Type, Dir, From, To, Cause, Reason string
+			TimeUS                             int64 `json:"t_us"`
+		}
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatal(err)
+		}
+		switch line.Type {
+		case "segment":
+			n++
+			if n >= len(packets) || packets[n].out != (line.Dir == "out") {
+				t.Fatalf("segment %d of the JSON lines is not in the capture: %s", n, text)
+			}
+			if line.Dir == "in" {
+				in, at = int64(n), line.TimeUS
+				continue
+			}
+			in = -1
+			waiting = append(waiting, line.Reason)
+			for _, want := range waiting {
+				if !strings.Contains(packets[n].comments, want) {
+					t.Errorf("packet %d says %q, want %q", n, packets[n].comments, want)
+				}
+			}
+			waiting = nil
+		case "state":
+			states++
+			change := line.From + " -> " + line.To
+			switch {
+			case in >= 0 && line.TimeUS == at:
+				if want := change + ": " + line.Cause; !strings.Contains(packets[in].comments, want) {
+					t.Errorf("packet %d says %q, want %q", in, packets[in].comments, want)
+				}
+			case line.To == "CLOSED" && n >= 0 && packets[n].out && strings.Contains(packets[n].comments, change): // our RST
+			case line.To != "CLOSED":
+				waiting = append(waiting, change+": "+line.Cause)
+			}
+		}
+	}
+	if n+1 != len(packets) || states == 0 {
+		t.Errorf("%d segments and %d changes of state in the JSON lines, %d packets in the capture", n+1, states, len(packets))
+	}
+}
+
+// After kill -9 at any moment the file can be read to its last whole packet.
+func TestKillLeavesAReadableCapture(t *testing.T) {
+	const seed = 1
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for i := range 8 {
+		wait := time.Duration(20+rng.IntN(280)) * time.Millisecond
+		t.Run(fmt.Sprintf("%d after %v", i, wait), func(t *testing.T) {
+			a, b := netlab.Pair(t, netlab.LinkConfig{})
+			server := b.MustServe(t, netlab.Source(uint64(i), 1<<30))
+			file := filepath.Join(t.TempDir(), "x.pcapng")
+			p := start(t, a, nil, "ESTABLISHED", rawtcp, "connect", target(b.Addr4(), server.Port()), "--wait", "60s", "--pcap", file)
+			time.Sleep(wait)
+			p.signal(syscall.SIGKILL)
+			p.wait()
+			packets := readCapture(t, file)
+			out, err := exec.Command("capinfos", "-c", "-M", file).CombinedOutput()
+			if !strings.Contains(string(out), fmt.Sprintf("Number of packets:   %d", len(packets))) {
+				t.Errorf("capinfos does not count %d packets: %v\n%s", len(packets), err, out)
+			}
+			if complaints := tsharkErrors(t, file); complaints != "" && !strings.Contains(complaints, "cut short") {
+				t.Errorf("tshark: %s", complaints)
+			} else if complaints != "" {
+				t.Logf("the last record was being written: %s", complaints)
+			}
+			if len(packets) < 10 {
+				t.Errorf("only %d packets", len(packets))
+			}
+		})
+	}
+}
+
+// --pcap - streams: the reader has each packet at once, and the text is elsewhere.
+func TestPcapStreams(t *testing.T) {
+	a, b := netlab.Pair(t, netlab.LinkConfig{})
+	server := b.MustServe(t, netlab.Echo)
+	cmd := a.Command(t.Context(), rawtcp, "connect", target(b.Addr4(), server.Port()), "--hold", "60s", "--pcap", "-")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := pcapgo.NewNgReader(stdout, pcapgo.NgReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 { // the handshake, while the connection is held
+		if _, _, err := r.ReadPacketData(); err != nil {
+			t.Fatalf("packet %d: %v", i, err)
+		}
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, stdout)
+	_ = cmd.Wait() // 130
+}
