@@ -124,6 +124,14 @@ func (p *Pcap) wait(e *engine.Event) {
 	}
 }
 
+// comment is a text that a packet's comment can hold: an option of the format
+// has a length of 16 bits.
+func comment(text string) string {
+	const longest = 1000
+	text = safe(text)
+	return text[:min(len(text), longest)]
+}
+
 // maxWaiting bounds the comments of one packet.
 const maxWaiting = 16
 
@@ -131,7 +139,7 @@ const maxWaiting = 16
 func happening(e *engine.Event) string {
 	switch e.Kind {
 	case engine.EventState:
-		return fmt.Sprintf("%s -> %s: %s", e.From, e.To, e.Reason)
+		return fmt.Sprintf("%s -> %s: %s", e.From, e.To, comment(e.Reason))
 	case engine.EventTimerArmed:
 		return fmt.Sprintf("timer %s armed, due in %v", spaced(e.Timer.String()), e.Due.Sub(e.At).Round(time.Microsecond))
 	case engine.EventTimerFired:
@@ -240,13 +248,13 @@ func (p *Pcap) comments(e *engine.Event) []string {
 		lines = p.conn(e).story(e)
 	}
 	if e.Kind == engine.EventDrop {
-		return append(lines, "dropped: "+safe(e.Reason))
+		return append(lines, "dropped: "+comment(e.Reason))
 	}
 	if note := notes(e); note != "" {
 		lines = append(lines, note)
 	}
 	if e.Reason != "" {
-		lines = append(lines, safe(e.Reason))
+		lines = append(lines, comment(e.Reason))
 	}
 	return lines
 }
