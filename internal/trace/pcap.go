@@ -41,6 +41,7 @@ type Pcap struct {
 
 	linked bool         // a link tells when packets leave
 	held   []heldPacket // packets of ours that have not left yet, oldest first
+	head   int          // held[head:] are those
 	spare  [][]byte     // buffers for held packets
 }
 
@@ -167,7 +168,7 @@ func (p *Pcap) segmentOut(e *engine.Event) {
 		p.spare = append(p.spare, packet)
 		return
 	}
-	if len(p.held) == maxHeld {
+	if len(p.held)-p.head == maxHeld {
 		p.release(p.time.now(), notSent)
 	}
 	p.held = append(p.held, heldPacket{packet, p.comments(e)})
@@ -212,10 +213,10 @@ func (p *Pcap) left(pkts [][]byte, before, after time.Time) {
 	for i, pkt := range pkts {
 		at := before.Add(step * time.Duration(i))
 		// One that never left stands before the next one that did.
-		for len(p.held) > 0 && !bytes.Equal(p.held[0].data, pkt) {
+		for p.head < len(p.held) && !bytes.Equal(p.held[p.head].data, pkt) {
 			p.release(at, notSent)
 		}
-		if len(p.held) > 0 {
+		if p.head < len(p.held) {
 			p.release(at)
 		}
 	}
@@ -223,8 +224,11 @@ func (p *Pcap) left(pkts [][]byte, before, after time.Time) {
 
 // release writes the oldest held packet.
 func (p *Pcap) release(at time.Time, more ...string) {
-	h := p.held[0]
-	p.held = p.held[:copy(p.held, p.held[1:])]
+	h := p.held[p.head]
+	p.held[p.head] = heldPacket{}
+	if p.head++; p.head == len(p.held) {
+		p.held, p.head = p.held[:0], 0
+	}
 	p.write(at, h.data, append(h.comments, more...), pcapgo.NgEpbFlagDirectionOutbound)
 	p.spare = append(p.spare, h.data)
 }
@@ -317,7 +321,7 @@ func (p *Pcap) Err() error { return p.queue.failure() }
 func (p *Pcap) Close(d time.Duration) error {
 	p.mu.Lock()
 	now := p.time.now()
-	for len(p.held) > 0 {
+	for p.head < len(p.held) {
 		p.release(now, notSent)
 	}
 	stats := pcapgo.NgInterfaceStatistics{
