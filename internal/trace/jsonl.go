@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"io"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
+	"unicode/utf16"
 
 	"rawtcp/engine"
 	"rawtcp/segment"
@@ -234,7 +236,29 @@ func (j *JSONLines) write(v any) {
 		// Only a value that JSON cannot hold gets here, and no line has one.
 		panic("trace: " + err.Error())
 	}
-	j.queue.put(j.line)
+	j.queue.put(asciiOnly(j.line))
+}
+
+// asciiOnly escapes what JSON allows in a string and a terminal must not see:
+// DEL, and all beyond ASCII, such as controls of the second set and changes of
+// direction.
+func asciiOnly(line []byte) []byte {
+	if !slices.ContainsFunc(line, func(b byte) bool { return b >= 0x7f }) {
+		return line
+	}
+	var out []byte
+	for _, r := range string(line) {
+		switch {
+		case r < 0x7f:
+			out = append(out, byte(r))
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = appendHex(append(appendHex(append(out, `\u`...), high, 4), `\u`...), low, 4)
+		default:
+			out = appendHex(append(out, `\u`...), r, 4)
+		}
+	}
+	return out
 }
 
 // NewSegmentLine is the line of one segment event, at time 0.

@@ -589,6 +589,12 @@ func (l *Ladder) words(text string) {
 			l.beginContinued()
 			start = len(l.line)
 		}
+		if room := max(l.room(), 1); len(word) > room && len(strings.TrimRight(word, " ")) > room { // a word that no line can hold
+			if i = strings.LastIndexByte(text[:room], ' ') + 1; i == 0 {
+				i = room
+			}
+			word = text[:i]
+		}
 		l.line = append(l.line, word...)
 		text = text[i:]
 	}

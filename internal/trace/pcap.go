@@ -41,6 +41,7 @@ type Pcap struct {
 
 	linked bool         // a link tells when packets leave
 	held   []heldPacket // packets of ours that have not left yet, oldest first
+	head   int          // held[head:] are those
 	spare  [][]byte     // buffers for held packets
 }
 
@@ -124,6 +125,14 @@ func (p *Pcap) wait(e *engine.Event) {
 	}
 }
 
+// comment is a text that a packet's comment can hold: an option of the format
+// has a length of 16 bits.
+func comment(text string) string {
+	const longest = 1000
+	text = safe(text)
+	return text[:min(len(text), longest)]
+}
+
 // maxWaiting bounds the comments of one packet.
 const maxWaiting = 16
 
@@ -131,7 +140,7 @@ const maxWaiting = 16
 func happening(e *engine.Event) string {
 	switch e.Kind {
 	case engine.EventState:
-		return fmt.Sprintf("%s -> %s: %s", e.From, e.To, e.Reason)
+		return fmt.Sprintf("%s -> %s: %s", e.From, e.To, comment(e.Reason))
 	case engine.EventTimerArmed:
 		return fmt.Sprintf("timer %s armed, due in %v", spaced(e.Timer.String()), e.Due.Sub(e.At).Round(time.Microsecond))
 	case engine.EventTimerFired:
@@ -159,7 +168,7 @@ func (p *Pcap) segmentOut(e *engine.Event) {
 		p.spare = append(p.spare, packet)
 		return
 	}
-	if len(p.held) == maxHeld {
+	if len(p.held)-p.head == maxHeld {
 		p.release(p.time.now(), notSent)
 	}
 	p.held = append(p.held, heldPacket{packet, p.comments(e)})
@@ -204,10 +213,10 @@ func (p *Pcap) left(pkts [][]byte, before, after time.Time) {
 	for i, pkt := range pkts {
 		at := before.Add(step * time.Duration(i))
 		// One that never left stands before the next one that did.
-		for len(p.held) > 0 && !bytes.Equal(p.held[0].data, pkt) {
+		for p.head < len(p.held) && !bytes.Equal(p.held[p.head].data, pkt) {
 			p.release(at, notSent)
 		}
-		if len(p.held) > 0 {
+		if p.head < len(p.held) {
 			p.release(at)
 		}
 	}
@@ -215,8 +224,11 @@ func (p *Pcap) left(pkts [][]byte, before, after time.Time) {
 
 // release writes the oldest held packet.
 func (p *Pcap) release(at time.Time, more ...string) {
-	h := p.held[0]
-	p.held = p.held[:copy(p.held, p.held[1:])]
+	h := p.held[p.head]
+	p.held[p.head] = heldPacket{}
+	if p.head++; p.head == len(p.held) {
+		p.held, p.head = p.held[:0], 0
+	}
 	p.write(at, h.data, append(h.comments, more...), pcapgo.NgEpbFlagDirectionOutbound)
 	p.spare = append(p.spare, h.data)
 }
@@ -240,13 +252,13 @@ func (p *Pcap) comments(e *engine.Event) []string {
 		lines = p.conn(e).story(e)
 	}
 	if e.Kind == engine.EventDrop {
-		return append(lines, "dropped: "+safe(e.Reason))
+		return append(lines, "dropped: "+comment(e.Reason))
 	}
 	if note := notes(e); note != "" {
 		lines = append(lines, note)
 	}
 	if e.Reason != "" {
-		lines = append(lines, safe(e.Reason))
+		lines = append(lines, comment(e.Reason))
 	}
 	return lines
 }
@@ -309,7 +321,7 @@ func (p *Pcap) Err() error { return p.queue.failure() }
 func (p *Pcap) Close(d time.Duration) error {
 	p.mu.Lock()
 	now := p.time.now()
-	for len(p.held) > 0 {
+	for p.head < len(p.held) {
 		p.release(now, notSent)
 	}
 	stats := pcapgo.NgInterfaceStatistics{

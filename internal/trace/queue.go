@@ -18,10 +18,11 @@ type queue struct {
 	limit int // octets
 
 	mu      sync.Mutex
-	buf     []byte // waiting records
-	spare   []byte // the other of two buffers, empty while the writer holds it
-	dropped uint64 // records that did not fit or came after a failure
-	err     error  // first failed write
+	waiting [][]byte // chunks of whole records
+	octets  int      // in waiting
+	free    [][]byte // empty chunks, to be used again
+	dropped uint64   // records that did not fit or came after a failure
+	err     error    // first failed write
 	closed  bool
 
 	wake   chan struct{} // capacity 1
@@ -42,17 +43,37 @@ func newQueue(w io.Writer, limit int) *queue {
 	return q
 }
 
+// chunkSize is what one write takes; a chunk is never grown, so that a record
+// is copied once.
+const chunkSize = 64 << 10
+
 // put appends one record, all of it or nothing. It never waits for the writer.
 func (q *queue) put(record []byte) {
 	q.mu.Lock()
-	if q.closed || q.err != nil || len(q.buf)+len(record) > q.limit {
+	defer q.mu.Unlock()
+	switch {
+	case q.err != nil || q.closed || q.octets+len(record) > q.limit:
 		q.dropped++
-		q.mu.Unlock()
 		return
+	case len(q.waiting) == 0 || len(q.last())+len(record) > cap(q.last()):
+		q.waiting = append(q.waiting, q.chunk(len(record)))
 	}
-	q.buf = append(q.buf, record...)
-	q.mu.Unlock()
+	last := &q.waiting[len(q.waiting)-1]
+	*last = append(*last, record...)
+	q.octets += len(record)
 	q.signal()
+}
+
+func (q *queue) last() []byte { return q.waiting[len(q.waiting)-1] }
+
+// chunk returns an empty chunk that has room for n octets.
+func (q *queue) chunk(n int) []byte {
+	if k := len(q.free); k > 0 && n <= chunkSize {
+		c := q.free[k-1]
+		q.free = q.free[:k-1]
+		return c
+	}
+	return make([]byte, 0, max(n, chunkSize))
 }
 
 func (q *queue) signal() {
@@ -65,40 +86,47 @@ func (q *queue) signal() {
 func (q *queue) run() {
 	defer close(q.done)
 	for {
-		batch, closed := q.take()
-		if len(batch) == 0 {
+		chunks, closed := q.take()
+		if len(chunks) == 0 {
 			if closed {
 				return
 			}
 			<-q.wake
 			continue
 		}
-		if err := writeAll(q.w, batch); err != nil {
-			q.fail(err)
-			return
+		for _, c := range chunks {
+			if err := writeAll(q.w, c); err != nil {
+				q.fail(err)
+				return
+			}
+			q.giveBack(c)
 		}
-		q.giveBack(batch)
 	}
 }
 
-// take hands the waiting octets to the writer and leaves the other buffer.
-func (q *queue) take() (batch []byte, closed bool) {
+// take hands the waiting chunks to the writer.
+func (q *queue) take() (chunks [][]byte, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	batch, q.buf, q.spare = q.buf, q.spare[:0], nil
-	return batch, q.closed
+	chunks, q.waiting, q.octets = q.waiting, nil, 0
+	return chunks, q.closed
 }
 
-func (q *queue) giveBack(batch []byte) {
+// maxFree is how many empty chunks are kept.
+const maxFree = 64
+
+func (q *queue) giveBack(c []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.spare = batch[:0]
+	if cap(c) == chunkSize && len(q.free) < maxFree {
+		q.free = append(q.free, c[:0])
+	}
 }
 
 func (q *queue) fail(err error) {
 	q.mu.Lock()
 	q.err = err
-	q.buf = nil
+	q.waiting, q.free = nil, nil
 	q.mu.Unlock()
 	close(q.failed)
 }
