@@ -254,12 +254,16 @@ func (r *pingRun) series() error {
 		return err
 	}
 	sinks := r.sinks(tracer)
+	taps := r.taps()
+	for _, t := range taps {
+		defer t.Close()
+	}
 	var way pinger
 	if r.o.full {
 		r.o.conn.TimeWait = oneRTO
-		way = ping.NewFull(r.link, r.config, r.o.conn, sinks)
+		way = ping.NewFull(r.link, r.config, r.o.conn, sinks, taps...)
 	} else {
-		way = ping.NewPinger(r.link, r.config, sinks)
+		way = ping.NewPinger(r.link, r.config, sinks, taps...)
 	}
 	r.mu.Lock()
 	r.pinger = way
@@ -272,6 +276,23 @@ func (r *pingRun) series() error {
 		r.screen.close()
 	}
 	return r.sum(way.Stats(), err)
+}
+
+// taps opens one for each interface that we send by. Where there is none, the
+// link's own timestamps serve.
+func (r *pingRun) taps() []*ping.Tap {
+	var taps []*ping.Tap
+	var done []string
+	for _, route := range r.routes {
+		if slices.Contains(done, route.Interface) {
+			continue
+		}
+		done = append(done, route.Interface)
+		if t, err := ping.OpenTap(route.Interface); err == nil {
+			taps = append(taps, t)
+		}
+	}
+	return taps
 }
 
 // sinks are those of the session that a series has a use for. Segments are

@@ -24,9 +24,9 @@ type Full struct {
 
 // NewFull returns a Full; Run starts it. All is as for NewPinger; conn are the
 // settings of the connections.
-func NewFull(link Link, cfg Config, conn engine.ConnConfig, tracer engine.Tracer) *Full {
+func NewFull(link Link, cfg Config, conn engine.ConnConfig, tracer engine.Tracer, taps ...*Tap) *Full {
 	f := &Full{conn: conn}
-	f.init(&sharedLink{Link: link}, cfg, tracer)
+	f.init(&sharedLink{Link: link}, cfg, tracer, taps)
 	f.conn.SYNRetries = -1                   // one SYN a probe
 	f.conn.ConnectTimeout = cfg.Wait         // the Prober calls it lost then
 	f.conn.InitialRTO = cfg.Wait + time.Hour // the connect timeout comes first

@@ -23,6 +23,7 @@ type Link interface {
 // the loop that does what is due.
 type runner struct {
 	link   Link
+	taps   []*Tap
 	tracer engine.Tracer // may be nil
 	began  time.Time
 	wake   chan struct{}
@@ -35,7 +36,8 @@ type runner struct {
 	stamps  [rawsock.BatchSize]rawsock.TxStamp
 }
 
-func (r *runner) init(link Link, cfg Config, tracer engine.Tracer) {
+func (r *runner) init(link Link, cfg Config, tracer engine.Tracer, taps []*Tap) {
+	r.taps = taps
 	r.link, r.tracer, r.began, r.wake = link, tracer, time.Now(), make(chan struct{}, 1)
 	cfg.Random = random
 	cfg.Claim = func(local netip.AddrPort) error {
@@ -82,6 +84,7 @@ func (r *runner) loop(stop, kill <-chan struct{}, read <-chan error) error {
 func (r *runner) turn() (wait time.Duration, done bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.takeStamps() // nobody else does while nothing comes
 	r.prober.Advance(r.now())
 	r.flush()
 	wait = time.Hour
@@ -167,10 +170,11 @@ type Pinger struct{ runner }
 
 // NewPinger returns a Pinger; Run starts it. Claim and Random of cfg are filled
 // in; Emit is called by whichever goroutine has the news, one at a time, and
-// must not call back. tracer, if not nil, is shown every segment.
-func NewPinger(link Link, cfg Config, tracer engine.Tracer) *Pinger {
+// must not call back. tracer, if not nil, is shown every segment. The stamps of
+// the taps go before those of the link.
+func NewPinger(link Link, cfg Config, tracer engine.Tracer, taps ...*Tap) *Pinger {
 	p := new(Pinger)
-	p.init(link, cfg, tracer)
+	p.init(link, cfg, tracer, taps)
 	return p
 }
 
@@ -213,8 +217,17 @@ func (p *Pinger) read() error {
 	}
 }
 
-// takeStamps fetches transmit times: that of a SYN is there before its answer.
+// takeStamps fetches timestamps: that of a SYN is there before its answer, and
+// what passed a tap before the link has it.
 func (r *runner) takeStamps() {
+	for _, t := range r.taps {
+		for packet, stamp, out, ok := t.next(); ok; packet, stamp, out, ok = t.next() {
+			var s segment.Segment
+			if s.Parse(packet) == nil {
+				r.prober.Passed(&s, stamp, out)
+			}
+		}
+	}
 	for {
 		n := r.link.TxStamps(r.stamps[:])
 		for _, s := range r.stamps[:n] {

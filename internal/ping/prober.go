@@ -66,7 +66,8 @@ type probe struct {
 	local  netip.AddrPort
 	isn    segment.Seq
 	sent   engine.Time
-	stamp  int64 // the kernel's transmit time, 0 while unknown
+	stamp  int64                   // the kernel's transmit time, 0 while unknown
+	passed struct{ out, in int64 } // when the SYN and its first answer passed a Tap
 	due    engine.Time
 	kind   Kind // "" while it waits
 }
@@ -287,6 +288,20 @@ func (p *Prober) Stamped(local, remote netip.AddrPort, seq uint32, stamp int64) 
 	}
 }
 
+// Passed takes a segment that a Tap saw, and when: out is what we sent.
+func (p *Prober) Passed(s *segment.Segment, stamp int64, out bool) {
+	if out {
+		if w := p.find(s.Src, s.Dst); w != nil && w.isn == s.Seq && w.passed.out == 0 {
+			w.passed.out = stamp
+		}
+		return
+	}
+	w := p.find(s.Dst, s.Src)
+	if w != nil && w.passed.in == 0 && s.Flags.Has(segment.ACK) && s.Ack == w.isn.Add(1) {
+		w.passed.in = stamp
+	}
+}
+
 func (p *Prober) find(local, remote netip.AddrPort) *probe {
 	t := p.byPeer[peer{local.Addr(), remote}]
 	if t == nil {
@@ -339,16 +354,23 @@ func (p *Prober) answer(now engine.Time, w *probe, kind Kind, s *segment.Segment
 	p.decide(w, e)
 }
 
-// roundTrip is the time between the kernel's two stamps. Our own clock, read
+// roundTrip is the time between two stamps of the kernel: those of a Tap, if it
+// saw both segments, else those of the link. Our own clock, read
 // before the one and after the other, must have seen at least as much pass; if
 // not, the system's clock was set meanwhile.
 func (w *probe) roundTrip(now engine.Time, stamp int64) (rtt time.Duration, kernel bool) {
 	seen := now.Sub(w.sent)
-	between := time.Duration(stamp - w.stamp)
-	if stamp == 0 || w.stamp == 0 || between < 0 || between > seen {
-		return seen, false
+	sane := func(from, to int64) bool {
+		return from != 0 && to != 0 && from <= to && time.Duration(to-from) <= seen
 	}
-	return between, true
+	first := w.kind != Reply && w.kind != Refused && w.kind != Late
+	switch {
+	case first && sane(w.passed.out, w.passed.in):
+		return time.Duration(w.passed.in - w.passed.out), true
+	case sane(w.stamp, stamp):
+		return time.Duration(stamp - w.stamp), true
+	}
+	return seen, false
 }
 
 // DeliverICMP takes an ICMP error. It reports whether it is about a probe.

@@ -278,6 +278,32 @@ func TestClockStep(t *testing.T) {
 	}
 }
 
+// The stamps of a tap go before those of the link, for the first answer only.
+func TestTapStamps(t *testing.T) {
+	k := try(t, Config{Count: 1})
+	syn := k.syn(second)
+	answer := answerTo(syn, segment.SYN)
+	other := *answer
+	other.Ack = other.Ack.Add(1)
+	k.Passed(&syn, 5_000_000_000, true)
+	k.Passed(&other, 5_000_001_000, false)
+	k.Passed(answer, 5_000_020_000, false)
+	k.Passed(answer, 5_000_025_000, false)
+	k.Passed(&segment.Segment{Src: web6, Dst: web6}, 1, true)
+	k.Stamped(syn.Src, syn.Dst, syn.Seq.Uint32(), 5_000_001_000)
+	for range 2 {
+		k.Deliver(second+100*micro, answer, 5_000_030_000)
+	}
+	k.want("reply 0.1 20µs kernel=true", "duplicate 0.1 29µs kernel=true")
+
+	k = try(t, Config{Count: 1})
+	syn = k.syn(second)
+	k.Passed(answerTo(syn, segment.SYN), 5_000_020_000, false) // its SYN was not seen
+	k.Stamped(syn.Src, syn.Dst, syn.Seq.Uint32(), 5_000_001_000)
+	k.Deliver(second+100*micro, answerTo(syn, segment.SYN), 5_000_030_000)
+	k.want("reply 0.1 29µs kernel=true")
+}
+
 func TestRhythm(t *testing.T) {
 	k := try(t, Config{Interval: time.Second, Stagger: 10 * time.Millisecond, Targets: []Target{{Local: us, Remote: web}, {Local: us6, Remote: web6}}})
 	var at []engine.Time
