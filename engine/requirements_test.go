@@ -728,3 +728,19 @@ func TestECNOnlyAmongTheWilling(t *testing.T) {
 		t.Errorf("probe with TOS %#x", k.seg.TOS)
 	}
 }
+
+// RFC 2883 section 5: a block is held against the ACK of its own segment; an ACK
+// that was overtaken reports nothing twice.
+func TestOvertakenACKReportsNoDuplicate(t *testing.T) {
+	k := established(t, plain())
+	k.sendSegments(4)
+	k.in(". 1:1(0) ack 3001 win 65535")
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:2001>")
+	if n := k.c.stats.DSACKsIn; n != 0 {
+		t.Errorf("%d duplicates reported", n)
+	}
+	k.in(". 1:1(0) ack 3001 win 65535 <nop,nop,sack 1001:2001>")
+	if n := k.c.stats.DSACKsIn; n != 1 {
+		t.Errorf("%d duplicates reported, want 1", n)
+	}
+}
