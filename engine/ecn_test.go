@@ -142,3 +142,12 @@ func TestMarkOutsideTheWindowIsIgnored(t *testing.T) {
 	k.inMarked(". 99001:100001(1000) ack 1 win 65535")
 	k.want("beyond the window, no echo", ". ack 2001")
 }
+
+func TestPureACKsAreNotECNCapable(t *testing.T) { // RFC 3168 section 6.1.4
+	k := ecnTalk(t)
+	k.in(". 1:2001(2000) ack 1 win 65535")
+	k.want("ACK", ". ack 2001")
+	if k.seg.TOS&ecnMask != 0 {
+		t.Errorf("TOS %#x", k.seg.TOS)
+	}
+}
