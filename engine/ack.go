@@ -145,7 +145,9 @@ func (c *Conn) ackNew(now Time, s *segment.Segment, d *delivery) int {
 		c.loss.dup = 0
 	}
 	c.recoverBy(octets)
-	if !c.loss.recovery {
+	// "SHOULD NOT increase the congestion window in response to the receipt of an
+	// ECN-Echo ACK packet" RFC 3168 section 6.1.2
+	if !c.loss.recovery && !c.echoes(s) {
 		c.cc.OnAck(now, octets, max(0, flight-octets), c.rtt.srtt)
 	}
 	if c.snd.buf.room() >= c.snd.buf.limit/3 { // not for each octet: wake-ups cost more than they carry
@@ -215,6 +217,7 @@ func (c *Conn) enterRecovery(now Time) {
 	}
 	c.loss.recovery, c.loss.recover, c.loss.urgently, c.loss.reduced = true, c.snd.nxt, true, now
 	c.stats.FastRecoveries++
+	c.noteReduction()
 	c.cc.OnLoss(now, c.snd.nxt.Sub(c.snd.una))
 }
 

@@ -14,7 +14,8 @@ type ecnState struct {
 	on      bool
 	echo    bool        // a CE mark arrived and the peer has not said CWR
 	cwr     bool        // we reduced the window and have to say so
-	reduced segment.Seq // SND.NXT at the last reduction: no more than one per round trip
+	lowered bool        // the window was lowered in the round trip that ends at reduced
+	reduced segment.Seq // SND.NXT at the last reduction, significant if lowered
 }
 
 // receiveECN notes a mark that a router made and the peer's answer to our echo
@@ -34,12 +35,28 @@ func (c *Conn) receiveECN(s *segment.Segment) {
 
 // ackECN halves the window once per round trip of echoed marks (RFC 3168 section 6.1.2).
 func (c *Conn) ackECN(now Time, s *segment.Segment) {
-	if !c.ecn.on || !s.Flags.Has(segment.ECE) || c.loss.recovery || c.snd.una.Less(c.ecn.reduced) {
+	if c.ecn.lowered && c.ecn.reduced.Less(c.snd.una) {
+		c.ecn.lowered = false
+	}
+	if !c.echoes(s) || c.loss.recovery || c.ecn.lowered {
 		return
 	}
-	c.ecn.reduced, c.ecn.cwr = c.snd.nxt, true
+	c.noteReduction()
 	c.cc.OnLoss(now, c.snd.nxt.Sub(c.snd.una))
 }
+
+// noteReduction is called whenever the congestion window was lowered, "for any
+// reason (because of a retransmit timeout, a Fast Retransmit, or in response to
+// an ECN Notification)": the next new data says CWR, and echoes of marks from
+// the same round trip lower nothing (RFC 3168 section 6.1.2).
+func (c *Conn) noteReduction() {
+	if c.ecn.on {
+		c.ecn.lowered, c.ecn.reduced, c.ecn.cwr = true, c.snd.nxt, true
+	}
+}
+
+// echoes reports whether s tells of a congestion mark.
+func (c *Conn) echoes(s *segment.Segment) bool { return c.ecn.on && s.Flags.Has(segment.ECE) }
 
 // markECN sets the flags and the codepoint of an outgoing segment. Only new
 // data is marked ECN-capable (RFC 3168 sections 6.1.4 and 6.1.5).

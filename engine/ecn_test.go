@@ -6,8 +6,11 @@ import (
 	"rawtcp/segment"
 )
 
-func ecnTalk(t *testing.T) *talk {
-	k := dial(t, plain(func(c *ConnConfig) { c.ECN = On }))
+func ecnTalk(t *testing.T) *talk { return ecnTalkFrom(t, 5_000_000) }
+
+func ecnTalkFrom(t *testing.T, isn uint32) *talk {
+	iss := segment.MakeSeq(isn)
+	k := dial(t, plain(func(c *ConnConfig) { c.ECN, c.ISN = On, &iss }))
 	k.want("asks for ECN", "SEW 0:0(0)")
 	k.in("S.E 0:0(0) ack 1 win 65535 <mss 1000,sackOK>")
 	k.want("ACK", ". ack 1")
@@ -80,4 +83,71 @@ func TestSecondSYNAsksWithoutECN(t *testing.T) { // RFC 3168 section 6.1.1.1: a 
 	k.now = k.stack.Deadline()
 	k.stack.Advance(k.now)
 	k.want("asks no more", "S 0:0(0)")
+}
+
+// RFC 3168 section 6.1.2: CWR tells of every reduction, not only of those that a
+// mark asked for.
+func TestEveryReductionIsTold(t *testing.T) {
+	for name, lose := range map[string]func(k *talk){
+		"fast recovery": func(k *talk) {
+			k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:4001>")
+			k.want("the hole", ". 1:1001(1000) ack 1")
+		},
+		"timeout": func(k *talk) {
+			k.now = k.stack.Deadline()
+			k.stack.Advance(k.now)
+			k.want("the first", ". 1:1001(1000) ack 1")
+		},
+	} {
+		k := ecnTalk(t)
+		k.sendSegments(4)
+		lose(k)
+		if k.seg.Flags.Has(segment.CWR) {
+			t.Errorf("%s: a retransmission says CWR", name)
+		}
+		k.in(". 1:1(0) ack 4001 win 65535")
+		k.write(1000)
+		k.want(name, "P.W 4001:5001(1000) ack 1")
+		k.write(1000)
+		k.in(". 1:1(0) ack 5001 win 65535")
+		k.want("told once", "P. 5001:6001(1000) ack 1")
+	}
+}
+
+// RFC 3168 section 6.1.2: an echo is no reason to send more.
+func TestEchoDoesNotOpenTheWindow(t *testing.T) {
+	for _, isn := range []uint32{0, 1 << 31, 3 << 30} { // wherever the numbers begin
+		k := ecnTalkFrom(t, isn)
+		k.sendSegments(10)
+		k.in(".E 1:1(0) ack 1001 win 65535")
+		once := k.c.cc.Window()
+		if once >= 10_000 {
+			t.Errorf("window %d after the first echo", once)
+		}
+		k.in(".E 1:1(0) ack 5001 win 65535")
+		k.in(".E 1:1(0) ack 10001 win 65535")
+		if got := k.c.cc.Window(); got != once {
+			t.Errorf("window %d, then %d", once, got)
+		}
+	}
+}
+
+// RFC 3168 section 6.1.5: a mark on what lies outside the window may be forged.
+func TestMarkOutsideTheWindowIsIgnored(t *testing.T) {
+	k := ecnTalk(t)
+	k.in(". 1:2001(2000) ack 1 win 65535")
+	k.want("ACK", ". ack 2001")
+	k.inMarked(". 1:1001(1000) ack 1 win 65535")
+	k.want("old data, no echo", ". ack 2001")
+	k.inMarked(". 99001:100001(1000) ack 1 win 65535")
+	k.want("beyond the window, no echo", ". ack 2001")
+}
+
+func TestPureACKsAreNotECNCapable(t *testing.T) { // RFC 3168 section 6.1.4
+	k := ecnTalk(t)
+	k.in(". 1:2001(2000) ack 1 win 65535")
+	k.want("ACK", ". ack 2001")
+	if k.seg.TOS&ecnMask != 0 {
+		t.Errorf("TOS %#x", k.seg.TOS)
+	}
 }

@@ -163,6 +163,7 @@ func (c *Conn) reduceAgain(now Time) {
 		return
 	}
 	c.loss.reduced = now
+	c.noteReduction()
 	c.cc.OnLoss(now, min(c.snd.nxt.Sub(c.snd.una), c.cc.Window()))
 }
 

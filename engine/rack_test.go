@@ -146,3 +146,47 @@ func TestNoProbeWithoutSACK(t *testing.T) {
 		t.Error("armed")
 	}
 }
+
+// atOnce is an established connection whose round trip takes 40 ms, with n
+// segments of 1000 octets sent at the same time.
+func atOnce(t *testing.T, n int) *talk {
+	t.Helper()
+	k := dial(t, plain())
+	k.want("SYN", "S 0:0(0)")
+	k.advance(40 * time.Millisecond)
+	k.in("S. 0:0(0) ack 1 win 65535 <mss 1000,sackOK>")
+	k.want("ACK", ". ack 1")
+	k.sendSegments(n)
+	k.advance(40 * time.Millisecond)
+	return k
+}
+
+func TestReorderingTimerFindsTheLoss(t *testing.T) { // RFC 8985 section 6.2, step 5
+	k := atOnce(t, 3)
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:2001>")
+	k.wantIdle("it may be on its way")
+	k.advanceToTimer(10 * time.Millisecond) // a quarter of the least round trip
+	k.want("it is not", ". 1:1001(1000) ack 1")
+}
+
+func TestLossesWaitForTheWindow(t *testing.T) { // RFC 8985 section 9.3
+	k := atOnce(t, 10)
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 7001:10001>")
+	for i := range 5 {
+		k.want("half of the flight", string(segmentText(1+1000*i, 1000, false)))
+	}
+	k.wantIdle("seven are lost, and five fit the window")
+}
+
+func TestProbeWithoutAMeasurement(t *testing.T) { // RFC 8985 section 7.2
+	for rto, want := range map[time.Duration]time.Duration{
+		3 * time.Second:        time.Second,
+		500 * time.Millisecond: 500 * time.Millisecond,
+	} {
+		k := established(t, plain(func(c *ConnConfig) { c.LossProbe, c.InitialRTO = On, rto }))
+		k.sendSegments(2)
+		if got := k.c.timers[TimerProbe].Sub(k.now); got != want {
+			t.Errorf("RTO %v: a probe after %v, want %v", rto, got, want)
+		}
+	}
+}

@@ -728,3 +728,42 @@ func TestECNOnlyAmongTheWilling(t *testing.T) {
 		t.Errorf("probe with TOS %#x", k.seg.TOS)
 	}
 }
+
+// RFC 2883 section 5: a block is held against the ACK of its own segment; an ACK
+// that was overtaken reports nothing twice.
+func TestOvertakenACKReportsNoDuplicate(t *testing.T) {
+	k := established(t, plain())
+	k.sendSegments(4)
+	k.in(". 1:1(0) ack 3001 win 65535")
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:2001>")
+	if n := k.c.stats.DSACKsIn; n != 0 {
+		t.Errorf("%d duplicates reported", n)
+	}
+	k.in(". 1:1(0) ack 3001 win 65535 <nop,nop,sack 1001:2001>")
+	if n := k.c.stats.DSACKsIn; n != 1 {
+		t.Errorf("%d duplicates reported, want 1", n)
+	}
+}
+
+// RFC 8985 section 6.2: the least round trip is that of recent minutes, and the
+// reordering window is never larger than the smoothed one (section 3.3.2).
+func TestReorderingWindowFollowsThePath(t *testing.T) {
+	var k rack
+	k.reordering = true
+	now := Time(1)
+	k.minRTT.add(now, 40*time.Millisecond)
+	for range 10 {
+		now = now.Add(time.Minute)
+		k.minRTT.add(now, 80*time.Millisecond)
+	}
+	if got := k.minRTT.value(); got != 80*time.Millisecond {
+		t.Errorf("least round trip %v, minutes after the path became longer", got)
+	}
+	if got := k.window(false, 0, time.Second); got != 20*time.Millisecond {
+		t.Errorf("window %v, want a quarter", got)
+	}
+	k.mult = 1000
+	if got := k.window(false, 0, 100*time.Millisecond); got != 100*time.Millisecond {
+		t.Errorf("window %v, want no more than SRTT", got)
+	}
+}

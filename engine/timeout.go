@@ -91,6 +91,7 @@ func (c *Conn) retransmissionTimeout(now Time) {
 	}
 	c.snd.sent.markAllLost()
 	if c.retries == 1 {
+		c.noteReduction()
 		c.cc.OnRTO(now, c.snd.nxt.Sub(c.snd.una))
 	}
 	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack}
