@@ -771,6 +771,33 @@ func TestReorderingWindowFollowsThePath(t *testing.T) {
 	}
 }
 
+// RFC 6582 section 3.2 step 2: without SACK the duplicate ACKs of needless
+// retransmissions begin no second recovery.
+func TestDuplicateACKsAtRecoverAreNoLoss(t *testing.T) {
+	k := establishedWith(t, plain(), "mss 1000", 65535)
+	k.sendSegments(6)
+	for range 3 {
+		k.in(". 1:1(0) ack 1 win 65535")
+	}
+	k.want("the third", ". 1:1001(1000) ack 1")
+	k.in(". 1:1(0) ack 6001 win 65535")
+	k.write(2000)
+	k.want("new data", ". 6001:7001(1000) ack 1")
+	k.want("new data", "P. 7001:8001(1000) ack 1")
+	for range 3 {
+		k.in(". 1:1(0) ack 6001 win 65535")
+	}
+	k.wantIdle("they are about what was sent before")
+	k.in(". 1:1(0) ack 7001 win 65535")
+	k.write(4000)
+	for k.stack.Transmit(k.now, &k.seg) {
+	}
+	for range 3 {
+		k.in(". 1:1(0) ack 7001 win 65535")
+	}
+	k.want("these are about new data", ". 7001:8001(1000) ack 1")
+}
+
 // RFC 7323 section 2.4: what was offered is taken, rounding included.
 func TestWholeWindowOfferedIsTaken(t *testing.T) {
 	k := establishedWith(t, plain(func(c *ConnConfig) { c.WindowScale, c.ReceiveBuffer, c.DelayedAck = 7, 20_000, -1 }),
