@@ -806,7 +806,9 @@ func TestWholeWindowOfferedIsTaken(t *testing.T) {
 	k.want("157 units of 128 octets", ". ack 2 win 157")
 	k.in("P. 2:20002(20000) ack 1 win 65535")
 	k.want("96 octets are left, and no unit says so", ". ack 20002 win 0")
-	k.in("P. 20002:20098(96) ack 1 win 65535")
+	k.in("P. 20050:20098(48) ack 1 win 65535")
+	k.want("behind a hole", ". ack 20002 win 0")
+	k.in("P. 20002:20050(48) ack 1 win 65535")
 	k.want("all of it", ". ack 20098 win 0")
 }
 
