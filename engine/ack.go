@@ -12,6 +12,7 @@ type lossState struct {
 	recovery bool        // fast recovery
 	timeout  bool        // recovering from a retransmission timeout
 	recover  segment.Seq // SND.NXT when either began (RFC 6582 section 3.2, RFC 6675 section 4)
+	over     bool        // the last recovery ended; an ACK of no more than recover begins no new one
 	reduced  Time        // when the congestion window was last lowered for a loss
 	tooBig   bool        // what is held for lost did not fit the path
 	urgently bool        // the first retransmission of a fast recovery does not wait for the window
@@ -185,7 +186,7 @@ func (c *Conn) recoverBy(octets int) {
 		return
 	}
 	if c.loss.recover.LessEq(c.snd.una) {
-		c.loss.recovery, c.loss.timeout, c.loss.dup = false, false, 0
+		c.loss.recovery, c.loss.timeout, c.loss.dup, c.loss.over = false, false, 0, true
 		c.loss.rack.recovered()
 		return
 	}
@@ -203,11 +204,16 @@ func (c *Conn) recoverBy(octets int) {
 func (c *Conn) detectLoss(now Time) {
 	if c.sack {
 		c.detectByTime(now)
-	} else if c.loss.dup >= dupThresh && !c.loss.recovery && !c.loss.timeout {
+	} else if c.loss.dup >= dupThresh && !c.loss.recovery && !c.loss.timeout && !c.atRecover() {
 		c.snd.sent.markFirstLost()
 	}
 	c.enterRecovery(now)
 }
+
+// atRecover: the duplicate ACKs are those of what the last recovery sent
+// needlessly, unless "the Cumulative Acknowledgment field covers more than
+// recover" RFC 6582 section 3.2 step 2.
+func (c *Conn) atRecover() bool { return c.loss.over && c.snd.una == c.loss.recover }
 
 // enterRecovery starts fast recovery when something is held for lost (RFC 5681
 // section 3.2).

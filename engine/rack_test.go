@@ -178,7 +178,9 @@ func TestLossesWaitForTheWindow(t *testing.T) { // RFC 8985 section 9.3
 	k.wantIdle("seven are lost, and five fit the window")
 }
 
-func TestProbeWithoutAMeasurement(t *testing.T) { // RFC 8985 section 7.2
+// RFC 8985 sections 7.2 and 7.3: a second without a measurement, but not after
+// the RTO; and then nothing is sent, for nothing was measured.
+func TestProbeWithoutAMeasurement(t *testing.T) {
 	for rto, want := range map[time.Duration]time.Duration{
 		3 * time.Second:        time.Second,
 		500 * time.Millisecond: 500 * time.Millisecond,
@@ -188,5 +190,27 @@ func TestProbeWithoutAMeasurement(t *testing.T) { // RFC 8985 section 7.2
 		if got := k.c.timers[TimerProbe].Sub(k.now); got != want {
 			t.Errorf("RTO %v: a probe after %v, want %v", rto, got, want)
 		}
+		if rto > want {
+			k.now = k.c.timers[TimerProbe]
+			k.stack.Advance(k.now)
+			k.wantIdle("no probe before a measurement")
+		}
+	}
+}
+
+// RFC 8985 section 7.3: while a probe is out, new data does not bring another;
+// the RTO starts anew instead.
+func TestNoSecondProbeBesideTheFirst(t *testing.T) {
+	k := paced(t, plain(func(c *ConnConfig) { c.LossProbe = On }))
+	k.now = k.c.timers[TimerProbe]
+	k.stack.Advance(k.now)
+	k.want("probe", "P. 3001:4001(1000) ack 1")
+	k.write(1000)
+	k.want("new data", "P. 4001:5001(1000) ack 1")
+	k.now = k.c.timers[TimerProbe]
+	k.stack.Advance(k.now)
+	k.wantIdle("no probe")
+	if got := k.stack.Deadline().Sub(k.now); got != k.c.rtt.rto() || k.c.timers[TimerRTO] != k.stack.Deadline() {
+		t.Errorf("the next deadline is %v away, want an RTO of %v", got, k.c.rtt.rto())
 	}
 }

@@ -235,24 +235,27 @@ func TestAnsweredProbesNeverEndTheConnection(t *testing.T) { // MUST-37
 	k.wantState(Established)
 }
 
-// SHLD-14: whatever is read and received, the right edge never moves left; with
-// a scaled window rounding must not do it either.
+// SHLD-14: whatever is read and received, the right edge never moves left; where
+// the window is scaled, by less than one unit (RFC 7323 section 2.4).
 func TestRightEdgeNeverMovesLeft(t *testing.T) {
-	k := establishedWith(t, plain(func(c *ConnConfig) { c.WindowScale, c.ReceiveBuffer, c.DelayedAck = 7, 20_000, -1 }),
-		"mss 1000,nop,wscale 0", 65535)
-	k.in("P. 1:2(1) ack 1 win 65535") // the window of the SYN is not scaled; this ACK's is
-	k.want("ACK", ". ack 2 win 157")  // 20000 octets in units of 128, and no less than before
-	edge := k.c.rcv.nxt.Add(int(k.seg.Window) << 7)
-	for i := 2; i < 3000; i += 7 {
-		k.in(string(segmentText(i, 7, true)) + " win 65535")
-		if i%49 == 0 {
-			k.c.Read(k.now, make([]byte, 5))
-		}
-		for k.stack.Transmit(k.now, &k.seg) {
-			if now := k.seg.Ack.Add(int(k.seg.Window) << 7); now.Less(edge) {
-				t.Fatalf("after %d octets the edge moved left by %d", i, edge.Sub(now))
-			} else {
-				edge = now
+	for _, shift := range []int{-1, 7} {
+		k := establishedWith(t, plain(func(c *ConnConfig) { c.WindowScale, c.ReceiveBuffer, c.DelayedAck = shift, 20_000, -1 }),
+			"mss 1000,nop,wscale 0", 65535)
+		unit := 1 << k.c.rcv.scale
+		k.in("P. 1:2(1) ack 1 win 65535")
+		k.want("ACK", fmt.Sprintf(". ack 2 win %d", (19_999+unit-1)/unit))
+		edge := k.c.rcv.edge
+		for i := 2; i < 30_000; i += 7 {
+			k.in(string(segmentText(i, 7, true)) + " win 65535")
+			if i%49 == 0 {
+				k.c.Read(k.now, make([]byte, 45))
+			}
+			for k.stack.Transmit(k.now, &k.seg) {
+				now := k.seg.Ack.Add(int(k.seg.Window) * unit)
+				if edge.Sub(now) >= unit {
+					t.Fatalf("after %d octets the edge moved left by %d", i, edge.Sub(now))
+				}
+				edge = segment.MaxSeq(edge, now)
 			}
 		}
 	}
@@ -765,5 +768,64 @@ func TestReorderingWindowFollowsThePath(t *testing.T) {
 	k.mult = 1000
 	if got := k.window(false, 0, 100*time.Millisecond); got != 100*time.Millisecond {
 		t.Errorf("window %v, want no more than SRTT", got)
+	}
+}
+
+// RFC 6582 section 3.2 step 2: without SACK the duplicate ACKs of needless
+// retransmissions begin no second recovery.
+func TestDuplicateACKsAtRecoverAreNoLoss(t *testing.T) {
+	k := establishedWith(t, plain(), "mss 1000", 65535)
+	k.sendSegments(6)
+	for range 3 {
+		k.in(". 1:1(0) ack 1 win 65535")
+	}
+	k.want("the third", ". 1:1001(1000) ack 1")
+	k.in(". 1:1(0) ack 6001 win 65535")
+	k.write(2000)
+	k.want("new data", ". 6001:7001(1000) ack 1")
+	k.want("new data", "P. 7001:8001(1000) ack 1")
+	for range 3 {
+		k.in(". 1:1(0) ack 6001 win 65535")
+	}
+	k.wantIdle("they are about what was sent before")
+	k.in(". 1:1(0) ack 7001 win 65535")
+	k.write(4000)
+	for k.stack.Transmit(k.now, &k.seg) {
+	}
+	for range 3 {
+		k.in(". 1:1(0) ack 7001 win 65535")
+	}
+	k.want("these are about new data", ". 7001:8001(1000) ack 1")
+}
+
+// RFC 7323 section 2.4: what was offered is taken, rounding included.
+func TestWholeWindowOfferedIsTaken(t *testing.T) {
+	k := establishedWith(t, plain(func(c *ConnConfig) { c.WindowScale, c.ReceiveBuffer, c.DelayedAck = 7, 20_000, -1 }),
+		"mss 1000,nop,wscale 0", 65535)
+	k.in("P. 1:2(1) ack 1 win 65535")
+	k.want("157 units of 128 octets", ". ack 2 win 157")
+	k.in("P. 2:20002(20000) ack 1 win 65535")
+	k.want("96 octets are left, and no unit says so", ". ack 20002 win 0")
+	k.in("P. 20050:20098(48) ack 1 win 65535")
+	k.want("behind a hole", ". ack 20002 win 0")
+	k.in("P. 20002:20050(48) ack 1 win 65535")
+	k.want("all of it", ". ack 20098 win 0")
+}
+
+// Rounding a scaled window up must not move the edge with every ACK: what the
+// application does not read is bounded, whatever the size of the segments.
+func TestScaledWindowCloses(t *testing.T) {
+	k := establishedWith(t, plain(func(c *ConnConfig) { c.WindowScale, c.ReceiveBuffer, c.DelayedAck = 7, 2000, -1 }),
+		"mss 1000,nop,wscale 0", 65535)
+	for i := 1; i < 5000; i += 10 {
+		k.in(string(segmentText(i, 10, true)) + " win 65535")
+		for k.stack.Transmit(k.now, &k.seg) {
+		}
+	}
+	if n := k.c.Info(k.now).ReceiveQueue; n > 2000+127 {
+		t.Errorf("%d octets are held, 2000 were asked for", n)
+	}
+	if k.seg.Window != 0 {
+		t.Errorf("the window is still %d", k.seg.Window)
 	}
 }

@@ -14,16 +14,22 @@ func (c *Conn) windowWanted() int {
 // advertise returns the window field for a segment that leaves now and moves
 // the right edge. The edge never moves left (SHLD-14), and moves right only by
 // a worthwhile step (RFC 9293 section 3.8.6.2.2, MUST-39).
+//
+// A scaled field cannot name every edge. It is rounded up as long as that
+// offers less than one unit beyond the buffer, and else down: the peer then sees
+// an edge that went back by a few octets, as RFC 7323 section 2.4 expects, but
+// all that was ever offered is still taken.
 func (c *Conn) advertise() uint16 {
 	open := max(0, c.rcv.edge.Sub(c.rcv.nxt))
-	want := c.windowWanted()
-	if want-open < min(c.rcv.buf.limit/2, c.snd.mss) && c.cfg.Window == 0 {
+	free := c.windowWanted()
+	want := max(free, open)
+	if free-open < min(c.rcv.buf.limit/2, c.snd.mss) && c.cfg.Window == 0 {
 		want = open
 	}
 	unit := 1 << c.rcv.scale
 	field := want / unit
-	if field*unit < open { // rounding down would take back what was offered
-		field = (open + unit - 1) / unit
+	if up := (open + unit - 1) / unit; field < up && up*unit < free+unit {
+		field = up
 	}
 	field = min(field, 0xffff)
 	c.rcv.edge = segment.MaxSeq(c.rcv.edge, c.rcv.nxt.Add(field*unit))
