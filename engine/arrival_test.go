@@ -160,3 +160,37 @@ func TestSYNThatMayReplaceTimeWait(t *testing.T) {
 		})
 	}
 }
+
+// A FIN that stands where an octet was received before comes too late. Were it
+// kept, it would never be reached, and the true one never be taken.
+func TestFINAtTheNumberOfAnOctetIsIgnored(t *testing.T) {
+	k := established(t, plain())
+	k.in("P. 11:21(10) ack 1 win 65535")
+	k.want("a hole", ". ack 1")
+	k.in("F. 15:15(0) ack 1 win 65535")
+	k.want("an ACK for what is out of order", ". ack 1")
+	k.in("F. 1:21(20) ack 1 win 65535")
+	k.want("all, with the FIN", ". ack 22")
+	k.wantState(CloseWait)
+}
+
+// "Out-of-order data segments SHOULD be acknowledged immediately", RFC 5681
+// section 4.2: the sender of a lone FIN counts duplicate ACKs as any other.
+func TestRepeatedFINBeyondAHoleIsAcknowledgedEachTime(t *testing.T) {
+	k := established(t, plain())
+	for range 3 {
+		k.in("F. 11:11(0) ack 1 win 65535")
+		k.want("a duplicate ACK", ". ack 1")
+	}
+}
+
+// What lies behind the peer's FIN is no data that was lost (SHLD-3).
+func TestTextBehindTheFINDoesNotResetAClosedConnection(t *testing.T) {
+	k := established(t, plain())
+	k.c.Close(k.now)
+	k.want("FIN", "F. 1:1(0) ack 1")
+	k.in("F. 11:11(0) ack 1 win 65535")
+	k.want("a duplicate ACK", ". ack 1")
+	k.in("P. 21:31(10) ack 1 win 65535")
+	k.wantState(FinWait1)
+}

@@ -51,6 +51,11 @@ func (b *receiveBuffer) insert(seq segment.Seq, p []byte) (readable, stored int)
 	return b.absorb(), stored
 }
 
+// holds reports whether the octet at seq was received beyond a hole.
+func (b *receiveBuffer) holds(seq segment.Seq) bool {
+	return slices.ContainsFunc(b.spans, func(s span) bool { return seq.InWindow(s.start, s.end.Sub(s.start)) })
+}
+
 // merge stores those octets of p that are not held yet, and adds their range.
 func (b *receiveBuffer) merge(seq segment.Seq, p []byte) (stored int) {
 	end := seq.Add(len(p))

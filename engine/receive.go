@@ -221,7 +221,7 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 		return NoteNone // "This should not occur since a FIN has been received"
 	}
 	p := c.cutToWindow(seq, s.Payload)
-	if c.readClosed && c.rcv.nxt.Less(seq.Add(len(p))) {
+	if c.readClosed && len(p) > 0 && c.rcv.nxt.Less(seq.Add(len(p))) {
 		c.abort(ErrReset, "data after the application closed, RFC 9293 section 3.6.1")
 		return NoteNone
 	}
@@ -303,14 +303,13 @@ func (c *Conn) fullSegment() int {
 
 // receiveFIN is the eighth step. A FIN that arrives before its data waits.
 func (c *Conn) receiveFIN(now Time, s *segment.Segment) {
-	if s.Flags.Has(segment.FIN) && !c.rcv.fin {
-		at := s.End().Add(-1)
-		if at.InWindow(c.rcv.nxt, max(1, c.rcv.edge.Sub(c.rcv.nxt)+1)) {
+	if at := s.End().Add(-1); s.Flags.Has(segment.FIN) && at.InWindow(c.rcv.nxt, max(1, c.rcv.edge.Sub(c.rcv.nxt)+1)) {
+		if !c.rcv.fin && !c.rcv.buf.holds(at) { // an octet that came first stays
 			c.rcv.fin, c.rcv.finAt = true, at
-			if at != c.rcv.nxt && len(s.Payload) == 0 {
-				c.ackDue("an immediate duplicate ACK for a FIN beyond a hole, RFC 5681 section 3.2")
-				c.ackNote = NoteDupAck
-			}
+		}
+		if at != c.rcv.nxt && len(s.Payload) == 0 {
+			c.ackDue("an immediate duplicate ACK for a FIN beyond a hole, RFC 5681 section 3.2")
+			c.ackNote = NoteDupAck
 		}
 	}
 	if !c.rcv.fin || c.rcv.nxt != c.rcv.finAt {

@@ -265,7 +265,11 @@ func (a *arrival) unacceptable() {
 		a.may(`9293 3.10.7.4 first "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid ACKs, URGs, and RSTs."`) {
 		a.recordTimestamp()
 		a.ackField()
-		if a.Replies == Silence && a.After.State != Closed {
+		switch {
+		case a.Replies != Silence || t.State == Closed:
+		case t.FinTaken: // "Ignore the segment text", seventh step
+			a.maybeAck()
+		default:
 			a.refuse()
 		}
 		return
@@ -337,7 +341,9 @@ func (a *arrival) refuse() {
 	if !a.After.Credit {
 		a.by(`5961 7 "An implementation SHOULD include an ACK throttling mechanism to be conservative."`)
 		a.Replies |= Silence
+		return
 	}
+	a.Challenge = a.may("5961 7: the limiter may count every ACK that refuses a segment")
 }
 
 // challenge answers with a challenge ACK, if the limiter lets it.

@@ -42,24 +42,34 @@ var departures = []*departure{
 // reports whether there is any.
 func (b *bench) depart(s *segment.Segment, unread int, wire *model.TCB, matched bool) bool {
 	for _, d := range departures {
-		if !d.when(&b.before[0], s) {
-			continue
-		}
-		if d.as == nil {
-			d.seen++
-			return matched || len(b.out) == 0
-		}
-		as := d.as(b.before[0])
-		for o := range model.Outcomes(&as, s) {
-			if b.compare(&b.before[0], s, o, unread) != "" {
+		for i := range b.before {
+			if !d.when(&b.before[i], s) {
 				continue
 			}
-			if !matched {
+			fits := d.fits(b, &b.before[i], s, unread, wire, matched)
+			if fits && !matched {
 				d.seen++
 			}
-			b.match(b.follow(&as, o, wire), o, unread, matched)
-			matched = true
+			matched = matched || fits
 		}
 	}
 	return matched
+}
+
+// fits reports whether what followed s is the departure from before.
+func (d *departure) fits(b *bench, before *model.TCB, s *segment.Segment, unread int, wire *model.TCB, matched bool) (fits bool) {
+	if d.as == nil {
+		return len(b.out) == 0
+	}
+	as := d.as(*before)
+	for o := range model.Outcomes(&as, s) {
+		if b.compare(before, s, o, unread) != "" {
+			continue
+		}
+		after := b.follow(&as, o, wire)
+		after.RcvEdge = segment.MaxSeq(after.RcvNxt, wire.RcvEdge)
+		b.match(after, o, unread, matched || fits)
+		fits = true
+	}
+	return fits
 }

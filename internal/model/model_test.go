@@ -186,9 +186,9 @@ func TestLiberties(t *testing.T) {
 		want int
 	}{
 		{"none", estab, seg(301, 101, ackf, 5), 1},
-		{"a segment around the window", estab, seg(300, 101, ackf, 1005), 2},
-		{"a refused segment and its timestamp", withTS(estab, 50), stamped(seg(300, 101, ackf, 0), 51), 2},
-		{"an ACK with a window probe", change(estab, func(t *TCB) { t.RcvEdge = t.RcvNxt }), seg(301, 105, ackf, 1), 2},
+		{"a segment around the window", estab, seg(300, 101, ackf, 1005), 3},
+		{"a refused segment, the limiter, and its timestamp", withTS(estab, 50), stamped(seg(300, 101, ackf, 0), 51), 4},
+		{"an ACK with a window probe", change(estab, func(t *TCB) { t.RcvEdge = t.RcvNxt }), seg(301, 105, ackf, 1), 4},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n := 0
