@@ -63,7 +63,7 @@ func (f *Full) Run(stop, kill <-chan struct{}) error {
 		f.settle(kill)
 	}
 	cancel()
-	f.host.Close()
+	_ = f.host.Close()
 	f.running.Wait()
 	return err
 }
@@ -102,7 +102,7 @@ func (f *Full) attempt(syn segment.Segment) {
 	}
 	if nc.CloseWrite() == nil && nc.SetReadDeadline(time.Now().Add(closePatience)) == nil {
 		if _, err := io.Copy(io.Discard, nc); err == nil { // up to the peer's FIN
-			nc.Close()
+			_ = nc.Close()
 			<-nc.Done()
 			return
 		}

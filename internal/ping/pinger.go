@@ -185,7 +185,7 @@ func (p *Pinger) Run(stop, kill <-chan struct{}) error {
 	read := make(chan error, 1)
 	go func() { read <- p.read() }()
 	err := p.loop(stop, kill, read)
-	p.link.Close()
+	_ = p.link.Close()
 	return err
 }
 

@@ -156,10 +156,7 @@ func (p *Prober) Stop(now engine.Time, grace time.Duration) {
 // Advance decides the probes whose wait is over.
 func (p *Prober) Advance(now engine.Time) {
 	for p.forgetDecided(); len(p.waiting) > 0 && p.waiting[0].due <= now; p.forgetDecided() {
-		lost := p.waiting[0]
-		// The SYN-ACK alone may have been lost; the peer must not keep the connection.
-		p.reset(lost.target, lost.local, lost.isn.Add(1))
-		p.decide(lost, &Event{Kind: Lost, At: now})
+		p.lose(now, p.waiting[0])
 	}
 	if p.stopped && p.cut <= now {
 		for _, left := range p.waiting {
@@ -169,6 +166,13 @@ func (p *Prober) Advance(now engine.Time) {
 		}
 		p.waiting = nil
 	}
+}
+
+// lose decides that a probe is lost. The SYN-ACK alone may have been: the peer
+// must not keep the connection.
+func (p *Prober) lose(now engine.Time, w *probe) {
+	p.reset(w.target, w.local, w.isn.Add(1))
+	p.decide(w, &Event{Kind: Lost, At: now})
 }
 
 // Transmit fills s with the next segment to send and reports whether there is
@@ -351,6 +355,9 @@ func (p *Prober) Deliver(now engine.Time, s *segment.Segment, stamp int64) bool 
 func (p *Prober) answer(now engine.Time, w *probe, kind Kind, s *segment.Segment, stamp int64) {
 	e := &Event{Kind: kind, At: now, Segment: s}
 	e.RTT, e.Kernel = w.roundTrip(now, stamp)
+	if w.kind == "" && e.RTT > p.cfg.Wait { // Advance is behind
+		p.lose(now, w)
+	}
 	p.decide(w, e)
 }
 
@@ -364,8 +371,12 @@ func (w *probe) roundTrip(now engine.Time, stamp int64) (rtt time.Duration, kern
 		return from != 0 && to != 0 && from <= to && time.Duration(to-from) <= seen
 	}
 	first := w.kind != Reply && w.kind != Refused && w.kind != Late
+	// A tap opened a moment ago may get packets without a stamp, which the kernel
+	// then makes up when they are read. What leaves passes the tap before the link
+	// stamps it, and what comes too.
+	ordered := (w.stamp == 0 || w.passed.out <= w.stamp) && (stamp == 0 || w.passed.in <= stamp)
 	switch {
-	case first && sane(w.passed.out, w.passed.in):
+	case first && ordered && sane(w.passed.out, w.passed.in):
 		return time.Duration(w.passed.in - w.passed.out), true
 	case sane(w.stamp, stamp):
 		return time.Duration(stamp - w.stamp), true

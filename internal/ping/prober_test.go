@@ -187,6 +187,13 @@ func TestLate(t *testing.T) {
 	}
 }
 
+// A busy machine does not make a late answer a reply.
+func TestLateBeforeAdvance(t *testing.T) {
+	k := try(t, Config{Count: 1})
+	k.Overhear(2*second+1, answerTo(k.syn(second), segment.SYN), 0)
+	k.want("lost 0.1", "late 0.1 1.000000001s kernel=false")
+}
+
 // The peer's repetition of its SYN-ACK is no second reply, but gets a RST again.
 func TestDuplicate(t *testing.T) {
 	k := try(t, Config{Count: 1})
@@ -295,6 +302,14 @@ func TestTapStamps(t *testing.T) {
 		k.Deliver(second+100*micro, answer, 5_000_030_000)
 	}
 	k.want("reply 0.1 20µs kernel=true", "duplicate 0.1 29µs kernel=true")
+
+	k = try(t, Config{Count: 1})
+	syn = k.syn(second)
+	k.Passed(&syn, 5_000_010_000, true) // made up when it was read
+	k.Passed(answerTo(syn, segment.SYN), 5_000_020_000, false)
+	k.Stamped(syn.Src, syn.Dst, syn.Seq.Uint32(), 5_000_001_000)
+	k.Deliver(second+100*micro, answerTo(syn, segment.SYN), 5_000_030_000)
+	k.want("reply 0.1 29µs kernel=true")
 
 	k = try(t, Config{Count: 1})
 	syn = k.syn(second)

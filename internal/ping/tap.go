@@ -35,7 +35,7 @@ func OpenTap(iface string) (*Tap, error) {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
 	if err := ready(fd, i.Index); err != nil {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		return nil, err
 	}
 	return &Tap{fd: fd}, nil

@@ -85,8 +85,8 @@ func compare(lab *netlab.Lab, binary string) (int, error) {
 		{"hping3", []string{"-S", "-p", strconv.Itoa(port), "-c", strconv.Itoa(probes), "-i", "u" + every, to}, readHping},
 		{"nping", []string{"--tcp", "-p", strconv.Itoa(port), "-c", strconv.Itoa(probes), "--delay", interval.String(), to}, readNping},
 	}
-	fmt.Printf("%d SYNs each, one every %v, over a veth pair; error = tool's RTT - RTT in the capture, us\n", probes, interval)
-	fmt.Printf("%-8s %8s %12s %12s %12s %12s %12s\n", "tool", "answers", "capture p50", "tool p50", "error p50", "|error| p50", "|error| p99")
+	fmt.Fprintf(os.Stdout, "%d SYNs each, one every %v, over a veth pair; error = tool's RTT - RTT in the capture, us\n", probes, interval)
+	fmt.Fprintf(os.Stdout, "%-8s %8s %12s %12s %12s %12s %12s\n", "tool", "answers", "capture p50", "tool p50", "error p50", "|error| p50", "|error| p99")
 	code := 0
 	for _, t := range tools {
 		errs, err := t.measure(a)
@@ -94,7 +94,7 @@ func compare(lab *netlab.Lab, binary string) (int, error) {
 			return 1, fmt.Errorf("%s: %w", filepath.Base(t.name), err)
 		}
 		if t.name == binary && (errs.median >= goalMedian || errs.p99 >= goalP99) {
-			fmt.Printf("%8s the target is below %.0f at the median and below %.0f at p99\n", "", goalMedian, goalP99)
+			fmt.Fprintf(os.Stdout, "%8s the target is below %.0f at the median and below %.0f at p99\n", "", goalMedian, goalP99)
 			code = 1
 		}
 	}
@@ -125,7 +125,7 @@ func (t tool) measure(h *netlab.Host) (accuracy, error) {
 	if err != nil {
 		return accuracy{}, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	file := filepath.Join(dir, "capture.pcapng")
 	out, err := t.besideCapture(h, file)
 	if err != nil {
@@ -152,7 +152,7 @@ func (t tool) report(said, seen []float64) accuracy {
 		size[i] = max(signed[i], -signed[i])
 	}
 	a := accuracy{quantile(size, 0.50), quantile(size, 0.99)}
-	fmt.Printf("%-8s %8d %12.2f %12.2f %12.2f %12.2f %12.2f\n", filepath.Base(t.name), len(said),
+	fmt.Fprintf(os.Stdout, "%-8s %8d %12.2f %12.2f %12.2f %12.2f %12.2f\n", filepath.Base(t.name), len(said),
 		quantile(seen, 0.5), quantile(said, 0.5), quantile(signed, 0.5), a.median, a.p99)
 	return a
 }
@@ -198,7 +198,7 @@ func readCapture(file string) ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	r, err := pcapgo.NewNgReader(f, pcapgo.DefaultNgReaderOptions)
 	if err != nil {
 		return nil, err
