@@ -16,7 +16,7 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check bench bench-ping fuzz cover clean FORCE
+.PHONY: help build demo test soak check bench bench-ping fuzz cover clean FORCE
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ test: ## every test, with the race detector, then short runs of the slow campaig
 	$(GO) -C $(PEERS) run ./cmd/ratios -rounds 5 -run 10us >/dev/null
 	scripts/fuzz.sh 500x
 	$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=5m $$(scripts/having.sh Benchmark)
+
+soak: ## real programs through rawtcp over a terrible wire, some minutes
+	@scripts/deps.sh test
+	$(GO) test -count=1 -timeout=30m ./internal/e2e -run TestRealPrograms -v -args -soak
 
 check: $(LINT) ## format, vet, lint, import arrows, shell scripts, go.mod
 	@scripts/deps.sh check
