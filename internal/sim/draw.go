@@ -116,7 +116,7 @@ func (d dice) fault(heal time.Duration) Fault {
 	case Strip:
 		f.N, f.Dir, f.From, f.To = d.IntN(1<<6), bothWays, 0, 1<<60
 	case Forge:
-		f.D = d.between(time.Millisecond, time.Second)
+		f.D = d.between(10*time.Millisecond, time.Second)
 	case Drift:
 		f.N, f.Dir = d.IntN(1001)-500, d.IntN(2)
 		if d.one(4) {
@@ -160,8 +160,11 @@ func (d dice) talk(p *Plan, i int) Talk {
 
 func (d dice) app(p *Plan) App {
 	a := App{Send: d.size(1, 200_000), Chunk: d.size(1, 20_000), ReadChunk: d.size(200, 20_000), At: d.upTo(p.Heal)}
-	if d.one(10) {
+	switch d.IntN(10) {
+	case 0:
 		a.Send = 0
+	case 1, 2, 3:
+		a.Send = d.size(10_000, 400_000)
 	}
 	a.Chunk = max(a.Chunk, a.Send/2000)
 	a.ReadChunk = max(a.ReadChunk, 200_000/500)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"time"
 
+	"rawtcp/engine"
 	"rawtcp/segment"
 )
 
@@ -139,7 +140,11 @@ func (w *world) forge(i int) {
 	v := e.c.Info(w.hosts[victim].clock(w.now)).Vars
 	s := segment.Segment{Src: w.address(talk, 1-victim), Dst: w.address(talk, victim), Window: 5}
 	inside := v.RcvNxt.Add(1 + b.dice.IntN(max(1, v.RcvWnd)))
-	switch b.dice.IntN(6) {
+	guess := b.dice.IntN(6)
+	if guess == 2 && e.c.State() == engine.TimeWait {
+		guess = 0 // RFC 6191 lets a good SYN replace TIME-WAIT, whoever sent it
+	}
+	switch guess {
 	case 0:
 		s.Flags, s.Seq = segment.RST, inside
 	case 1:
@@ -158,5 +163,6 @@ func (w *world) forge(i int) {
 		w.fail("a forger built what cannot be sent: %v", err)
 		return
 	}
+	w.segments++
 	w.arrive(&happening{kind: arrives, who: victim, packet: pkt, forged: true})
 }

@@ -317,7 +317,7 @@ func (h *host) judgeSACK(x *watch, e *engine.Event) {
 // judgeIn holds what a segment did against what it was allowed to.
 func (h *host) judgeIn(x *watch, e *engine.Event) {
 	s, v := e.Segment, &e.Vars
-	if s.Flags.Has(segment.SYN) && !h.w.forged {
+	if s.Flags.Has(segment.SYN) && !x.state.Synchronized() {
 		x.peerStamps, x.peerSACK = s.Options.Has(segment.HasTimestamps), s.Options.Has(segment.HasSACKPermitted)
 	}
 	if !x.known {

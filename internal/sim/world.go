@@ -17,7 +17,7 @@ import (
 type Result struct {
 	Seed        uint64
 	Violation   string // empty: none
-	Segments    int    // that left a host
+	Segments    int    // that left a host or a forger
 	Connections int    // talks that were begun
 	Octets      int    // delivered to applications
 	Simulated   time.Duration

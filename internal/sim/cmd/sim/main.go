@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"time"
 
@@ -27,6 +28,7 @@ func main() {
 		profile = flag.String("profile", "", "write a CPU profile to `file`")
 	)
 	flag.Parse()
+	debug.SetGCPercent(800) // worlds are small and short-lived
 	if err := profiled(*profile, func() error {
 		if *seed >= 0 {
 			return replay(uint64(*seed), *shrink, *ladder, *capture)
