@@ -58,7 +58,12 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 	if reported > 0 || octets > 0 {
 		c.sampleRTT(now, s, &d, octets > 0)
 	}
-	c.updateWindow(now, s)
+	if octets > 0 {
+		// after the sample: "so that it will expire after RTO seconds (for the
+		// current value of RTO)" RFC 6298 section 5.3
+		c.restartRTO(now)
+	}
+	c.updateWindow(s, octets > 0)
 	if dup {
 		c.stats.DupAcksIn++
 		c.loss.dup++
@@ -131,16 +136,15 @@ func (c *Conn) ackNew(now Time, s *segment.Segment, d *delivery) int {
 		c.snd.urgent = false
 	}
 	c.retries = 0
-	if !c.sack {
+	if c.loss.recovery && !c.sack { // what left the network while the hole was open still counts
 		c.loss.dup = max(0, c.loss.dup-octets/max(1, c.snd.mss))
 	} else {
-		c.loss.dup = 0
+		c.loss.dup = 0 // only those in a row mean loss
 	}
 	c.recoverBy(octets)
 	if !c.loss.recovery {
 		c.cc.OnAck(now, octets, max(0, flight-octets), c.rtt.srtt)
 	}
-	c.restartRTO(now)                          // "When an ACK is received that acknowledges new data, restart the retransmission timer" RFC 6298 section 5.3
 	if c.snd.buf.room() >= c.snd.buf.limit/3 { // not for each octet: wake-ups cost more than they carry
 		c.notify(Writable)
 	}
@@ -222,11 +226,14 @@ func (c *Conn) inFlight() int {
 
 // updateWindow takes SEG.WND if the segment is newer than the last one that
 // did (RFC 9293 section 3.10.7.4), so that a reordered old one cannot shrink it.
-func (c *Conn) updateWindow(now Time, s *segment.Segment) {
+// One that acknowledges new octets is newer whatever its sequence number, which
+// is old in a retransmission: SND.UNA moved, and with the window of before the
+// right edge would move along, beyond what the peer ever offered.
+func (c *Conn) updateWindow(s *segment.Segment, acknowledges bool) {
 	if s.Ack.Less(c.snd.una) {
 		return
 	}
-	newer := c.snd.wl1.Less(s.Seq) || c.snd.wl1 == s.Seq && c.snd.wl2.LessEq(s.Ack)
+	newer := acknowledges || c.snd.wl1.Less(s.Seq) || c.snd.wl1 == s.Seq && c.snd.wl2.LessEq(s.Ack)
 	if !newer {
 		return
 	}

@@ -24,6 +24,12 @@ func (c *Conn) advertise() uint16 {
 	field := want / unit
 	if field*unit < open { // rounding down would take back what was offered
 		field = (open + unit - 1) / unit
+		if field*unit > c.rcv.buf.limit-c.rcv.buf.readable+unit {
+			// A peer that sends by the octet would get one rounding more for
+			// each ACK, and fill memory without end. "Implementations MUST
+			// ensure that they handle a shrinking window" RFC 7323 section 2.4.
+			field = open / unit
+		}
 	}
 	field = min(field, 0xffff)
 	c.rcv.edge = segment.MaxSeq(c.rcv.edge, c.rcv.nxt.Add(field*unit))
