@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	"github.com/gopacket/gopacket"
@@ -19,12 +20,12 @@ type Recorder struct {
 	ladder io.Writer
 	ng     *pcapgo.NgWriter
 	err    error
-	isn    map[string]segment.Seq
+	isn    map[netip.AddrPort]segment.Seq
 }
 
 // NewRecorder starts a recording.
 func NewRecorder(ladder, capture io.Writer) (*Recorder, error) {
-	r := &Recorder{ladder: ladder, isn: map[string]segment.Seq{}}
+	r := &Recorder{ladder: ladder, isn: map[netip.AddrPort]segment.Seq{}}
 	if capture == nil {
 		return r, nil
 	}
@@ -76,6 +77,9 @@ func (r *Recorder) capture(at time.Duration, host int, pkt []byte) {
 
 // event writes one line: host 0 on the left, host 1 on the right.
 func (r *Recorder) event(at time.Duration, host int, e *engine.Event) {
+	if e.Kind == engine.EventSegmentOut && e.Segment.Flags.Has(segment.SYN) {
+		r.isn[e.Local] = e.Segment.Seq
+	}
 	text := ""
 	switch e.Kind {
 	case engine.EventSegmentIn:
@@ -107,11 +111,8 @@ func (r *Recorder) event(at time.Duration, host int, e *engine.Event) {
 	r.keep(err)
 }
 
-// text is the segment with numbers relative to the SYNs seen.
+// text is the segment with numbers relative to the hosts' SYNs.
 func (r *Recorder) text(s *segment.Segment) string {
-	if s.Flags.Has(segment.SYN) {
-		r.isn[s.Src.String()] = s.Seq
-	}
-	seq, ack := r.isn[s.Src.String()], r.isn[s.Dst.String()]
+	seq, ack := r.isn[s.Src], r.isn[s.Dst]
 	return string(s.AppendText(nil, segment.Relative{Seq: seq, Ack: ack}))
 }

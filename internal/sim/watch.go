@@ -34,9 +34,12 @@ type watch struct {
 	murky      segment.Seq // until SND.UNA is here, the flight is not all in the network
 	isMurky    bool
 	challenged engine.Time
-	mayGrow    bool // the RTO: a timer fired or an ACK came since the last event
-	resetBy    bool // a RST that was accepted
-	gaveUp     bool // a timer fired that may end it
+	mayGrow    bool        // the RTO: a timer fired or an ACK came since the last event
+	resetBy    bool        // a RST that was accepted
+	gaveUp     bool        // a timer fired that may end it
+	wl1        segment.Seq // no later than the segment of the last window update
+	ackedAt    engine.Time // when new octets were last acknowledged
+	probing    bool        // a loss probe is due, which may pass the congestion window
 }
 
 func (h *host) watch(e *engine.Event) *watch {
@@ -143,6 +146,7 @@ func (h *host) judgeEvent(x *watch, e *engine.Event) {
 		x.timers[e.Timer] = 0
 		x.mayGrow = x.mayGrow || e.Timer == engine.TimerRTO
 		x.gaveUp = true
+		x.probing = x.probing || e.Timer == engine.TimerProbe
 	}
 	x.state = e.State
 	if whole {
@@ -234,11 +238,13 @@ func (h *host) judgeSYN(x *watch, e *engine.Event) {
 func (h *host) judgeWindow(x *watch, e *engine.Event) {
 	s, v := e.Segment, &e.Vars
 	told := int(s.Window) << v.RcvScale
-	if told != v.RcvWnd && s.Window != 0xffff {
+	unit := 1 << v.RcvScale
+	if (v.RcvWnd < told || told+unit <= v.RcvWnd) && s.Window != 0xffff {
 		h.w.fail("I17: conn %d of host %d: window %d, RCV.WND %d", x.id, h.id, told, v.RcvWnd)
 	}
 	edge := s.Ack.Add(told)
-	if x.edgeKnown && edge.Less(x.edge) && s.Window != 0xffff {
+	// by less than a unit it may: RFC 7323 section 2.4
+	if x.edgeKnown && edge.Add(unit-1).Less(x.edge) && s.Window != 0xffff {
 		h.w.fail("I5: conn %d of host %d: advertised edge %v, before it %v", x.id, h.id, edge, x.edge)
 	}
 	if !x.edgeKnown || x.edge.Less(edge) {
@@ -272,11 +278,12 @@ func (h *host) judgeData(x *watch, e *engine.Event) {
 		w.fail("I3: conn %d of host %d: new data to %v, the window ends at %v", x.id, h.id, end, v.SndUna.Add(v.SndWnd))
 	case x.maxWnd+1 < v.Flight:
 		w.fail("I2: conn %d of host %d: %d octets in flight, the widest window was %d", x.id, h.id, v.Flight, x.maxWnd)
-	case !x.isMurky && len(s.Payload) > 0 && v.Flight > v.Cwnd+v.MSS:
+	case !x.isMurky && !x.probing && len(s.Payload) > 0 && v.Flight > v.Cwnd+v.MSS:
 		w.fail("I4: conn %d of host %d: %d octets in flight, the congestion window is %d", x.id, h.id, v.Flight, v.Cwnd)
 	case v.Cwnd < 1 || len(s.Payload) > v.MSS:
 		w.fail("I4: conn %d of host %d: congestion window %d, %d octets, MSS %d", x.id, h.id, v.Cwnd, len(s.Payload), v.MSS)
 	}
+	x.probing = false
 	if peer := w.ends[x.end.talk][1-h.id].c; peer != nil {
 		if y := w.hosts[1-h.id].watches[peer.ID()]; y != nil && y.edgeKnown && y.edge.Less(end) {
 			w.fail("I2: conn %d of host %d: new data to %v, the peer never offered more than to %v", x.id, h.id, end, y.edge)
@@ -323,7 +330,9 @@ func (h *host) judgeIn(x *watch, e *engine.Event) {
 	if !x.known {
 		return
 	}
-	if x.state.Synchronized() {
+	if !x.state.Synchronized() {
+		x.wl1 = s.Seq
+	} else {
 		h.judgeAcceptance(x, e)
 		h.judgeSample(x, e)
 	}
@@ -343,6 +352,9 @@ func (h *host) judgeIn(x *watch, e *engine.Event) {
 		if e.Note == engine.NoteOutOfOrder {
 			x.latest, x.latestDue = segment.MaxSeq(s.Seq, v.RcvNxt), true
 		}
+	}
+	if x.vars.SndUna.Less(v.SndUna) {
+		x.ackedAt = e.At
 	}
 	if s.Options.Has(segment.HasSACK) || e.Note == engine.NoteDupAck {
 		x.murky, x.isMurky = v.SndNxt, true
@@ -365,6 +377,8 @@ func (h *host) judgeAcceptance(x *watch, e *engine.Event) {
 		w.fail("I19: conn %d of host %d: a segment outside the window did something: %v, was %v, RCV.NXT %v WND %d", x.id, h.id, s, x.state, was.RcvNxt, was.RcvWnd)
 	case changed && w.forged:
 		w.fail("I19: conn %d of host %d: a forged segment did something: %v in %v", x.id, h.id, s, x.state)
+	case v.SndWnd != was.SndWnd && v.SndUna == was.SndUna && s.Seq.Less(x.wl1):
+		w.fail("I19: conn %d of host %d: the window of an old segment was taken: %v", x.id, h.id, s)
 	case was.SndNxt.Less(v.SndUna):
 		w.fail("I1: conn %d of host %d: what was not sent is acknowledged", x.id, h.id)
 	case v.SndUna != was.SndUna && v.SndUna != s.Ack:
@@ -373,6 +387,9 @@ func (h *host) judgeAcceptance(x *watch, e *engine.Event) {
 		w.fail("I20: conn %d of host %d: a RST beside RCV.NXT ended it", x.id, h.id)
 	case was.RcvNxt.Add(was.RcvWnd + 1).Less(v.RcvNxt): // one more for a FIN
 		w.fail("I5: conn %d of host %d: RCV.NXT %v went beyond the window", x.id, h.id, v.RcvNxt)
+	}
+	if v.SndWnd != was.SndWnd || v.SndUna != was.SndUna {
+		x.wl1 = s.Seq
 	}
 	h.judgeFIN(x, e)
 }
@@ -402,7 +419,7 @@ func (h *host) judgeSample(x *watch, e *engine.Event) {
 	if v.SRTT < least {
 		w.fail("I25: conn %d of host %d: SRTT %v, the road takes %v", x.id, h.id, v.SRTT, road)
 	}
-	if !(x.mayStamp && x.peerStamps) && was.SndUna.Less(v.SndUna) && x.repeated.cover(was.SndUna, v.SndUna) {
+	if !(x.mayStamp && x.peerStamps) && !e.Segment.Options.Has(segment.HasSACK) && was.SndUna.Less(v.SndUna) && x.repeated.cover(was.SndUna, v.SndUna) {
 		w.fail("I25: conn %d of host %d: a sample from what was sent twice", x.id, h.id)
 	}
 }
@@ -471,10 +488,14 @@ func (h *host) judgeTimers(x *watch) {
 		w.fail("I11: conn %d of host %d: %d octets outstanding and no timer in %v", x.id, h.id, in.Vars.Flight, in.State)
 	case in.Vars.Flight > 0 && rto > now.Add(maxRTO):
 		w.fail("I11: conn %d of host %d: the retransmission timer is due in %v", x.id, h.id, rto.Sub(now))
+	case in.Vars.Flight > 0 && x.ackedAt == now && rto != 0 && rto < now.Add(in.Vars.RTO):
+		w.fail("I14: conn %d of host %d: an ACK of new octets left the timer due in %v, RTO %v", x.id, h.id, rto.Sub(now), in.Vars.RTO)
 	case in.Vars.Flight == 0 && (rto != 0 || probe != 0):
 		w.fail("I13: conn %d of host %d: nothing outstanding and a retransmission timer in %v", x.id, h.id, in.State)
 	case in.State.Synchronized() && in.Vars.Flight == 0 && (in.SendQueue > 0 || finWaits) && persist == 0:
 		w.fail("I12: conn %d of host %d: %d octets wait, window %d, and no timer in %v", x.id, h.id, in.SendQueue, in.Vars.SndWnd, in.State)
+	case in.ReceiveQueue > w.plan.Talks[x.end.talk].Conf[h.id].ReceiveBuffer+1<<in.Vars.RcvScale:
+		w.fail("I23: conn %d of host %d: %d octets wait to be read", x.id, h.id, in.ReceiveQueue)
 	case in.Stats.OverlapMismatch > 0:
 		w.fail("I7: conn %d of host %d: an octet arrived twice with two values", x.id, h.id)
 	}
