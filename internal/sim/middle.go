@@ -149,6 +149,9 @@ func (w *world) forge(i int) {
 		s.Flags, s.Seq = segment.RST, inside
 	case 1:
 		s.Flags, s.Seq = segment.RST, v.RcvNxt.Add(-1-b.dice.IntN(1<<30))
+		if e.c.State() == engine.TimeWait {
+			s.Seq = v.RcvNxt // RFC 1337
+		}
 	case 2:
 		s.Flags, s.Seq = segment.SYN, inside
 	case 3:

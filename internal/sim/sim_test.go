@@ -149,3 +149,12 @@ func TestClockAndDeadlineAgree(t *testing.T) {
 		}
 	}
 }
+
+func TestPanicIsAViolation(t *testing.T) {
+	p := Draw(0)
+	w := newWorld(&p, nil)
+	w.safely(func() { panic("planted") })
+	if !strings.HasPrefix(w.violation, "panic: planted\n") {
+		t.Errorf("violation %q", w.violation)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"hash"
 	"math/rand/v2"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
 	"rawtcp/engine"
@@ -28,13 +29,7 @@ type Result struct {
 // told all that happens.
 func Run(p *Plan, rec *Recorder) Result {
 	w := newWorld(p, rec)
-	defer func() {
-		if r := recover(); r != nil {
-			w.log("panic: %v", r)
-			panic(fmt.Sprintf("seed %d: %v", p.Seed, r))
-		}
-	}()
-	w.play()
+	w.safely(w.play)
 	r := Result{Seed: p.Seed, Violation: w.violation, Segments: w.segments, Connections: len(p.Talks), Simulated: w.now}
 	for i := range w.ends {
 		r.Octets += w.ends[i][0].read + w.ends[i][1].read
@@ -42,6 +37,17 @@ func Run(p *Plan, rec *Recorder) Result {
 	w.digest.flush()
 	copy(r.Trace[:], w.digest.hash.Sum(nil))
 	return r
+}
+
+// safely makes a panic of the engine a violation, so that it can be shrunk and
+// replayed like any other.
+func (w *world) safely(play func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			w.fail("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	play()
 }
 
 // A world is one run.

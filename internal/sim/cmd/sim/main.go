@@ -61,7 +61,7 @@ func profiled(path string, f func() error) error {
 
 func campaign(from uint64, d time.Duration, workers, most int) error {
 	t := sim.Campaign(from, d, workers, most)
-	fmt.Println(&t)
+	fmt.Printf("seeds from %d: %v\n", from, &t)
 	for _, r := range t.Failures {
 		fmt.Printf("seed %d: %s\n  replay: go run ./internal/sim/cmd/sim -seed %d -shrink -ladder run.txt -pcap run.pcapng\n", r.Seed, r.Violation, r.Seed)
 	}
