@@ -28,6 +28,7 @@ type Path struct {
 
 // A Talk is one connection and the two applications that use it.
 type Talk struct {
+	Absent       bool // left out; the others keep their ports and streams
 	V6           bool
 	Opener       int // the host that dials
 	Simultaneous bool
@@ -57,6 +58,9 @@ func (p *Plan) String() string {
 	}
 	for i := range p.Talks {
 		t := &p.Talks[i]
+		if t.Absent {
+			continue
+		}
 		fmt.Fprintf(&b, "\n  talk %d: v6 %t, opened by %d (both: %t) at %v", i, t.V6, t.Opener, t.Simultaneous, t.Start)
 		for h := range t.Apps {
 			c := &t.Conf[h]

@@ -113,6 +113,9 @@ func (w *world) prepare(i int) {
 
 func (w *world) prepareTalk(i int) {
 	t := &w.plan.Talks[i]
+	if t.Absent {
+		return
+	}
 	for h := range w.ends[i] {
 		w.ends[i][h] = end{w: w, host: h, talk: i, app: &t.Apps[h], peerApp: &t.Apps[1-h]}
 		if h == t.Opener || t.Simultaneous {
@@ -382,7 +385,7 @@ func (w *world) judgeEnd() {
 		return
 	}
 	for i := range w.ends {
-		if w.plan.Talks[i].unruly() {
+		if t := &w.plan.Talks[i]; t.Absent || t.unruly() {
 			continue
 		}
 		for h := range w.ends[i] {

@@ -61,9 +61,9 @@ func profiled(path string, f func() error) error {
 
 func campaign(from uint64, d time.Duration, workers, most int) error {
 	t := sim.Campaign(from, d, workers, most)
-	fmt.Printf("seeds from %d: %v\n", from, &t)
+	fmt.Fprintf(os.Stdout, "seeds from %d: %v\n", from, &t)
 	for _, r := range t.Failures {
-		fmt.Printf("seed %d: %s\n  replay: go run ./internal/sim/cmd/sim -seed %d -shrink -ladder run.txt -pcap run.pcapng\n", r.Seed, r.Violation, r.Seed)
+		fmt.Fprintf(os.Stdout, "seed %d: %s\n  replay: go run ./internal/sim/cmd/sim -seed %d -shrink -ladder run.txt -pcap run.pcapng\n", r.Seed, r.Violation, r.Seed)
 	}
 	if n := len(t.Failures); n > 0 {
 		return fmt.Errorf("%d violations", n)
@@ -77,7 +77,7 @@ func replay(seed uint64, shrink bool, ladder, capture string) error {
 	if shrink {
 		p = sim.Shrink(p, 2000)
 	}
-	fmt.Println(&p)
+	fmt.Fprintln(os.Stdout, &p)
 	files := [2]*os.File{}
 	for i, path := range [...]string{ladder, capture} {
 		if path == "" {
@@ -98,7 +98,7 @@ func replay(seed uint64, shrink bool, ladder, capture string) error {
 	if err := rec.Close(); err != nil {
 		return fmt.Errorf("write the recording: %w", err)
 	}
-	fmt.Printf("%d segments, %v simulated, trace %x\n", r.Segments, r.Simulated, r.Trace)
+	fmt.Fprintf(os.Stdout, "%d segments, %v simulated, trace %x\n", r.Segments, r.Simulated, r.Trace)
 	if r.Violation != "" {
 		return fmt.Errorf("seed %d: %s", seed, r.Violation)
 	}
