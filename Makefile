@@ -16,7 +16,7 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak check bench bench-ping fuzz cover clean FORCE
+.PHONY: help build demo test soak check bench bench-ping fuzz sim cover clean FORCE
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ T ?= Fuzz
 D ?= 30s
 fuzz: ## fuzz; T=FuzzParse picks targets, D=30s is the time for each
 	scripts/fuzz.sh $(D) '$(T)'
+
+sim: ## simulated networks, a seed each; D=30s is the time
+	$(GO) run ./internal/sim/cmd/sim -d $(D)
 
 cover: ## test coverage: totals here, lines in bin/cover.html
 	@mkdir -p bin

@@ -67,7 +67,7 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 		// current value of RTO)" RFC 6298 section 5.3: what this very ACK measured counts.
 		c.restartRTO(now)
 	}
-	c.updateWindow(now, s)
+	c.updateWindow(s, octets > 0)
 	if dup {
 		c.stats.DupAcksIn++
 		c.loss.dup++
@@ -140,10 +140,10 @@ func (c *Conn) ackNew(now Time, s *segment.Segment, d *delivery) int {
 		c.snd.urgent = false
 	}
 	c.retries = 0
-	if !c.sack {
+	if c.loss.recovery && !c.sack { // what left the network while the hole was open still counts
 		c.loss.dup = max(0, c.loss.dup-octets/max(1, c.snd.mss))
 	} else {
-		c.loss.dup = 0
+		c.loss.dup = 0 // only those in a row mean loss
 	}
 	c.recoverBy(octets)
 	// "SHOULD NOT increase the congestion window in response to the receipt of an
@@ -238,11 +238,14 @@ func (c *Conn) inFlight() int {
 
 // updateWindow takes SEG.WND if the segment is newer than the last one that
 // did (RFC 9293 section 3.10.7.4), so that a reordered old one cannot shrink it.
-func (c *Conn) updateWindow(now Time, s *segment.Segment) {
+// One that acknowledges new octets is newer whatever its sequence number, which
+// is old in a retransmission: SND.UNA moved, and with the window of before the
+// right edge would move along, beyond what the peer ever offered.
+func (c *Conn) updateWindow(s *segment.Segment, acknowledges bool) {
 	if s.Ack.Less(c.snd.una) {
 		return
 	}
-	newer := c.snd.wl1.Less(s.Seq) || c.snd.wl1 == s.Seq && c.snd.wl2.LessEq(s.Ack)
+	newer := acknowledges || c.snd.wl1.Less(s.Seq) || c.snd.wl1 == s.Seq && c.snd.wl2.LessEq(s.Ack)
 	if !newer {
 		return
 	}

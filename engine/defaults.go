@@ -60,6 +60,9 @@ func (c ConnConfig) withDefaults() ConnConfig {
 		c.WindowScale = scaleFor(max(c.ReceiveBuffer, c.Window))
 	}
 	c.WindowScale = min(c.WindowScale, maxScale)
+	for c.WindowScale > 0 && 2<<c.WindowScale > c.ReceiveBuffer {
+		c.WindowScale-- // or an empty buffer would be told as a closed window, for ever
+	}
 	return c
 }
 

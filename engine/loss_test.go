@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -190,4 +191,30 @@ func TestSmallerMTUCutsWhatIsOutstanding(t *testing.T) { // RFC 1191, RFC 5927 s
 	if k.c.mtu != 552 {
 		t.Errorf("MTU %d: nobody's path is that small", k.c.mtu)
 	}
+}
+
+// Duplicate ACKs count only in a row, also where segments are smaller than the
+// MSS: else a few strays add up to a loss, and to room in the congestion window.
+func TestStrayDuplicateACKsDoNotAddUp(t *testing.T) {
+	k := establishedWith(t, plain(func(c *ConnConfig) { c.NoDelay = true }), "mss 1000", 65535)
+	for i := range 5 {
+		k.write(10)
+		k.want("a small segment", fmt.Sprintf("P. %d:%d(10) ack 1", 1+10*i, 11+10*i))
+	}
+	for i := range 4 {
+		k.in(fmt.Sprintf(". 1:1(0) ack %d win 65535", 1+10*i))
+		k.in(fmt.Sprintf(". 1:1(0) ack %d win 65535", 1+10*i))
+		k.wantIdle("no three in a row")
+	}
+}
+
+func TestACKRestartsTheTimerWithItsOwnSample(t *testing.T) { // RFC 6298 section 5.3
+	k := establishedWith(t, plain(), "mss 1000", 65535)
+	k.write(2000)
+	k.want("first", ". 1:1001(1000) ack 1")
+	k.want("second", "P. 1001:2001(1000) ack 1")
+	k.advance(100 * time.Millisecond)
+	k.in(". 1:1(0) ack 1001 win 65535")
+	k.advanceToTimer(300 * time.Millisecond) // 100 + 4*50
+	k.want("again", "P. 1001:2001(1000) ack 1")
 }

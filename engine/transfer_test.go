@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -149,6 +150,49 @@ func TestReorderedACKDoesNotChangeTheWindow(t *testing.T) {
 	k.in(". 1:1(0) ack 1 win 7")
 	if k.c.snd.wnd != 5000 {
 		t.Errorf("SND.WND %d", k.c.snd.wnd)
+	}
+}
+
+// A retransmission has an old sequence number, and its ACK and window are new:
+// SND.UNA must not drag the old window along, beyond the edge that was offered.
+func TestWindowOfARetransmissionThatAcknowledges(t *testing.T) {
+	k := establishedWith(t, plain(), "mss 1000", 1000)
+	k.write(3000)
+	k.want("what fits", ". 1:1001(1000) ack 1")
+	k.in(". 101:201(100) ack 1 win 1000")
+	k.want("a hole", ". ack 1")
+	k.in(". 1:101(100) ack 1001 win 5")
+	k.want("the hole is filled; the window ends at 1006", ". ack 201")
+	k.wantIdle("nothing beyond it")
+}
+
+// A window that cannot be told in the scale's units would stay closed for ever.
+func TestScaleIsNotCoarserThanTheBuffer(t *testing.T) {
+	k := dial(t, plain(func(c *ConnConfig) { c.ReceiveBuffer, c.WindowScale, c.DelayedAck = 1450, 14, -1 }))
+	k.want("the SYN", "S 0:0(0) win 1450 <mss 1460,nop,nop,sackOK,nop,wscale 9>")
+	k.in("S. 0:0(0) ack 1 win 65535 <mss 1000,wscale 0>")
+	k.want("the handshake's last ACK", ". ack 1 win 3")
+	k.in("P. 1:1451(1450) ack 1 win 65535")
+	k.want("full", ". ack 1451 win 0")
+	k.read(1450)
+	k.want("it opened", ". ack 1451 win 2")
+}
+
+// A peer that sends by the octet to an application that does not read must not
+// gain from the rounding of each window.
+func TestRoundedWindowsDoNotGrowTheBuffer(t *testing.T) {
+	k := dial(t, plain(func(c *ConnConfig) { c.ReceiveBuffer, c.WindowScale, c.DelayedAck = 4000, 10, -1 }))
+	k.want("the SYN", "S 0:0(0)")
+	k.in("S. 0:0(0) ack 1 win 65535 <mss 1000,wscale 0>")
+	k.want("the handshake's last ACK", ". ack 1 win 4")
+	for i := range 20_000 {
+		k.in(fmt.Sprintf("P. %d:%d(1) ack 1 win 65535", 1+i, 2+i))
+		for k.stack.Transmit(k.now, &k.seg) {
+			k.now++
+		}
+	}
+	if n := k.c.Info(k.now).ReceiveQueue; n > 4000+1024 {
+		t.Errorf("%d octets wait in a buffer of 4000", n)
 	}
 }
 

@@ -1,0 +1,231 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"rawtcp/engine"
+	"rawtcp/segment"
+)
+
+// mtu is the largest datagram either host may send, octets.
+const mtu = 1500
+
+// maxRTO stays well below 2MSL, or a lost last ACK ends in a RST.
+const maxRTO = 10 * time.Second
+
+// maxHeal keeps chaos shorter than TIME-WAIT and every patience, so that an
+// orderly talk has no excuse.
+const maxHeal = 40 * time.Second
+
+// Draw makes the plan of a seed: one in ten without a fault, two with one, the
+// others with a swarm of them.
+func Draw(seed uint64) Plan {
+	d := dice{rand.New(rand.NewPCG(seed, 0x51a1))}
+	p := Plan{Seed: seed, Heal: d.between(time.Second, maxHeal)}
+	p.Path[0] = d.path()
+	p.Path[1] = p.Path[0]
+	if d.one(3) {
+		p.Path[1] = d.path()
+	}
+	switch n := d.IntN(10); {
+	case n == 0:
+	case n <= 2:
+		p.Faults = append(p.Faults, d.fault(p.Heal))
+	default:
+		for range 1 + d.IntN(6) {
+			p.Faults = append(p.Faults, d.fault(p.Heal))
+		}
+		p.Doomed = d.one(15)
+	}
+	if p.Doomed {
+		p.Faults = append(p.Faults, Fault{Kind: Partition, ID: d.Uint64(), Dir: bothWays, From: d.upTo(p.Heal), To: 1 << 60})
+	}
+	talks := 1
+	if d.one(3) {
+		talks = 1 + d.IntN(16)
+	}
+	for i := range talks {
+		p.Talks = append(p.Talks, d.talk(&p, i))
+	}
+	return p
+}
+
+// dice are what a seed is drawn with.
+type dice struct{ *rand.Rand }
+
+func (d dice) one(in int) bool { return d.IntN(in) == 0 }
+
+func (d dice) upTo(most time.Duration) time.Duration { return time.Duration(d.Int64N(int64(most) + 1)) }
+
+// between is uniform in the logarithm: small and large are as likely.
+func (d dice) between(least, most time.Duration) time.Duration {
+	for least < most/2 && d.one(2) {
+		least *= 2
+	}
+	return min(most, least+d.upTo(least))
+}
+
+// size is like between.
+func (d dice) size(least, most int) int {
+	for least < most/2 && !d.one(4) {
+		least *= 2
+	}
+	return min(most, least+d.IntN(least+1))
+}
+
+func (d dice) path() Path {
+	p := Path{Queue: d.size(20_000, 1<<20)}
+	switch d.IntN(8) {
+	case 0: // none at all
+	case 1:
+		p.Delay = d.between(100*time.Millisecond, 4*time.Second)
+	default:
+		p.Delay = d.between(10*time.Microsecond, 100*time.Millisecond)
+	}
+	if d.one(2) {
+		p.Rate = d.size(20_000, 100_000_000)
+	}
+	return p
+}
+
+// fault draws one fault that ends before heal.
+func (d dice) fault(heal time.Duration) Fault {
+	f := Fault{Kind: FaultKind(d.IntN(int(numFaults))), ID: d.Uint64(), Dir: d.IntN(3), To: heal}
+	if d.one(2) {
+		f.From = d.upTo(heal)
+		f.To = f.From + d.upTo(heal-f.From)
+	}
+	f.P = d.size(2, 600)
+	switch f.Kind {
+	case Burst:
+		f.P, f.N = d.size(2, 100), d.size(20, 800)
+	case Duplicate:
+		f.P, f.N = d.size(2, 300), 1
+		if d.one(4) {
+			f.N = 1 + d.IntN(9)
+		}
+	case Jitter, Reorder:
+		f.D = d.between(100*time.Microsecond, 5*time.Second)
+	case BlackHole, SmallMTU:
+		f.N = 552 + d.IntN(mtu-552)
+	case Merge:
+		f.D = d.between(time.Microsecond, 10*time.Millisecond)
+	case Split:
+		f.N = d.size(1, 1400)
+	case Strip:
+		f.N, f.Dir, f.From, f.To = d.IntN(1<<6), bothWays, 0, 1<<60
+	case Forge:
+		f.D = d.between(10*time.Millisecond, time.Second)
+	case Drift:
+		f.N, f.Dir = d.IntN(1001)-500, d.IntN(2)
+		if d.one(4) {
+			f.N *= 100
+		}
+	case Refuse, Pause:
+		f.Dir = d.IntN(2)
+		f.From = d.upTo(heal)
+		f.To = min(heal, f.From+d.between(time.Millisecond, 20*time.Second))
+	}
+	return f
+}
+
+func (d dice) talk(p *Plan, i int) Talk {
+	t := Talk{V6: d.one(3), Opener: d.IntN(2), Simultaneous: d.one(12)}
+	if i > 0 {
+		t.Start = d.upTo(p.Heal)
+	}
+	ending := endOrderly
+	if d.one(4) {
+		ending = ending + 1 + Ending(d.IntN(int(numEndings)-1))
+	}
+	for h := range t.Apps {
+		t.Apps[h] = d.app(p)
+	}
+	t.Apps[d.IntN(2)].End = ending
+	if d.one(6) { // a request and its answer, behind a half-close
+		t.Apps[1-t.Opener].WaitEnd = true
+	} else if d.one(4) {
+		t.Apps[0].Turns, t.Apps[1].Turns = true, true
+		t.Apps[t.Opener].First = true
+	}
+	if t.Simultaneous {
+		t.Opener = 0
+	}
+	for h := range t.Conf {
+		t.Conf[h] = d.conf(p, &t)
+	}
+	return t
+}
+
+func (d dice) app(p *Plan) App {
+	a := App{Send: d.size(1, 200_000), Chunk: d.size(1, 20_000), ReadChunk: d.size(200, 20_000), At: d.upTo(p.Heal)}
+	switch d.IntN(10) {
+	case 0:
+		a.Send = 0
+	case 1, 2, 3:
+		a.Send = d.size(10_000, 400_000)
+	}
+	a.Chunk = max(a.Chunk, a.Send/2000)
+	a.ReadChunk = max(a.ReadChunk, 200_000/500)
+	if d.one(5) {
+		a.Pause = d.between(100*time.Microsecond, 200*time.Millisecond)
+		a.Chunk = max(a.Chunk, a.Send/200)
+	}
+	if d.one(6) {
+		a.ReadPause = d.between(time.Millisecond, 300*time.Millisecond)
+		a.ReadChunk = max(a.ReadChunk, 2000)
+	}
+	if d.one(8) {
+		a.ReadFrom = d.upTo(p.Heal)
+	}
+	return a
+}
+
+func (d dice) conf(p *Plan, t *Talk) engine.ConnConfig {
+	isn := segment.MakeSeq(d.isn())
+	c := engine.ConnConfig{
+		ISN: &isn, SACK: d.toggle(4), DSACK: d.toggle(6), Timestamps: d.toggle(3), LossProbe: d.toggle(4), ECN: engine.Off,
+		SendBuffer: d.size(1000, 1<<20), ReceiveBuffer: d.size(1000, 1<<20), NoDelay: d.one(3),
+		Congestion: []string{"cubic", "reno"}[d.IntN(2)], MaxRTO: maxRTO, SYNRetries: 12, Retries: 30,
+		KeepAliveInterval: 5 * time.Second, KeepAliveCount: 20,
+	}
+	if d.one(3) {
+		c.ECN = engine.On
+	}
+	if d.one(4) {
+		c.WindowScale = []int{-1, 1, 7, 14}[d.IntN(4)]
+	}
+	if d.one(5) {
+		c.MSS = []int{-1, 64, 100, 536, 1300}[d.IntN(5)]
+	}
+	if d.one(4) {
+		c.DelayedAck = []time.Duration{-1, time.Millisecond, 200 * time.Millisecond, 499 * time.Millisecond}[d.IntN(4)]
+	}
+	if d.one(5) {
+		c.InitialWindow = 1 + d.IntN(20)
+	}
+	if d.one(5) || t.unruly() || p.Doomed {
+		c.KeepAliveIdle = d.between(2*time.Second, 20*time.Second)
+	}
+	if t.unruly() || p.Doomed {
+		c.Retries, c.SYNRetries, c.KeepAliveCount = 8, 5, 5
+	}
+	return c
+}
+
+// toggle is off once in so many times.
+func (d dice) toggle(in int) engine.Switch {
+	if d.one(in) {
+		return engine.Off
+	}
+	return engine.Default
+}
+
+// isn is near an edge of the sequence space more often than not.
+func (d dice) isn() uint32 {
+	if d.one(4) {
+		return d.Uint32()
+	}
+	return []uint32{0, 1 << 31, 1<<32 - 1, 1<<31 - 1}[d.IntN(4)] - uint32(d.size(1, 100_000)) + uint32(d.IntN(3))
+}

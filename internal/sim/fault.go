@@ -1,0 +1,64 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+)
+
+// FaultKind names what can go wrong.
+type FaultKind uint8
+
+// The faults. P is in thousandths; Dir is the sending host, or both.
+const (
+	Loss      FaultKind = iota // each packet with P
+	Burst                      // Gilbert-Elliott: into the bad state with P, out of it with N; all is lost there
+	AckLoss                    // segments without payload, with P
+	Duplicate                  // with P, N copies more
+	Jitter                     // up to D later, in order
+	Reorder                    // with P, up to D later, and overtaken
+	Corrupt                    // with P: a bit, a run of octets, or the tail
+	Partition                  // nothing passes
+	BlackHole                  // nothing longer than N passes, and nobody says so
+	SmallMTU                   // nothing longer than N passes, and ICMP says so
+	Merge                      // neighbours become one segment if they come within D
+	Split                      // payloads are cut to pieces of N
+	Strip                      // SYNs lose the options in the set N, all the time
+	Forge                      // every D somebody who knows the four-tuple guesses a segment
+	MarkCE                     // congestion marks with P on ECN packets
+	Drift                      // the host's clock is off by N parts in a million, all the time
+	Refuse                     // the host cannot send
+	Pause                      // the host's process stands still
+	numFaults
+)
+
+var faultNames = [numFaults]string{"loss", "burst", "ack loss", "duplicate", "jitter", "reorder", "corrupt", "partition",
+	"black hole", "small MTU", "merge", "split", "strip", "forge", "mark CE", "drift", "refuse", "pause"}
+
+// String returns the fault's name.
+func (k FaultKind) String() string { return faultNames[k] }
+
+// bothWays is a Dir.
+const bothWays = 2
+
+// A Fault is one thing that goes wrong for a while.
+type Fault struct {
+	Kind     FaultKind
+	ID       uint64 // seeds its dice, so that other faults can be left out
+	Dir      int
+	P, N     int
+	D        time.Duration
+	From, To time.Duration
+}
+
+// String tells the fault to a person.
+func (f Fault) String() string {
+	who := "both ways"
+	if f.Dir != bothWays {
+		who = fmt.Sprintf("from host %d", f.Dir)
+	}
+	return fmt.Sprintf("%v %s, %v to %v: p %d, n %d, d %v", f.Kind, who, f.From, f.To, f.P, f.N, f.D)
+}
+
+func (f *Fault) on(dir int, at time.Duration) bool {
+	return (f.Dir == dir || f.Dir == bothWays) && f.From <= at && at < f.To
+}

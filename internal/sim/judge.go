@@ -1,0 +1,407 @@
+package sim
+
+import (
+	"errors"
+	"time"
+
+	"rawtcp/engine"
+	"rawtcp/segment"
+)
+
+// figure5 is the edge set of RFC 9293 figure 5, and what the text adds: any
+// state may end in CLOSED, a half-open connection in LISTEN.
+var figure5 = map[[2]engine.State]bool{
+	{engine.Closed, engine.SynSent}: true, {engine.Listen, engine.SynReceived}: true,
+	{engine.SynSent, engine.SynReceived}: true, {engine.SynSent, engine.Established}: true,
+	{engine.SynReceived, engine.Established}: true, {engine.SynReceived, engine.Listen}: true,
+	{engine.Established, engine.FinWait1}: true, {engine.Established, engine.CloseWait}: true,
+	{engine.FinWait1, engine.FinWait2}: true, {engine.FinWait1, engine.Closing}: true,
+	{engine.FinWait2, engine.TimeWait}: true, {engine.Closing, engine.TimeWait}: true,
+	{engine.CloseWait, engine.LastAck}: true,
+}
+
+// judgeEvent holds an event against the one before it.
+func (h *host) judgeEvent(x *watch, e *engine.Event) {
+	w := h.w
+	// What a segment causes is told after it, with variables from the midst of it.
+	whole := e.Kind == engine.EventSegmentIn || e.Kind == engine.EventSegmentOut || e.Kind == engine.EventTimerFired
+	if x.known && whole {
+		h.judgeVars(x, e)
+	}
+	switch e.Kind {
+	case engine.EventSegmentOut:
+		h.judgeOut(x, e)
+	case engine.EventSegmentIn:
+		h.judgeIn(x, e)
+	case engine.EventState:
+		if !figure5[[2]engine.State{e.From, e.To}] && e.To != engine.Closed {
+			w.fail("I15: conn %d of host %d: %v to %v: %s", x.id, h.id, e.From, e.To, e.Reason)
+		}
+		if e.To == engine.Closed {
+			h.judgeClosed(x, e)
+		}
+	case engine.EventTimerArmed:
+		x.timers[e.Timer] = e.Due
+	case engine.EventTimerStopped:
+		x.timers[e.Timer] = 0
+	case engine.EventTimerFired:
+		if x.timers[e.Timer] == 0 || e.At < x.timers[e.Timer] {
+			w.fail("I28: conn %d of host %d: %v fired at %v, due at %v", x.id, h.id, e.Timer, e.At, x.timers[e.Timer])
+		}
+		x.timers[e.Timer] = 0
+		x.mayGrow = x.mayGrow || e.Timer == engine.TimerRTO
+		x.gaveUp = true
+		x.probing = x.probing || e.Timer == engine.TimerProbe
+	}
+	x.state = e.State
+	if whole {
+		x.known = e.State != engine.Listen && e.State != engine.Closed
+		x.vars = e.Vars
+	}
+	x.maxWnd = max(x.maxWnd, e.Vars.SndWnd)
+}
+
+// judgeVars: sequence variables only move right (I1, I5), and the RTO only
+// changes for a reason (I14).
+func (h *host) judgeVars(x *watch, e *engine.Event) {
+	w, v, was := h.w, &e.Vars, &x.vars
+	switch {
+	case e.State == engine.Listen || e.State == engine.Closed || v.RTO == 0 || was.RTO == 0:
+	case v.SndNxt.Less(v.SndUna):
+		w.fail("I1: conn %d of host %d: SND.UNA %v is beyond SND.NXT %v", x.id, h.id, v.SndUna, v.SndNxt)
+	case v.SndUna.Less(was.SndUna) || v.SndNxt.Less(was.SndNxt):
+		w.fail("I1: conn %d of host %d: SND.UNA or SND.NXT moved left", x.id, h.id)
+	case v.ISS != was.ISS || x.state.Synchronized() && v.IRS != was.IRS:
+		w.fail("I1: conn %d of host %d: an initial sequence number changed", x.id, h.id)
+	case x.state.Synchronized() && v.RcvNxt.Less(was.RcvNxt):
+		w.fail("I5: conn %d of host %d: RCV.NXT moved left", x.id, h.id)
+	case x.state.Synchronized() && v.RcvNxt.Add(v.RcvWnd).Less(was.RcvNxt.Add(was.RcvWnd)):
+		w.fail("I5: conn %d of host %d: the right edge moved left from %v to %v", x.id, h.id,
+			was.RcvNxt.Add(was.RcvWnd), v.RcvNxt.Add(v.RcvWnd))
+	case v.RTO > maxRTO:
+		w.fail("I14: conn %d of host %d: RTO %v", x.id, h.id, v.RTO)
+	case v.RTO != was.RTO && e.Kind != engine.EventSegmentIn && !x.mayGrow && x.state.Synchronized():
+		w.fail("I14: conn %d of host %d: the RTO went from %v to %v without an ACK or a timeout", x.id, h.id, was.RTO, v.RTO)
+	case x.mayGrow && e.Kind != engine.EventSegmentIn && v.RTO != was.RTO && v.RTO != min(2*was.RTO, maxRTO):
+		w.fail("I14: conn %d of host %d: a timeout took the RTO from %v to %v", x.id, h.id, was.RTO, v.RTO)
+	}
+	if v.RTO != was.RTO {
+		x.mayGrow = false
+	}
+	if x.isMurky && x.murky.LessEq(v.SndUna) {
+		x.isMurky = false
+	}
+}
+
+// judgeOut holds a segment that leaves against what the connection is.
+func (h *host) judgeOut(x *watch, e *engine.Event) {
+	w, s, v := h.w, e.Segment, &e.Vars
+	if s.Flags.Has(segment.RST) || e.State == engine.Closed {
+		return
+	}
+	if s.Flags.Has(segment.SYN) {
+		h.judgeSYN(x, e)
+		return
+	}
+	switch {
+	case !s.Flags.Has(segment.ACK):
+		w.fail("I16: conn %d of host %d: no ACK in %v", x.id, h.id, e.State)
+	case !e.State.Synchronized() && s.Len() > 0:
+		w.fail("I16: conn %d of host %d: %d octets in %v", x.id, h.id, s.Len(), e.State)
+	case s.Flags.Has(segment.FIN) && e.State != engine.FinWait1 && e.State != engine.Closing && e.State != engine.LastAck:
+		w.fail("I16: conn %d of host %d: FIN in %v", x.id, h.id, e.State)
+	case s.Ack != v.RcvNxt:
+		w.fail("I17: conn %d of host %d: it acknowledges %v, RCV.NXT is %v", x.id, h.id, s.Ack, v.RcvNxt)
+	case x.mayStamp && x.peerStamps != s.Options.Has(segment.HasTimestamps):
+		w.fail("I16: conn %d of host %d: timestamps %t, agreed %t", x.id, h.id, !x.peerStamps, x.peerStamps)
+	case e.Note == engine.NoteChallengeAck && x.challenged != 0 && e.At.Sub(x.challenged) < 500*time.Millisecond:
+		w.fail("I22: conn %d of host %d: two challenge ACKs in %v", x.id, h.id, e.At.Sub(x.challenged))
+	}
+	if e.Note == engine.NoteChallengeAck {
+		x.challenged = e.At
+	}
+	if e.State.Synchronized() {
+		h.judgeWindow(x, e)
+		h.judgeData(x, e)
+		h.judgeSACK(x, e)
+	}
+}
+
+func (h *host) judgeSYN(x *watch, e *engine.Event) {
+	s := e.Segment
+	if e.State != engine.SynSent && e.State != engine.SynReceived {
+		h.w.fail("I16: conn %d of host %d: SYN in %v", x.id, h.id, e.State)
+	}
+	x.mayStamp, x.maySACK = s.Options.Has(segment.HasTimestamps), s.Options.Has(segment.HasSACKPermitted)
+	if s.Flags.Has(segment.ACK) {
+		x.edge, x.edgeKnown = s.Ack.Add(int(s.Window)), true
+	}
+}
+
+// judgeWindow: the window field says the window (I17), and the edge that the
+// peer was told never moves left (I5).
+func (h *host) judgeWindow(x *watch, e *engine.Event) {
+	s, v := e.Segment, &e.Vars
+	told := int(s.Window) << v.RcvScale
+	unit := 1 << v.RcvScale
+	if (v.RcvWnd < told || told+unit <= v.RcvWnd) && s.Window != 0xffff {
+		h.w.fail("I17: conn %d of host %d: window %d, RCV.WND %d", x.id, h.id, told, v.RcvWnd)
+	}
+	edge := s.Ack.Add(told)
+	// by less than a unit it may: RFC 7323 section 2.4
+	if x.edgeKnown && edge.Add(unit-1).Less(x.edge) && s.Window != 0xffff {
+		h.w.fail("I5: conn %d of host %d: advertised edge %v, before it %v", x.id, h.id, edge, x.edge)
+	}
+	if !x.edgeKnown || x.edge.Less(edge) {
+		x.edge, x.edgeKnown = edge, true
+	}
+}
+
+// judgeData: the octets are those of the application (I7), new ones stay in
+// both windows (I2, I3, I4), and the peer did offer that much.
+func (h *host) judgeData(x *watch, e *engine.Event) {
+	w, s, v := h.w, e.Segment, &e.Vars
+	if s.Len() == 0 {
+		return
+	}
+	at := s.Seq.Sub(v.ISS) - 1
+	if at < 0 || at+len(s.Payload) > x.end.sent || string(s.Payload) != string(stream(x.end.talk, h.id, at, len(s.Payload))) {
+		w.fail("I7: conn %d of host %d: octets %d to %d are not what the application wrote", x.id, h.id, at, at+len(s.Payload))
+		return
+	}
+	if s.Seq.Less(v.SndUna) {
+		w.fail("I1: conn %d of host %d: it sends %v, which is acknowledged up to %v", x.id, h.id, s.Seq, v.SndUna)
+	}
+	if s.Seq.Less(x.vars.SndNxt) { // again
+		x.repeated.add(s.Seq, s.End())
+		x.murky, x.isMurky = v.SndNxt, true
+		return
+	}
+	end := s.Seq.Add(len(s.Payload))
+	switch {
+	case v.SndUna.Add(v.SndWnd).Less(end):
+		w.fail("I3: conn %d of host %d: new data to %v, the window ends at %v", x.id, h.id, end, v.SndUna.Add(v.SndWnd))
+	case x.maxWnd+1 < v.Flight:
+		w.fail("I2: conn %d of host %d: %d octets in flight, the widest window was %d", x.id, h.id, v.Flight, x.maxWnd)
+	case !x.isMurky && !x.probing && len(s.Payload) > 0 && v.Flight > v.Cwnd+v.MSS:
+		w.fail("I4: conn %d of host %d: %d octets in flight, the congestion window is %d", x.id, h.id, v.Flight, v.Cwnd)
+	case v.Cwnd < 1 || len(s.Payload) > v.MSS:
+		w.fail("I4: conn %d of host %d: congestion window %d, %d octets, MSS %d", x.id, h.id, v.Cwnd, len(s.Payload), v.MSS)
+	}
+	x.probing = false
+	if peer := w.ends[x.end.talk][1-h.id].c; peer != nil {
+		if y := w.hosts[1-h.id].watches[peer.ID()]; y != nil && y.edgeKnown && y.edge.Less(end) {
+			w.fail("I2: conn %d of host %d: new data to %v, the peer never offered more than to %v", x.id, h.id, end, y.edge)
+		}
+	}
+}
+
+// judgeSACK: what we report, we hold, and the latest arrival first (I9).
+func (h *host) judgeSACK(x *watch, e *engine.Event) {
+	w, s, v := h.w, e.Segment, &e.Vars
+	x.arrived.forget(v.RcvNxt)
+	blocks := s.Options.Blocks()
+	if !s.Options.Has(segment.HasSACK) || len(blocks) == 0 {
+		return
+	}
+	if !x.maySACK || !x.peerSACK {
+		w.fail("I9: conn %d of host %d: SACK was not agreed", x.id, h.id)
+	}
+	if b := blocks[0]; b.End.LessEq(s.Ack) || len(blocks) > 1 && blocks[1].Start.LessEq(b.Start) && b.End.LessEq(blocks[1].End) {
+		if b.Start.Less(v.IRS) || !b.Start.Less(b.End) {
+			w.fail("I9: conn %d of host %d: DSACK %v of nothing", x.id, h.id, b)
+		}
+		blocks = blocks[1:] // RFC 2883
+	}
+	for i, b := range blocks {
+		if !b.Start.Less(b.End) || b.Start.LessEq(s.Ack) || !x.arrived.cover(b.Start, b.End) {
+			w.fail("I9: conn %d of host %d: SACK block %d, %v, of what is not held beyond %v: %v", x.id, h.id, i, b, s.Ack, x.arrived)
+			return
+		}
+	}
+	if x.latestDue && len(blocks) > 0 && v.RcvNxt.Less(x.latest) &&
+		(x.latest.Less(blocks[0].Start) || blocks[0].End.LessEq(x.latest)) {
+		w.fail("I9: conn %d of host %d: the first SACK block %v has not the latest arrival %v", x.id, h.id, blocks[0], x.latest)
+	}
+	x.latestDue = false
+}
+
+// judgeIn holds what a segment did against what it was allowed to.
+func (h *host) judgeIn(x *watch, e *engine.Event) {
+	s, v := e.Segment, &e.Vars
+	if s.Flags.Has(segment.SYN) && !x.state.Synchronized() {
+		x.peerStamps, x.peerSACK = s.Options.Has(segment.HasTimestamps), s.Options.Has(segment.HasSACKPermitted)
+	}
+	if !x.known {
+		return
+	}
+	if !x.state.Synchronized() {
+		x.wl1 = s.Seq
+	} else {
+		h.judgeAcceptance(x, e)
+		h.judgeSample(x, e)
+	}
+	if s.Flags.Has(segment.RST) && e.State == engine.Closed {
+		x.resetBy = true
+		exact := s.Seq == x.vars.RcvNxt
+		if x.state == engine.SynSent {
+			exact = s.Flags.Has(segment.ACK) && s.Ack == x.vars.SndNxt
+		}
+		if !exact {
+			h.w.fail("I20: conn %d of host %d: a RST at %v ended it, RCV.NXT was %v", x.id, h.id, s.Seq, x.vars.RcvNxt)
+		}
+	}
+	if len(s.Payload) > 0 && e.State.Synchronized() {
+		x.arrived.add(segment.MaxSeq(s.Seq, v.RcvNxt), s.Seq.Add(len(s.Payload)))
+		x.arrived.forget(v.RcvNxt)
+		if e.Note == engine.NoteOutOfOrder {
+			x.latest, x.latestDue = segment.MaxSeq(s.Seq, v.RcvNxt), true
+		}
+	}
+	if x.vars.SndUna.Less(v.SndUna) {
+		x.ackedAt = e.At
+	}
+	if s.Options.Has(segment.HasSACK) || e.Note == engine.NoteDupAck {
+		x.murky, x.isMurky = v.SndNxt, true
+	}
+	x.repeated.forget(v.SndUna)
+}
+
+// judgeAcceptance is the table of RFC 9293 section 3.10.7.4: what fails it
+// changes nothing (I19). Nothing forged may change anything.
+func (h *host) judgeAcceptance(x *watch, e *engine.Event) {
+	w, s, v, was := h.w, e.Segment, &e.Vars, &x.vars
+	fits := func(seq segment.Seq) bool { return seq.InWindow(was.RcvNxt, was.RcvWnd) }
+	ok := fits(s.Seq) || s.Len() > 0 && fits(s.End().Add(-1)) || s.Seq == was.RcvNxt && (s.Len() == 0 || s.Flags.Has(segment.ACK))
+	if s.Flags.Has(segment.RST) {
+		ok = s.Seq == was.RcvNxt
+	}
+	changed := v.RcvNxt != was.RcvNxt || v.SndUna != was.SndUna || v.SndWnd != was.SndWnd || e.State != x.state
+	switch {
+	case changed && !ok && e.State != engine.Closed:
+		w.fail("I19: conn %d of host %d: a segment outside the window did something: %v, was %v, RCV.NXT %v WND %d", x.id, h.id, s, x.state, was.RcvNxt, was.RcvWnd)
+	case changed && w.forged:
+		w.fail("I19: conn %d of host %d: a forged segment did something: %v in %v", x.id, h.id, s, x.state)
+	case v.SndWnd != was.SndWnd && v.SndUna == was.SndUna && s.Seq.Less(x.wl1):
+		w.fail("I19: conn %d of host %d: the window of an old segment was taken: %v", x.id, h.id, s)
+	case was.SndNxt.Less(v.SndUna):
+		w.fail("I1: conn %d of host %d: what was not sent is acknowledged", x.id, h.id)
+	case v.SndUna != was.SndUna && v.SndUna != s.Ack:
+		w.fail("I1: conn %d of host %d: SND.UNA %v is not the ACK %v", x.id, h.id, v.SndUna, s.Ack)
+	case s.Flags.Has(segment.RST) && !ok && e.State == engine.Closed:
+		w.fail("I20: conn %d of host %d: a RST beside RCV.NXT ended it", x.id, h.id)
+	case was.RcvNxt.Add(was.RcvWnd + 1).Less(v.RcvNxt): // one more for a FIN
+		w.fail("I5: conn %d of host %d: RCV.NXT %v went beyond the window", x.id, h.id, v.RcvNxt)
+	}
+	if v.SndWnd != was.SndWnd || v.SndUna != was.SndUna {
+		x.wl1 = s.Seq
+	}
+	h.judgeFIN(x, e)
+}
+
+// judgeFIN: nobody hears a FIN before all that lies before it has come.
+func (h *host) judgeFIN(x *watch, e *engine.Event) {
+	heard := func(s engine.State) bool {
+		return s == engine.CloseWait || s == engine.Closing || s == engine.LastAck || s == engine.TimeWait
+	}
+	if heard(e.State) && !heard(x.state) {
+		sent := h.w.ends[x.end.talk][1-h.id].sent
+		if got := e.Vars.RcvNxt.Sub(e.Vars.IRS) - 2; got != sent {
+			h.w.fail("I15: conn %d of host %d: end of data after %d octets, the peer wrote %d", x.id, h.id, got, sent)
+		}
+	}
+}
+
+// judgeSample: no round trip is shorter than the road, or made of a segment
+// that was sent twice without a timestamp to tell which (I25).
+func (h *host) judgeSample(x *watch, e *engine.Event) {
+	w, v, was := h.w, &e.Vars, &x.vars
+	if v.SRTT == was.SRTT {
+		return
+	}
+	road := w.plan.Path[0].Delay + w.plan.Path[1].Delay
+	least := road - road/16 - 2*time.Millisecond // clocks drift, timestamps tick
+	if v.SRTT < least {
+		w.fail("I25: conn %d of host %d: SRTT %v, the road takes %v", x.id, h.id, v.SRTT, road)
+	}
+	if !(x.mayStamp && x.peerStamps) && !e.Segment.Options.Has(segment.HasSACK) && was.SndUna.Less(v.SndUna) && x.repeated.cover(was.SndUna, v.SndUna) {
+		w.fail("I25: conn %d of host %d: a sample from what was sent twice", x.id, h.id)
+	}
+}
+
+// judgeClosed: an end has a cause (I26), and nothing is left (I13).
+func (h *host) judgeClosed(x *watch, e *engine.Event) {
+	if x.end.c == nil || x.end.c.ID() != x.id {
+		return
+	}
+	err := x.end.c.Err()
+	switch {
+	case errors.Is(err, engine.ErrReset) && !x.resetBy && !x.end.closed:
+		h.w.fail("I26: conn %d of host %d: %v without a RST", x.id, h.id, err)
+	case errors.Is(err, engine.ErrTimeout) && !x.gaveUp:
+		h.w.fail("I26: conn %d of host %d: %v without a timer", x.id, h.id, err)
+	case errors.Is(err, engine.ErrAborted) && !x.end.closed:
+		h.w.fail("I26: conn %d of host %d: %v, and nobody did", x.id, h.id, err)
+	}
+}
+
+// judgePacket holds the wire form of what leaves: it reads back, fits, and
+// answers nothing that must not be answered (I16, I18).
+func (w *world) judgePacket(h *host, pkt []byte) {
+	s := &w.back
+	switch err := s.Parse(pkt); {
+	case err != nil || s.Checksum != segment.ChecksumOK:
+		w.fail("I16: host %d sends what reads back as %v, checksum %v", h.id, err, s.Checksum)
+	case len(pkt) > mtu:
+		w.fail("I16: host %d sends %d octets", h.id, len(pkt))
+	case w.mute:
+		w.fail("I18: host %d answers a packet that was damaged: %v", h.id, s)
+	case w.noReset && s.Flags.Has(segment.RST):
+		w.fail("I18: host %d answers a RST with a RST", h.id)
+	}
+}
+
+// judge holds, once all is quiet, that whoever waits for something has a timer
+// that will end the wait (I11, I12), and who does not has none (I13).
+func (h *host) judge() {
+	for _, x := range h.touched {
+		x.stirs = false
+		if h.w.violation == "" && x.end.c != nil && x.end.c.ID() == x.id && !h.paused {
+			h.judgeTimers(x)
+		}
+	}
+	h.touched = h.touched[:0]
+}
+
+func (h *host) judgeTimers(x *watch) {
+	w, now := h.w, h.clock(h.w.now)
+	in := x.end.c.Info(now)
+	rto, probe, reorder, persist := x.timers[engine.TimerRTO], x.timers[engine.TimerProbe], x.timers[engine.TimerReorder], x.timers[engine.TimerPersist]
+	finWaits := (in.State == engine.FinWait1 || in.State == engine.Closing || in.State == engine.LastAck) && in.Vars.Flight == 0
+	switch {
+	case in.State == engine.Closed:
+		for k, due := range x.timers {
+			if due != 0 {
+				w.fail("I13: conn %d of host %d: %v is armed in CLOSED", x.id, h.id, engine.TimerKind(k))
+			}
+		}
+	case in.State == engine.TimeWait:
+		if x.timers[engine.TimerTimeWait] == 0 {
+			w.fail("I11: conn %d of host %d: nothing ends TIME-WAIT", x.id, h.id)
+		}
+	case in.Vars.Flight > 0 && rto == 0 && probe == 0 && reorder == 0:
+		w.fail("I11: conn %d of host %d: %d octets outstanding and no timer in %v", x.id, h.id, in.Vars.Flight, in.State)
+	case in.Vars.Flight > 0 && rto > now.Add(maxRTO):
+		w.fail("I11: conn %d of host %d: the retransmission timer is due in %v", x.id, h.id, rto.Sub(now))
+	case in.Vars.Flight > 0 && x.ackedAt == now && rto != 0 && rto < now.Add(in.Vars.RTO):
+		w.fail("I14: conn %d of host %d: an ACK of new octets left the timer due in %v, RTO %v", x.id, h.id, rto.Sub(now), in.Vars.RTO)
+	case in.Vars.Flight == 0 && (rto != 0 || probe != 0):
+		w.fail("I13: conn %d of host %d: nothing outstanding and a retransmission timer in %v", x.id, h.id, in.State)
+	case in.State.Synchronized() && in.Vars.Flight == 0 && (in.SendQueue > 0 || finWaits) && persist == 0:
+		w.fail("I12: conn %d of host %d: %d octets wait, window %d, and no timer in %v", x.id, h.id, in.SendQueue, in.Vars.SndWnd, in.State)
+	case in.ReceiveQueue > w.plan.Talks[x.end.talk].Conf[h.id].ReceiveBuffer+1<<in.Vars.RcvScale:
+		w.fail("I23: conn %d of host %d: %d octets wait to be read", x.id, h.id, in.ReceiveQueue)
+	case in.Stats.OverlapMismatch > 0:
+		w.fail("I7: conn %d of host %d: an octet arrived twice with two values", x.id, h.id)
+	}
+}

@@ -1,0 +1,160 @@
+package sim
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gopacket/gopacket/pcapgo"
+
+	"rawtcp/segment"
+)
+
+// smokeSeeds is how many plans every test run plays.
+const smokeSeeds = 200
+
+func TestSeeds(t *testing.T) {
+	var all Tally
+	for seed := range uint64(smokeSeeds) {
+		p := Draw(seed)
+		r := Run(&p, nil)
+		all.add(r)
+		if r.Violation != "" {
+			t.Errorf("seed %d: %s\nreplay: go run ./internal/sim/cmd/sim -seed %d -shrink -ladder run.txt -pcap run.pcapng", seed, r.Violation, seed)
+		}
+	}
+	if all.Segments < 100*smokeSeeds || all.Octets < 10_000*smokeSeeds {
+		t.Errorf("only %d segments and %d octets: the plans are idle", all.Segments, all.Octets)
+	}
+}
+
+// The same seed is the same run, event for event, also while it is recorded.
+func TestSameSeedSameTrace(t *testing.T) {
+	traces := map[[32]byte]uint64{}
+	for seed := range uint64(20) {
+		p, q := Draw(seed), Draw(seed)
+		rec, err := NewRecorder(new(bytes.Buffer), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, two := Run(&p, nil), Run(&q, rec)
+		if one.Trace != two.Trace || one.Segments != two.Segments {
+			t.Errorf("seed %d: %x in %d segments, then %x in %d", seed, one.Trace, one.Segments, two.Trace, two.Segments)
+		}
+		if other, there := traces[one.Trace]; there {
+			t.Errorf("seeds %d and %d have one trace", seed, other)
+		}
+		traces[one.Trace] = seed
+	}
+}
+
+// Every fault has to be drawn often enough to matter.
+func TestEveryFaultIsDrawn(t *testing.T) {
+	var count [numFaults]int
+	none, one := 0, 0
+	const n = 2000
+	for seed := range uint64(n) {
+		p := Draw(seed)
+		for _, f := range p.Faults {
+			count[f.Kind]++
+		}
+		switch len(p.Faults) {
+		case 0:
+			none++
+		case 1:
+			one++
+		}
+	}
+	for k, c := range count {
+		if c < n/20 {
+			t.Errorf("%v was drawn %d times in %d plans", FaultKind(k), c, n)
+		}
+	}
+	if none < n/15 || one < n/8 {
+		t.Errorf("%d plans without a fault and %d with one", none, one)
+	}
+}
+
+// A plan that cannot succeed fails, shrinks, and is written down.
+func TestFailureShrinksAndIsRecorded(t *testing.T) {
+	p := Draw(3)
+	p.Heal = time.Second
+	p.Doomed = false
+	never := Fault{Kind: Partition, Dir: bothWays, From: 0, To: 1 << 60}
+	p.Faults = []Fault{{Kind: Loss, P: 10, Dir: bothWays, To: time.Second}, never, {Kind: Jitter, D: 1000, To: time.Second}}
+	p.Talks = append(p.Talks, p.Talks...)
+	for i := range p.Talks {
+		p.Talks[i].Apps[0].End, p.Talks[i].Apps[1].End = endOrderly, endOrderly
+	}
+	if r := Run(&p, nil); !strings.HasPrefix(r.Violation, "L1") {
+		t.Fatalf("a road that is cut for good: %q, want L1", r.Violation)
+	}
+	small := Shrink(p, 500)
+	if len(small.Faults) != 1 || small.Faults[0] != never || strings.Count(small.String(), "talk ") != 1 || small.Talks[len(small.Talks)-1].octets() != 0 {
+		t.Errorf("shrunk to %v", &small)
+	}
+	var ladder, capture bytes.Buffer
+	rec, err := NewRecorder(&ladder, &capture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	Run(&small, rec)
+	if err := rec.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"CLOSED to SYN-SENT", "partition loses it", "VIOLATION: L1"} {
+		if !strings.Contains(ladder.String(), want) {
+			t.Errorf("the ladder lacks %q:\n%s", want, ladder.String())
+		}
+	}
+	ng, err := pcapgo.NewNgReader(&capture, pcapgo.DefaultNgReaderOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkt, _, err := ng.ReadPacketData()
+	var s segment.Segment
+	if err != nil || s.Parse(pkt) != nil || s.Flags&segment.SYN == 0 {
+		t.Errorf("the capture begins with %v, %v", &s, err)
+	}
+}
+
+func TestSpans(t *testing.T) {
+	at := func(n int) segment.Seq { return segment.MakeSeq(1<<32 - 10).Add(n) }
+	var s spans
+	s.add(at(30), at(40))
+	s.add(at(10), at(20))
+	s.add(at(5), at(5))
+	if len(s) != 2 || !s.cover(at(10), at(20)) || s.cover(at(10), at(21)) || s.cover(at(15), at(35)) {
+		t.Errorf("two ranges: %v", s)
+	}
+	if s.add(at(20), at(30)); len(s) != 1 || !s.cover(at(10), at(40)) {
+		t.Errorf("joined: %v", s)
+	}
+	if s.forget(at(25)); s.cover(at(24), at(26)) || !s.cover(at(25), at(40)) {
+		t.Errorf("cut: %v", s)
+	}
+}
+
+// Clocks that drift are read and waited for without a rounding that ever fires early.
+func TestClockAndDeadlineAgree(t *testing.T) {
+	for _, drift := range []int64{0, 1, -1, 500, -500, 50_000, -50_000} {
+		h := &host{drift: drift, epoch: int64(time.Hour)}
+		for at := time.Duration(1); at < 100*time.Hour; at = at*3 + 7 {
+			due := h.clock(at)
+			when := h.when(due)
+			if h.clock(when) < due || when > 0 && h.clock(when-1) >= due {
+				t.Errorf("drift %d: %v is shown at %v, looked for at %v", drift, due, at, when)
+			}
+		}
+	}
+}
+
+func TestPanicIsAViolation(t *testing.T) {
+	p := Draw(0)
+	w := newWorld(&p, nil)
+	w.safely(func() { panic("planted") })
+	if !strings.HasPrefix(w.violation, "panic: planted\n") {
+		t.Errorf("violation %q", w.violation)
+	}
+}
