@@ -829,3 +829,15 @@ func TestScaledWindowCloses(t *testing.T) {
 		t.Errorf("the window is still %d", k.seg.Window)
 	}
 }
+
+// RFC 9293 section 3.8.6.2.1, MUST-38: a window that never holds a whole segment
+// is used by halves of the largest one seen.
+func TestWindowSmallerThanASegmentIsUsed(t *testing.T) {
+	k := establishedWith(t, plain(), "mss 1000", 600)
+	k.write(3000)
+	k.want("all of the window", ". 1:601(600) ack 1")
+	k.in(". 1:1(0) ack 601 win 299")
+	k.wantIdle("less than half of it")
+	k.in(". 1:1(0) ack 601 win 300")
+	k.want("half of it", ". 601:901(300) ack 1")
+}
