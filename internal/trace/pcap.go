@@ -38,6 +38,7 @@ type Pcap struct {
 	conns  map[uint64]*pcapConn
 	told   int // events to come that stand on the packet before them
 	count  uint64
+	fresh  uint64 // of them, those not handed over yet
 
 	linked bool         // a link tells when packets leave
 	held   []heldPacket // packets of ours that have not left yet, oldest first
@@ -97,6 +98,7 @@ func (p *Pcap) Trace(e *engine.Event) {
 				at = time.Unix(0, e.Stamp)
 			}
 			p.write(at, e.Packet, p.comments(e), pcapgo.NgEpbFlagDirectionInbound)
+			_ = p.flush()
 		}
 	case engine.EventSegmentOut:
 		p.segmentOut(e)
@@ -165,6 +167,7 @@ func (p *Pcap) segmentOut(e *engine.Event) {
 	}
 	if !p.linked {
 		p.write(p.time.now(), packet, p.comments(e), pcapgo.NgEpbFlagDirectionOutbound)
+		_ = p.flush()
 		p.spare = append(p.spare, packet)
 		return
 	}
@@ -220,6 +223,7 @@ func (p *Pcap) left(pkts [][]byte, before, after time.Time) {
 			p.release(at)
 		}
 	}
+	_ = p.flush()
 }
 
 // release writes the oldest held packet.
@@ -240,8 +244,8 @@ func (p *Pcap) write(at time.Time, packet []byte, comments []string, dir pcapgo.
 	// the format can fail, and it costs itself and no other.
 	if p.ng.WritePacketWithOptions(info, packet, options) == nil {
 		p.count++
+		p.fresh++
 	}
-	_ = p.flush()
 }
 
 // comments are the story of one packet: what led to it or what it led to, what
@@ -299,11 +303,11 @@ func (p *Pcap) conn(e *engine.Event) *pcapConn {
 	return c
 }
 
-// flush hands what the writer holds over as one record.
+// flush hands what the writer holds over: the records of one batch.
 func (p *Pcap) flush() error {
 	err := p.ng.Flush()
-	p.queue.put(p.record)
-	p.record = p.record[:0]
+	p.queue.putAll(p.record, p.fresh)
+	p.record, p.fresh = p.record[:0], 0
 	return err
 }
 
