@@ -17,7 +17,8 @@ func (s *Stack) trace(e *Event) {
 		e.At = s.now
 	}
 	if !s.holding {
-		s.cfg.Tracer.Trace(e)
+		s.event = *e // e itself can stay on the caller's stack
+		s.cfg.Tracer.Trace(&s.event)
 		return
 	}
 	if e.Segment != nil { // it will be reused before this is told
