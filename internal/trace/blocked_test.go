@@ -55,6 +55,9 @@ func TestABlockedOutputDelaysNothing(t *testing.T) {
 			var tracer engine.Tracer
 			for range rounds {
 				wall, _ := bulkTransfer(t, octets, func(link engine.Link) (engine.Tracer, engine.Link) {
+					if p, ok := out.(*Pcap); ok {
+						return tracer, p.Link(link)
+					}
 					if out == nil {
 						tracer, link, out = s.start(t, pipe, link)
 					}
