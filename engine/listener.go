@@ -396,5 +396,5 @@ func (l *Listener) traceIn(id uint64, s *segment.Segment, state State, note Note
 	if e := l.cache[fourTuple{s.Dst, s.Src}]; e != nil {
 		ev.Vars = e.vars()
 	}
-	l.stack.trace(ev)
+	l.stack.trace(&ev)
 }

@@ -36,6 +36,7 @@ type Stack struct {
 	resets    limiter
 	counters  Counters
 
+	event         Event   // that is being told
 	held          []Event // events that wait for the segment that caused them
 	holding       bool
 	meta          packetMeta

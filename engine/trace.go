@@ -17,7 +17,8 @@ func (s *Stack) trace(e *Event) {
 		e.At = s.now
 	}
 	if !s.holding {
-		s.cfg.Tracer.Trace(e)
+		s.event = *e // e itself can stay on the caller's stack
+		s.cfg.Tracer.Trace(&s.event)
 		return
 	}
 	if e.Segment != nil { // it will be reused before this is told
@@ -37,7 +38,7 @@ func (s *Stack) releaseTrace(c *Conn, seg *segment.Segment, note Note) {
 	s.holding = false
 	e := s.segmentIn(seg, note)
 	e.Follows = s.held
-	c.trace(e)
+	c.trace(&e)
 	s.releaseHeld()
 }
 
@@ -50,8 +51,8 @@ func (s *Stack) releaseHeld() {
 	s.held = s.held[:0]
 }
 
-func (s *Stack) segmentIn(seg *segment.Segment, note Note) *Event {
-	return &Event{Kind: EventSegmentIn, Segment: seg, Note: note, Packet: s.meta.packet, Stamp: s.meta.stamp,
+func (s *Stack) segmentIn(seg *segment.Segment, note Note) Event {
+	return Event{Kind: EventSegmentIn, Segment: seg, Note: note, Packet: s.meta.packet, Stamp: s.meta.stamp,
 		Local: seg.Dst, Remote: seg.Src}
 }
 

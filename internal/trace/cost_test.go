@@ -76,7 +76,7 @@ func cpuTime(tb testing.TB) time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// BenchmarkTracing compares the throughput of one transfer under each sink with
+// BenchmarkTracing (ONLY=name: one sink) compares the throughput of one transfer under each sink with
 // that of no tracer, in turns, so that a busy machine troubles all alike.
 func BenchmarkTracing(b *testing.B) {
 	const octets, rounds = 8 << 20, 9

@@ -3,6 +3,7 @@
 // each connection.
 //
 //	                       +-> Ladder    -> queue -> terminal
+//	                       +-> Explain   -> Ladder
 //	engine -> Tee -> Trace +-> JSONLines -> queue -> stdout
 //	                       +-> Pcap      -> queue -> file
 //	                       +-> Collector            (Summary)

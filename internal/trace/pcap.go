@@ -1,7 +1,7 @@
 package trace
 
 import (
-	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"runtime"
@@ -13,6 +13,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"rawtcp/engine"
+	"rawtcp/segment"
 )
 
 // PcapConfig describes a capture.
@@ -38,18 +39,38 @@ type Pcap struct {
 	conns  map[uint64]*pcapConn
 	told   int // events to come that stand on the packet before them
 	count  uint64
+	fresh  uint64 // of them, those not handed over yet
 
 	linked bool         // a link tells when packets leave
 	held   []heldPacket // packets of ours that have not left yet, oldest first
 	head   int          // held[head:] are those
-	spare  [][]byte     // buffers for held packets
+	packet []byte       // scratch
 }
 
-// A heldPacket is a packet of ours whose comments are known and whose time is
-// not: it is told before it leaves.
+// A heldPacket is what is known of a packet of ours before it leaves.
 type heldPacket struct {
-	data     []byte
+	id       packetID
 	comments []string
+}
+
+// A packetID tells packets apart that a host has ready at the same time.
+type packetID struct {
+	from, to uint16
+	seq      uint32
+	flags    uint8
+}
+
+func idOf(s *segment.Segment) packetID {
+	return packetID{s.Src.Port(), s.Dst.Port(), s.Seq.Uint32(), uint8(s.Flags)}
+}
+
+// idIn reads the ID from a packet that segment.Append made.
+func idIn(pkt []byte) packetID {
+	tcp := pkt[segment.IPv6HeaderLen:]
+	if pkt[0]>>4 == 4 {
+		tcp = pkt[segment.IPv4HeaderLen:]
+	}
+	return packetID{binary.BigEndian.Uint16(tcp), binary.BigEndian.Uint16(tcp[2:]), binary.BigEndian.Uint32(tcp[4:]), tcp[13]}
 }
 
 // pcapConn is what the capture remembers of one connection: its state, and what
@@ -97,6 +118,7 @@ func (p *Pcap) Trace(e *engine.Event) {
 				at = time.Unix(0, e.Stamp)
 			}
 			p.write(at, e.Packet, p.comments(e), pcapgo.NgEpbFlagDirectionInbound)
+			_ = p.flush()
 		}
 	case engine.EventSegmentOut:
 		p.segmentOut(e)
@@ -153,36 +175,27 @@ func happening(e *engine.Event) string {
 	return ""
 }
 
-// segmentOut writes a packet of ours, or holds it until it leaves.
+// segmentOut writes a packet of ours, or keeps its comments until it leaves.
 func (p *Pcap) segmentOut(e *engine.Event) {
-	var buf []byte
-	if n := len(p.spare); n > 0 {
-		buf, p.spare = p.spare[n-1], p.spare[:n-1]
-	}
-	packet, err := e.Segment.Append(buf[:0])
-	if err != nil {
+	if p.linked {
+		if len(p.held)-p.head < maxHeld {
+			p.held = append(p.held, heldPacket{idOf(e.Segment), p.comments(e)})
+		}
 		return
 	}
-	if !p.linked {
-		p.write(p.time.now(), packet, p.comments(e), pcapgo.NgEpbFlagDirectionOutbound)
-		p.spare = append(p.spare, packet)
-		return
+	var err error
+	if p.packet, err = e.Segment.Append(p.packet[:0]); err == nil {
+		p.write(p.time.now(), p.packet, p.comments(e), pcapgo.NgEpbFlagDirectionOutbound)
+		_ = p.flush()
 	}
-	if len(p.held)-p.head == maxHeld {
-		p.release(p.time.now(), notSent)
-	}
-	p.held = append(p.held, heldPacket{packet, p.comments(e)})
 }
 
 // maxHeld is more packets than a host has ready at once.
 const maxHeld = 1024
 
-// notSent marks a packet that the link did not take.
-const notSent = "not sent: this host could not"
-
 // Link puts the capture between a host and its link: packets of ours are
 // stamped when they are handed to the link, and written after that, so that the
-// capture delays none of them. Call it before the first event.
+// capture delays none of them, and holds what has left and no more. Call it before the first event.
 func (p *Pcap) Link(link engine.Link) engine.Link {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -211,26 +224,25 @@ func (p *Pcap) left(pkts [][]byte, before, after time.Time) {
 	defer p.mu.Unlock()
 	step := after.Sub(before) / time.Duration(len(pkts))
 	for i, pkt := range pkts {
-		at := before.Add(step * time.Duration(i))
-		// One that never left stands before the next one that did.
-		for p.head < len(p.held) && !bytes.Equal(p.held[p.head].data, pkt) {
-			p.release(at, notSent)
-		}
-		if p.head < len(p.held) {
-			p.release(at)
-		}
+		p.write(before.Add(step*time.Duration(i)), pkt, p.commentsOf(pkt), pcapgo.NgEpbFlagDirectionOutbound)
 	}
+	_ = p.flush()
 }
 
-// release writes the oldest held packet.
-func (p *Pcap) release(at time.Time, more ...string) {
-	h := p.held[p.head]
-	p.held[p.head] = heldPacket{}
-	if p.head++; p.head == len(p.held) {
-		p.held, p.head = p.held[:0], 0
+// commentsOf takes the comments of a packet that leaves. Those before it are of
+// packets that the link refused.
+func (p *Pcap) commentsOf(pkt []byte) []string {
+	for id := idIn(pkt); p.head < len(p.held); {
+		h := p.held[p.head]
+		p.held[p.head] = heldPacket{}
+		if p.head++; p.head == len(p.held) {
+			p.held, p.head = p.held[:0], 0
+		}
+		if h.id == id {
+			return h.comments
+		}
 	}
-	p.write(at, h.data, append(h.comments, more...), pcapgo.NgEpbFlagDirectionOutbound)
-	p.spare = append(p.spare, h.data)
+	return nil
 }
 
 func (p *Pcap) write(at time.Time, packet []byte, comments []string, dir pcapgo.NgEpbFlag) {
@@ -240,8 +252,8 @@ func (p *Pcap) write(at time.Time, packet []byte, comments []string, dir pcapgo.
 	// the format can fail, and it costs itself and no other.
 	if p.ng.WritePacketWithOptions(info, packet, options) == nil {
 		p.count++
+		p.fresh++
 	}
-	_ = p.flush()
 }
 
 // comments are the story of one packet: what led to it or what it led to, what
@@ -299,11 +311,11 @@ func (p *Pcap) conn(e *engine.Event) *pcapConn {
 	return c
 }
 
-// flush hands what the writer holds over as one record.
+// flush hands what the writer holds over: the records of one batch.
 func (p *Pcap) flush() error {
 	err := p.ng.Flush()
-	p.queue.put(p.record)
-	p.record = p.record[:0]
+	p.queue.putAll(p.record, p.fresh)
+	p.record, p.fresh = p.record[:0], 0
 	return err
 }
 
@@ -321,9 +333,6 @@ func (p *Pcap) Err() error { return p.queue.failure() }
 func (p *Pcap) Close(d time.Duration) error {
 	p.mu.Lock()
 	now := p.time.now()
-	for p.head < len(p.held) {
-		p.release(now, notSent)
-	}
 	stats := pcapgo.NgInterfaceStatistics{
 		LastUpdate:      now,
 		EndTime:         now,

@@ -182,3 +182,35 @@ func TestPcapFailureIsRemembered(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// takingLink takes every packet.
+type takingLink struct{ engine.Link }
+
+func (takingLink) WriteBatch(pkts [][]byte) (int, error) { return len(pkts), nil }
+
+// A packet that the link refused is not in the capture, and its comments go
+// with it.
+func TestPcapHoldsWhatHasLeft(t *testing.T) {
+	packets := readPcap(t, pcapOf(t, func(tr engine.Tracer) {
+		link := tr.(*Pcap).Link(takingLink{})
+		s := newScript(tr)
+		var pkts [][]byte
+		for i := range 3 {
+			seg := s.parse(fmt.Sprintf("> . %d:%d(0) ack 1 win 7", i, i))
+			s.send(engine.Event{Kind: engine.EventSegmentOut, Segment: seg, Reason: fmt.Sprintf("number %d", i)})
+			pkt, err := seg.Append(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pkts = append(pkts, pkt)
+		}
+		for _, batch := range [][][]byte{pkts[:1], pkts[2:]} { // the second one was refused
+			if _, err := link.WriteBatch(batch); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}))
+	if len(packets) != 2 || packets[0].comments[0] != "number 0" || packets[1].comments[0] != "number 2" {
+		t.Errorf("got %+v", packets)
+	}
+}

@@ -48,12 +48,15 @@ func newQueue(w io.Writer, limit int) *queue {
 const chunkSize = 64 << 10
 
 // put appends one record, all of it or nothing. It never waits for the writer.
-func (q *queue) put(record []byte) {
+func (q *queue) put(record []byte) { q.putAll(record, 1) }
+
+// putAll is put for several records at once, which costs the writer one wake-up.
+func (q *queue) putAll(record []byte, count uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
 	case q.err != nil || q.closed || q.octets+len(record) > q.limit:
-		q.dropped++
+		q.dropped += count
 		return
 	case len(q.waiting) == 0 || len(q.last())+len(record) > cap(q.last()):
 		q.waiting = append(q.waiting, q.chunk(len(record)))
