@@ -1,6 +1,10 @@
 package engine
 
-import "testing"
+import (
+	"testing"
+
+	"rawtcp/segment"
+)
 
 // Rules of RFC 9293 section 3.10.7 where two of its steps compete.
 
@@ -193,4 +197,22 @@ func TestTextBehindTheFINDoesNotResetAClosedConnection(t *testing.T) {
 	k.want("a duplicate ACK", ". ack 1")
 	k.in("P. 21:31(10) ack 1 win 65535")
 	k.wantState(FinWait1)
+}
+
+// A peer that sends text and later a FIN before that text contradicts itself;
+// the text is neither kept nor told of any more.
+func TestFINDropsWhatWasHeldBehindIt(t *testing.T) {
+	k := established(t, plain())
+	k.in("P. 21:31(10) ack 1 win 65535")
+	k.want("a hole", ". ack 1 <nop,nop,sack 21:31>")
+	k.in("FP. 1:11(10) ack 1 win 65535")
+	k.want("the FIN is taken", ". ack 12")
+	if k.seg.Options.Has(segment.HasSACK) {
+		t.Error("text behind the FIN is told of")
+	}
+	k.wantState(CloseWait)
+	k.read(10)
+	if got := k.c.Info(k.now).OutOfOrder; got != 0 {
+		t.Errorf("%d ranges held", got)
+	}
 }

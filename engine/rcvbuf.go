@@ -106,6 +106,12 @@ func (b *receiveBuffer) compare(s span, seq segment.Seq, p []byte) {
 	}
 }
 
+// forget drops what lies beyond a hole that will not be filled.
+func (b *receiveBuffer) forget() {
+	b.buf = b.buf[:b.head+b.readable]
+	b.spans, b.recents = nil, 0
+}
+
 func (b *receiveBuffer) offset(seq segment.Seq) int { return b.head + b.readable + seq.Sub(b.nxt) }
 
 // place copies p to where seq belongs, growing the buffer as needed.

@@ -322,6 +322,7 @@ func (c *Conn) receiveFIN(now Time, s *segment.Segment) {
 	}
 	c.rcv.nxt = c.rcv.nxt.Add(1)
 	c.rcv.edge = segment.MaxSeq(c.rcv.edge, c.rcv.nxt)
+	c.rcv.buf.forget() // no text lies behind a FIN, whatever came before it did
 	c.ackDue("acknowledges the FIN, RFC 9293 section 3.10.7.4")
 	c.peerClosed(now)
 	c.notify(Readable)

@@ -85,6 +85,7 @@ func (a *arrival) takeSyn() {
 		a.by(`7323 D "if one is found, save SEG.TSval in the variable TS.Recent and turn on the Snd.TS.OK bit."`)
 		t.TS, t.TSRecent = true, o.TSVal
 	}
+	t.SACK = t.SACKOffer && o.Has(segment.HasSACKPermitted)
 	t.LastAck = t.RcvNxt
 }
 

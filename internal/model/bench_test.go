@@ -141,6 +141,7 @@ func (b *bench) dial() {
 func (b *bench) offer(t model.TCB) model.TCB {
 	t.RcvWnd, t.Credit = recvWindow, true
 	t.TSOffer, t.WSOffer = b.cfg.Timestamps != engine.Off, b.cfg.WindowScale >= 0
+	t.SACKOffer = b.cfg.SACK != engine.Off
 	return t
 }
 
@@ -605,6 +606,9 @@ func (b *bench) compareReply(before *model.TCB, s *segment.Segment, o *model.Out
 	if d := b.compareTimestamp(o, got); d != "" {
 		return d
 	}
+	if d := compareSACK(&o.After, got); d != "" {
+		return d
+	}
 	if before.State.Synchronized() && !got.Flags.Has(syn) {
 		if edge := got.Ack.Add(int(got.Window) << b.scale()); edge.Less(before.RcvEdge) {
 			return fmt.Sprintf("%v takes the window back from %v to %v", got, before.RcvEdge, edge)
@@ -622,6 +626,27 @@ func (b *bench) compareTimestamp(o *model.Outcome, got *segment.Segment) string 
 	has := got.Options.Has(segment.HasTimestamps)
 	if has != o.After.TS || has && got.Options.TSEcr != o.After.TSRecent {
 		return fmt.Sprintf("%v, want timestamps: %v, TSecr %d", got, o.After.TS, o.After.TSRecent)
+	}
+	return ""
+}
+
+// compareSACK: "If sent at all, SACK options SHOULD be included in all ACKs which
+// do not ACK the highest sequence number in the data receiver's queue", RFC 2018
+// section 4, and no octet may be told that was not received.
+func compareSACK(t *model.TCB, got *segment.Segment) string {
+	if !got.Options.Has(segment.HasSACK) {
+		if t.SACK && len(t.Held) > 0 && !got.Flags.Has(syn) {
+			return fmt.Sprintf("%v, want SACK", got)
+		}
+		return ""
+	}
+	if !t.SACK {
+		return fmt.Sprintf("%v, but SACK was not agreed on", got)
+	}
+	for _, block := range got.Options.Blocks() {
+		if !t.HoldsAll(block) {
+			return fmt.Sprintf("%v tells of octets that were not received", got)
+		}
 	}
 	return ""
 }

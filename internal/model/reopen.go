@@ -12,7 +12,7 @@ func (a *arrival) reopened() bool {
 	if !a.newIncarnation() {
 		return false
 	}
-	fresh := TCB{State: Listen, Listener: true, ISS: t.ISS, RcvWnd: t.RcvWnd, TSOffer: t.TSOffer, WSOffer: t.WSOffer, Credit: true}
+	fresh := TCB{State: Listen, Listener: true, ISS: t.ISS, RcvWnd: t.RcvWnd, TSOffer: t.TSOffer, WSOffer: t.WSOffer, SACKOffer: t.SACKOffer, Credit: true}
 	a.After = fresh
 	a.listen()
 	return true

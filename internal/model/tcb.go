@@ -57,6 +57,9 @@ type TCB struct {
 	TSRecent uint32
 	LastAck  segment.Seq // Last.ACK.sent
 
+	SACKOffer bool // our SYN had SACK-permitted, or our SYN,ACK would have it
+	SACK      bool // both had it (RFC 2018 section 2)
+
 	NoReader bool // the application closed for reading (MAY-1)
 	Credit   bool // a challenge ACK may be sent now
 }
@@ -69,6 +72,25 @@ type Text struct {
 
 // End returns the point after the last octet.
 func (t Text) End() segment.Seq { return t.Seq.Add(len(t.Data)) }
+
+// HoldsAll reports whether every octet of a block was received: "Each contiguous
+// block of data queued at the data receiver is defined in the SACK option", RFC
+// 2018 section 3. What was delivered may be told again (RFC 2883 section 4).
+func (t *TCB) HoldsAll(b segment.SACKBlock) bool {
+	if !b.Start.Less(b.End) {
+		return false
+	}
+	at := b.Start
+	if at.Less(t.RcvNxt) {
+		at = segment.MinSeq(b.End, t.RcvNxt)
+	}
+	for _, h := range t.Held {
+		if at.InWindow(h.Seq, len(h.Data)) {
+			at = segment.MinSeq(b.End, h.End())
+		}
+	}
+	return at == b.End
+}
 
 // window is RCV.WND.
 func (t *TCB) window() int { return max(0, t.RcvEdge.Sub(t.RcvNxt)) }
