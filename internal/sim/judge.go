@@ -258,6 +258,7 @@ func (h *host) judgeIn(x *watch, e *engine.Event) {
 			x.latest, x.latestDue = segment.MaxSeq(s.Seq, v.RcvNxt), true
 		}
 	}
+	x.ackedAt = 0 // a later report may bring another sample
 	if x.vars.SndUna.Less(v.SndUna) {
 		x.ackedAt = e.At
 	}

@@ -11,7 +11,8 @@ import (
 // superLen is the longest payload that a merging box makes, octets.
 const superLen = 60_000
 
-// rebuild makes a packet of a changed segment.
+// rebuild makes a packet of a changed segment, with a right checksum: boxes
+// leave damaged packets alone, or they would hide the damage.
 func (w *world) rebuild(s *segment.Segment, old []byte) []byte {
 	pkt, err := s.Append(w.buffer())
 	if err != nil {
@@ -26,7 +27,7 @@ func (w *world) rebuild(s *segment.Segment, old []byte) []byte {
 // ends agree on what was lost.
 func (w *world) strip(set int, pkt []byte) []byte {
 	var s segment.Segment
-	if s.Parse(pkt) != nil || !s.Flags.Has(segment.SYN) {
+	if s.Parse(pkt) != nil || s.Checksum == segment.ChecksumBad || !s.Flags.Has(segment.SYN) {
 		return pkt
 	}
 	s.Options.Set &^= segment.OptionSet(set)
@@ -37,7 +38,7 @@ func (w *world) strip(set int, pkt []byte) []byte {
 // mark says that there was congestion, to those who asked to be told.
 func (w *world) mark(pkt []byte) []byte {
 	var s segment.Segment
-	if s.Parse(pkt) != nil || s.TOS&3 == 0 {
+	if s.Parse(pkt) != nil || s.Checksum == segment.ChecksumBad || s.TOS&3 == 0 {
 		return pkt
 	}
 	s.TOS |= 3

@@ -32,7 +32,7 @@ func TestSeeds(t *testing.T) {
 // The same seed is the same run, event for event, also while it is recorded.
 func TestSameSeedSameTrace(t *testing.T) {
 	traces := map[[32]byte]uint64{}
-	for seed := range uint64(20) {
+	for seed := range uint64(10) {
 		p, q := Draw(seed), Draw(seed)
 		rec, err := NewRecorder(new(bytes.Buffer), nil)
 		if err != nil {
