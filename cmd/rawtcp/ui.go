@@ -356,7 +356,7 @@ func demoOutro(page []byte) string {
 	return fmt.Sprintf(`
 the server said  "%s"
 and its page     "%s"
-next: rawtcp demo --explain, rawtcp demo --mss 200 --sack off, rawtcp connect --help`,
+next: rawtcp demo --explain, rawtcp demo --mss 200, rawtcp connect --help`,
 		trace.AppendEscaped(nil, status), trace.AppendEscaped(nil, bytes.TrimSpace(body)))
 }
 
