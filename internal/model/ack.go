@@ -44,7 +44,8 @@ func (a *arrival) ackOfSyn() bool {
 // acknowledge is the processing for ESTABLISHED, which all later states share.
 func (a *arrival) acknowledge() {
 	t := &a.After
-	if t.SndUna.Less(a.seg.Ack) {
+	advances := t.SndUna.Less(a.seg.Ack)
+	if advances {
 		a.by(`9293 3.10.7.4 fifth "If SND.UNA < SEG.ACK =< SND.NXT, then set SND.UNA <- SEG.ACK."`)
 		t.SndUna = a.seg.Ack
 	}
@@ -54,6 +55,9 @@ func (a *arrival) acknowledge() {
 	}
 	if t.SndWL1.Less(a.seg.Seq) || t.SndWL1 == a.seg.Seq && t.SndWL2.LessEq(a.seg.Ack) {
 		a.by(`9293 3.10.7.4 fifth "If (SND.WL1 < SEG.SEQ or (SND.WL1 = SEG.SEQ and SND.WL2 =< SEG.ACK)), set SND.WND <- SEG.WND"`)
+		a.setWindow()
+	} else if advances {
+		a.by(`decision: a segment that acknowledges new octets brings its window too, whatever its number: with SND.UNA moved and the window of before, the right edge would pass the peer's offer`)
 		a.setWindow()
 	}
 	a.MaySend = t.Unsent

@@ -610,7 +610,9 @@ func (b *bench) compareReply(before *model.TCB, s *segment.Segment, o *model.Out
 		return d
 	}
 	if before.State.Synchronized() && !got.Flags.Has(syn) {
-		if edge := got.Ack.Add(int(got.Window) << b.scale()); edge.Less(before.RcvEdge) {
+		// Less than one unit of the scale may go: "The end of the window will be on a
+		// boundary based on the granularity of the scale factor", RFC 7323 section 2.4.
+		if edge := got.Ack.Add((int(got.Window) + 1) << b.scale()); edge.LessEq(before.RcvEdge) {
 			return fmt.Sprintf("%v takes the window back from %v to %v", got, before.RcvEdge, edge)
 		}
 	}
