@@ -94,12 +94,19 @@ func TestBridgeClientHalfCloses(t *testing.T) {
 
 // A half-close of the server reaches the client, which goes on sending.
 func TestBridgeServerHalfCloses(t *testing.T) {
-	heard := make(chan string, 4)
+	var heard sync.Map // what the server of each passage heard: its address -> chan string
+	at := func(server string) chan string {
+		ch, _ := heard.LoadOrStore(server, make(chan string, 1))
+		return ch.(chan string)
+	}
 	passages(t, func(c *net.TCPConn) {
 		io.WriteString(c, "greeting")
 		c.CloseWrite()
-		rest, _ := io.ReadAll(c)
-		heard <- string(rest)
+		rest, err := io.ReadAll(c)
+		if err != nil {
+			rest = fmt.Appendf(rest, " (%v)", err)
+		}
+		at(c.LocalAddr().String()) <- string(rest)
 	}, func(t *testing.T, p *passage) {
 		c := p.dial(t)
 		if greeting, err := io.ReadAll(c); err != nil || string(greeting) != "greeting" {
@@ -108,9 +115,9 @@ func TestBridgeServerHalfCloses(t *testing.T) {
 		io.WriteString(c, "the rest")
 		c.CloseWrite()
 		select {
-		case rest := <-heard:
+		case rest := <-at(p.server()):
 			if rest != "the rest" {
-				t.Errorf("the server heard %q", rest)
+				t.Errorf("the server heard %q\n%s", rest, p.bridge.text())
 			}
 		case <-time.After(patience):
 			t.Error("the server never saw our FIN")

@@ -52,6 +52,14 @@ func open(t *testing.T, r role, f family, a, b *netlab.Host, port uint16, flags 
 	return p
 }
 
+// server is where the server is, as itself sees it.
+func (p *passage) server() string {
+	if p.role == asServer {
+		return target(p.family.loopback(), 8000)
+	}
+	return target(p.family.of(p.b), 8000)
+}
+
 // end stops rawtcp, which must find all in order.
 func (p *passage) end(t *testing.T) {
 	t.Helper()
