@@ -20,7 +20,15 @@ type walk struct {
 const steps = 14
 
 // walks is how many walks begin in each scene.
-var walks = map[bool]int{false: 2000, true: 150}[raceDetector]
+func walks() int {
+	switch {
+	case *full:
+		return 40_000
+	case raceDetector:
+		return 300
+	}
+	return 2000
+}
 
 // TestWalk holds every step of many walks against the model: what one segment
 // leaves behind, another brings to light.
@@ -36,9 +44,9 @@ func TestWalk(t *testing.T) {
 			b.begin()
 			sc.talk(b)
 			kept := *b
-			for seed := range walks {
+			for seed := range walks() {
 				b.again(&kept)
-				b.late = true
+				b.late, b.inbox = true, kept.unreadText()
 				w := walk{bench: b, dice: rand.New(rand.NewPCG(uint64(seed), 3)), closed: b.tcb.NoReader}
 				total += w.take(steps)
 				if b.err != nil {
@@ -99,7 +107,7 @@ func (w *walk) segment() *segment.Segment {
 	room := max(0, t.RcvEdge.Sub(t.RcvNxt))
 	s.Seq = oneOf(w, t.RcvNxt, t.RcvNxt, t.RcvNxt, t.RcvNxt.Add(w.dice.IntN(room+1)), t.RcvNxt.Add(w.dice.IntN(60)),
 		t.RcvNxt.Add(-w.dice.IntN(60)), t.RcvEdge.Add(-1), t.RcvEdge)
-	s.Payload = text(s.Seq, oneOf(w, 0, 0, 1, w.dice.IntN(60), w.dice.IntN(1200)), 0)
+	s.Payload = text(s.Seq, oneOf(w, 0, 0, 1, w.dice.IntN(60), w.dice.IntN(1200)), w.dice.IntN(2))
 	w.peerTS += uint32(w.dice.IntN(3))
 	w.options(s, oneOf(w, w.peerTS, w.peerTS, w.peerTS, w.peerTS, w.peerTS, w.peerTS-4, 0))
 	return s
