@@ -191,7 +191,7 @@ func (c *Conn) recoverBy(octets int) {
 		return
 	}
 	if c.loss.recovery && octets > 0 && !c.snd.sent.empty() {
-		if first := &c.snd.sent.ranges()[0]; !first.lost && !first.sacked {
+		if first := c.snd.sent.numbered(c.snd.sent.first()); !first.lost && !first.sacked {
 			c.snd.sent.markFirstLost()
 			c.loss.urgently = true
 		}

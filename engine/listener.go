@@ -342,7 +342,7 @@ func (l *Listener) promote(now Time, e *synEntry, s *segment.Segment) {
 	c.created, c.lastRecv = e.at, now
 	c.retries = e.retries
 	c.snd.nxt = e.iss.Add(1)
-	c.snd.sent.push(sentRange{start: e.iss, end: c.snd.nxt, at: e.at, first: e.at,
+	c.snd.sent.push(sentRange{start: e.iss, end: c.snd.nxt, at: e.at,
 		flags: segment.SYN, everResent: e.retries > 0})
 	l.stack.add(c)
 	c.Receive(now, s)

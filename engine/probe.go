@@ -62,8 +62,8 @@ func (c *Conn) transmitLossProbe(now Time, s *segment.Segment) bool {
 		return false
 	}
 	p.resent = !c.transmitNew(now, s) // due lets it pass the congestion window
-	if q := c.snd.sent.ranges(); p.resent {
-		c.resend(now, s, &q[len(q)-1], NoteLossProbe, "no ACK of the last segments for two round trips, RFC 8985 section 7")
+	if p.resent {
+		c.resend(now, s, c.snd.sent.last(), NoteLossProbe, "no ACK of the last segments for two round trips, RFC 8985 section 7")
 	}
 	p.due, p.out, p.end = false, true, c.snd.nxt
 	c.stats.LossProbes++

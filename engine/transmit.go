@@ -54,13 +54,12 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 	switch first := answer && !c.answered; {
 	case c.snd.sent.empty():
 		c.snd.nxt = c.snd.iss.Add(1)
-		c.snd.sent.push(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, first: now, flags: segment.SYN})
+		c.snd.sent.push(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, flags: segment.SYN})
 	default:
 		if !first {
 			note, reason = NoteRetransmission, "no answer to the SYN, RFC 6298 section 5"
 		}
-		syn := &c.snd.sent.ranges()[0]
-		syn.at, syn.everResent = now, true
+		c.snd.sent.update(c.snd.sent.first(), func(syn *sentRange) { syn.at, syn.everResent = now, true })
 	}
 	c.answered = c.answered || answer
 	c.setTimer(TimerRTO, now.Add(c.rtt.rto()))
@@ -70,11 +69,12 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 
 // transmitLost sends the next range that is held for lost.
 func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
-	r := c.snd.sent.nextLost()
-	if r == nil {
+	n := c.snd.sent.nextLost()
+	if n == 0 {
 		c.loss.tooBig = false
 		return false
 	}
+	r := c.snd.sent.numbered(n)
 	if r.start != c.snd.una && !r.start.Less(c.snd.una.Add(c.snd.wnd)) {
 		return false // the window shrank (RFC 9293 section 3.8.6, SHLD-16)
 	}
@@ -91,20 +91,17 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 		reason = "held for lost: three duplicate ACKs, RFC 5681 section 3.2"
 	}
 	c.loss.urgently = false
-	c.resend(now, s, r, note, reason)
+	c.resend(now, s, n, note, reason)
 	return true
 }
 
-// resend repeats a range, or its front if the MSS became smaller since.
-func (c *Conn) resend(now Time, s *segment.Segment, r *sentRange, note Note, reason string) {
+// resend repeats a range.
+func (c *Conn) resend(now Time, s *segment.Segment, n int, note Note, reason string) {
+	r := c.snd.sent.numbered(n)
 	c.head(s, r.start, segment.ACK)
-	room := c.addOptions(now, s, false)
-	if start := r.start; start.Add(room).Less(segment.MinSeq(r.end, c.snd.buf.end())) {
-		c.snd.sent.split(r, room)
-		r = &c.snd.sent.ranges()[c.snd.sent.find(start)]
-	}
+	c.addOptions(now, s, false)
 	c.load(s, r.start, r.end)
-	c.snd.sent.update(r, func(r *sentRange) { r.at, r.resent, r.everResent = now, true, true })
+	c.snd.sent.resend(n, now)
 	c.stats.Retransmits++
 	if c.timers[TimerRTO] == 0 {
 		c.restartRTO(now)
@@ -156,7 +153,7 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	}
 	c.load(s, c.snd.nxt, end)
 	c.markECN(s, n > 0)
-	c.snd.sent.push(sentRange{start: c.snd.nxt, end: end, at: now, first: now, flags: s.Flags & segment.FIN})
+	c.snd.sent.push(sentRange{start: c.snd.nxt, end: end, at: now, flags: s.Flags & segment.FIN})
 	c.snd.nxt = end
 	c.snd.lastData = now
 	if c.timers[TimerRTO] == 0 {
