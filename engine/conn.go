@@ -91,7 +91,9 @@ type sender struct {
 	fin           finState
 	up            segment.Seq // end of urgent data, significant if urgent
 	urgent        bool
-	lastData      Time // when data last left, for the restart after idle
+	lastData      Time        // when data last left, for the restart after idle
+	round         int         // round trips so far
+	roundEnd      segment.Seq // an ACK beyond it begins the next one
 }
 
 // finState is how far our FIN has come.

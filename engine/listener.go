@@ -65,7 +65,7 @@ func (s *Stack) Listen(_ Time, local netip.AddrPort, mtuFor func(netip.Addr) int
 		cfg.Conn.SYNRetries = 3 // a reflector must not amplify
 	}
 	cfg.Conn = cfg.Conn.withDefaults()
-	if _, err := newController(cfg.Conn.Congestion, defaultMSS, cfg.Conn.InitialWindow); err != nil {
+	if _, err := newController(&cfg.Conn, defaultMSS, cfg.Conn.InitialWindow); err != nil {
 		return nil, err
 	}
 	setInt(&cfg.Backlog, 128)

@@ -82,6 +82,7 @@ func (c *Conn) probeAcknowledged(now Time, s *segment.Segment, duplicate, plainD
 	switch {
 	case !p.resent, duplicate, plainDup:
 	case p.end.Less(s.Ack):
+		c.loss.undo = undo{}
 		c.noteReduction()
 		c.cc.OnLoss(now, c.snd.nxt.Sub(c.snd.una))
 	default:

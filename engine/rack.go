@@ -172,6 +172,7 @@ func (c *Conn) reduceAgain(now Time) {
 		return
 	}
 	c.loss.reduced = now
+	c.loss.undo = undo{}
 	c.noteReduction()
 	c.cc.OnLoss(now, min(c.snd.nxt.Sub(c.snd.una), c.cc.Window()))
 }
@@ -215,5 +216,5 @@ func (s *sentQueue) follows(n int) int {
 // reorderTimeout judges again what was given time to arrive.
 func (c *Conn) reorderTimeout(now Time) {
 	c.detectByTime(now)
-	c.enterRecovery(now)
+	c.enterRecovery(now, 0)
 }

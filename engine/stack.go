@@ -119,7 +119,7 @@ func checkRemote(local, remote netip.AddrPort) error {
 // newConn makes a connection in CLOSED; it is not on the stack yet.
 func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg ConnConfig) (*Conn, error) {
 	cfg = cfg.or(s.cfg.Conn).withDefaults()
-	if _, err := newController(cfg.Congestion, defaultMSS, cfg.InitialWindow); err != nil {
+	if _, err := newController(&cfg, defaultMSS, cfg.InitialWindow); err != nil {
 		return nil, err
 	}
 	s.lastID++

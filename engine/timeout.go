@@ -87,12 +87,13 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		c.synNow = true
 		return
 	}
-	c.snd.sent.markAllLost()
 	if c.retries == 1 {
+		c.armUndo(true)
 		c.noteReduction()
 		c.cc.OnRTO(now, c.snd.nxt.Sub(c.snd.una))
 	}
-	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack}
+	c.snd.sent.markAllLost()
+	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack, undo: c.loss.undo}
 	c.stopTimer(TimerReorder)
 	c.stopTimer(TimerProbe)
 	c.restartRTO(now)

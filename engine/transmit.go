@@ -74,11 +74,14 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 		c.loss.tooBig = false
 		return false
 	}
+	if c.loss.undo.frto == frtoSecond {
+		return false // new data goes first: what it draws tells whether anything is lost
+	}
 	r := c.snd.sent.numbered(n)
 	if r.start != c.snd.una && !r.start.Less(c.snd.una.Add(c.snd.wnd)) {
 		return false // the window shrank (RFC 9293 section 3.8.6, SHLD-16)
 	}
-	if c.inFlight()+r.len() > c.cc.Window() && c.inFlight() > 0 && !c.loss.urgently {
+	if c.inFlight()+r.len() > c.window() && c.inFlight() > 0 && !c.loss.urgently {
 		return false
 	}
 	note, reason := NoteFastRetransmit, "held for lost: what was sent later has arrived, RFC 8985 section 6"
@@ -102,6 +105,10 @@ func (c *Conn) resend(now Time, s *segment.Segment, n int, note Note, reason str
 	c.addOptions(now, s, false)
 	c.load(s, r.start, r.end)
 	c.snd.sent.resend(n, now)
+	c.loss.prr.out += r.len()
+	if note != NoteLossProbe {
+		c.loss.undo.noteResent(now, r.start, r.end)
+	}
 	c.stats.Retransmits++
 	if c.timers[TimerRTO] == 0 {
 		c.restartRTO(now)
@@ -154,6 +161,11 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	c.load(s, c.snd.nxt, end)
 	c.markECN(s, n > 0)
 	c.snd.sent.push(sentRange{start: c.snd.nxt, end: end, at: now, flags: s.Flags & segment.FIN})
+	c.loss.prr.out += end.Sub(c.snd.nxt)
+	c.loss.undo.unsent--
+	if c.snd.sent.sacked > 0 || c.loss.dup > 0 {
+		c.loss.limited += end.Sub(c.snd.nxt)
+	}
 	c.snd.nxt = end
 	c.snd.lastData = now
 	if c.timers[TimerRTO] == 0 {
@@ -178,7 +190,10 @@ func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
 	if n == 0 {
 		return 0, fin && unsent == 0 && window > 0
 	}
-	if flight := c.inFlight(); flight > 0 && flight+n > c.cc.Window() && !c.loss.probe.due {
+	if c.loss.undo.frto == frtoSecond {
+		return n, c.loss.undo.unsent > 0 // whatever the window and Nagle say: RFC 5682 section 2.1, step 2b
+	}
+	if flight := c.inFlight(); flight > 0 && flight+n > c.window() && !c.loss.probe.due {
 		return 0, false
 	}
 	last := n == unsent
@@ -192,6 +207,7 @@ func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
 // than one RTO (RFC 5681 section 4.1).
 func (c *Conn) restartAfterIdle(now Time) {
 	if c.snd.sent.empty() && c.snd.lastData != 0 && now.Sub(c.snd.lastData) > c.rtt.rto() {
+		c.loss.undo = undo{}
 		c.cc.OnRestart(now)
 		c.snd.lastData = now
 	}
