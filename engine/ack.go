@@ -9,19 +9,17 @@ import (
 // lossState is what the sender knows about missing segments.
 type lossState struct {
 	dup      int         // duplicate ACKs in a row (RFC 5681 section 2)
+	recover  segment.Seq // SND.NXT when recovery or timeout began (RFC 6582 section 3.2, RFC 6675 section 4)
+	reduced  Time        // when the congestion window was last lowered for a loss
 	recovery bool        // fast recovery
 	timeout  bool        // recovering from a retransmission timeout
-	recover  segment.Seq // SND.NXT when either began (RFC 6582 section 3.2, RFC 6675 section 4)
 	limited  int         // octets of new data sent while something was reported missing (RFC 3042)
 	over     bool        // the last recovery ended; an ACK of no more than recover begins no new one
-	reduced  Time        // when the congestion window was last lowered for a loss
 	tooBig   bool        // what is held for lost did not fit the path
 	urgently bool        // the first retransmission of a fast recovery does not wait for the window
 	rack     rack
 	probe    lossProbe
-	prr      prr  // significant in fast recovery with SACK
-	undo     undo // of the latest recovery
-	revive   revival
+	episode  *episode // of the latest recovery, nil: there was none
 }
 
 // receiveACK is the fifth check of RFC 9293 section 3.10.7.4. ok says that the
@@ -74,7 +72,7 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 	}
 	c.updateWindow(s, octets > 0)
 	if dup {
-		c.stats.DupAcksIn++
+		c.incidents().DupAcksIn++
 		c.loss.dup++
 	}
 	c.probeAcknowledged(now, s, dsack, dup && !s.Options.Has(segment.HasSACK))
@@ -108,16 +106,16 @@ func (c *Conn) receiveSACK(s *segment.Segment, d *delivery) (octets int, dsack b
 	blocks := s.Options.Blocks()
 	if isDSACK(blocks, s.Ack) {
 		if dsack = c.wasSent(blocks[0]); dsack {
-			c.stats.DSACKsIn++
+			c.incidents().DSACKsIn++
 			c.loss.rack.duplicateReported(c.snd.una, c.snd.nxt)
 		} else {
-			c.stats.BadSACKs++
+			c.incidents().BadSACKs++
 		}
 	}
 	for i, b := range blocks {
 		switch {
 		case !b.Start.Less(b.End) || c.snd.nxt.Less(b.End):
-			c.stats.BadSACKs++
+			c.incidents().BadSACKs++
 		case i == 0 && dsack, !s.Ack.Less(b.End), b.Start.Less(s.Ack):
 		default:
 			octets += c.snd.sent.sack(b.Start, b.End, d)
@@ -151,9 +149,8 @@ func (c *Conn) delivery(now Time, s *segment.Segment) delivery {
 
 // ackNew takes the acknowledgement of new octets and returns how many they are.
 func (c *Conn) ackNew(s *segment.Segment, d *delivery) int {
-	octets := c.snd.sent.ack(s.Ack, d)
+	octets := c.settle(s.Ack, d)
 	c.snd.una = s.Ack
-	c.snd.buf.ack(s.Ack)
 	if c.snd.roundEnd.Less(s.Ack) {
 		c.snd.round++
 		c.snd.roundEnd = c.snd.nxt
@@ -182,7 +179,7 @@ func (c *Conn) ackNew(s *segment.Segment, d *delivery) int {
 // ECN-Echo ACK packet" RFC 3168 section 6.1.2.
 func (c *Conn) grow(now Time, s *segment.Segment, octets int, rtt time.Duration) {
 	if !c.loss.recovery && !c.echoes(s) {
-		c.cc.OnAck(Ack{Now: now, Acked: octets, InFlight: c.inFlight(), RTT: rtt, SRTT: c.rtt.srtt, Round: c.snd.round})
+		c.cc.OnAck(Ack{Now: now, Acked: octets, InFlight: c.inFlight(), RTT: rtt, SRTT: c.rtt.srtt, Round: int(c.snd.round)})
 	}
 }
 
@@ -202,9 +199,9 @@ func (c *Conn) sampleRTT(now Time, s *segment.Segment, d *delivery, cumulative b
 	if rtt == 0 {
 		return 0
 	}
-	if v := c.loss.revive; v.pending && v.from.Less(c.snd.una) {
-		c.rtt.revive(rtt, v.srtt, v.rttvar)
-		c.loss.revive = revival{}
+	if e := c.loss.episode; e != nil && e.revive.pending && e.revive.from.Less(c.snd.una) {
+		c.rtt.revive(rtt, e.revive.srtt, e.revive.rttvar)
+		e.revive = revival{}
 	} else {
 		c.rtt.sample(rtt)
 	}
@@ -221,7 +218,7 @@ func (c *Conn) recoverBy(octets int) {
 	}
 	if c.loss.recover.LessEq(c.snd.una) {
 		c.loss.recovery, c.loss.timeout, c.loss.dup, c.loss.over = false, false, 0, true
-		c.loss.undo.over, c.loss.undo.until = true, c.snd.nxt
+		c.loss.episode.undo.over, c.loss.episode.undo.until = true, c.snd.nxt
 		c.loss.rack.recovered()
 		return
 	}
@@ -243,7 +240,7 @@ func (c *Conn) detectLoss(now Time, delivered int) {
 		c.snd.sent.markFirstLost()
 	}
 	if c.loss.recovery {
-		c.loss.prr.ack(delivered, c.inFlight(), c.cc.Window(), c.payloadRoom(0))
+		c.loss.episode.prr.ack(delivered, c.inFlight(), c.cc.Window(), c.payloadRoom(0))
 	}
 	c.enterRecovery(now, delivered)
 }
@@ -262,12 +259,12 @@ func (c *Conn) enterRecovery(now Time, delivered int) {
 	c.armUndo(false)
 	c.stopTimer(TimerProbe)
 	c.loss.recovery, c.loss.recover, c.loss.urgently, c.loss.reduced = true, c.snd.nxt, true, now
-	c.stats.FastRecoveries++
+	c.incidents().FastRecoveries++
 	c.noteReduction()
 	flight := c.flightBefore(delivered)
 	c.cc.OnLoss(now, flight)
-	c.loss.prr.begin(flight)
-	c.loss.prr.ack(delivered, c.inFlight(), c.cc.Window(), c.payloadRoom(0))
+	c.loss.episode.prr.begin(flight)
+	c.loss.episode.prr.ack(delivered, c.inFlight(), c.cc.Window(), c.payloadRoom(0))
 }
 
 // flightBefore is FlightSize when a loss happened: "additional data sent in
@@ -286,7 +283,7 @@ func (c *Conn) flightBefore(delivered int) int {
 // recovery what leads there.
 func (c *Conn) window() int {
 	if c.loss.recovery && c.sack {
-		return max(c.loss.prr.window, c.payloadRoom(0))
+		return max(c.loss.episode.prr.window, c.payloadRoom(0))
 	}
 	return c.cc.Window()
 }
@@ -315,7 +312,7 @@ func (c *Conn) updateWindow(s *segment.Segment, acknowledges bool) {
 	}
 	wnd := int(s.Window) << c.snd.scale
 	if wnd == 0 && c.snd.wnd > 0 {
-		c.stats.ZeroWindows++
+		c.incidents().ZeroWindows++
 	}
 	c.snd.wnd = wnd
 	c.snd.maxWnd = max(c.snd.maxWnd, wnd)

@@ -41,7 +41,7 @@ func (c *Conn) ackECN(now Time, s *segment.Segment) {
 	if !c.echoes(s) || c.loss.recovery || c.ecn.lowered {
 		return
 	}
-	c.loss.undo = undo{}
+	c.disarmUndo()
 	c.noteReduction()
 	c.cc.OnECN(now, c.snd.nxt.Sub(c.snd.una))
 }

@@ -7,14 +7,14 @@ import "time"
 // A phase of conservative slow start (CSS) in between finds out whether they
 // grew for good.
 type hystart struct {
-	on       bool
 	round    int           // the round trip that is under way
 	last     time.Duration // least RTT of the one before, 0: no sample
 	least    time.Duration // least RTT of this one, 0: no sample
-	samples  int           // of this one
 	baseline time.Duration // least RTT when CSS began, 0: not in CSS
-	rounds   int           // round trips of CSS that are over, the one it began in among them
-	rest     int           // octets acknowledged in CSS that did not make a whole octet of window
+	samples  int16         // of this one, as many as it needs
+	rounds   int16         // round trips of CSS that are over, the one it began in among them
+	rest     int8          // octets acknowledged in CSS that did not make a whole octet of window
+	on       bool
 }
 
 // The constants of RFC 9406 section 4.3.
@@ -43,8 +43,8 @@ func (h *hystart) grow(round int, rtt time.Duration, n int) int {
 	if h.baseline == 0 {
 		return n
 	}
-	n += h.rest
-	h.rest = n % cssGrowthDivisor
+	n += int(h.rest)
+	h.rest = int8(n % cssGrowthDivisor)
 	return n / cssGrowthDivisor
 }
 
@@ -56,7 +56,8 @@ func (h *hystart) nextRound(round int) {
 }
 
 func (h *hystart) sample(rtt time.Duration) {
-	if h.samples++; h.least == 0 || rtt < h.least {
+	h.samples = min(h.samples+1, rttSamples)
+	if h.least == 0 || rtt < h.least {
 		h.least = rtt
 	}
 	switch {

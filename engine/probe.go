@@ -66,7 +66,7 @@ func (c *Conn) transmitLossProbe(now Time, s *segment.Segment) bool {
 		c.resend(now, s, c.snd.sent.last(), NoteLossProbe, "no ACK of the last segments for two round trips, RFC 8985 section 7")
 	}
 	p.due, p.out, p.end = false, true, c.snd.nxt
-	c.stats.LossProbes++
+	c.incidents().LossProbes++
 	c.stopTimer(TimerProbe)
 	c.setTimer(TimerRTO, now.Add(c.rtt.rto()))
 	return true
@@ -82,7 +82,7 @@ func (c *Conn) probeAcknowledged(now Time, s *segment.Segment, duplicate, plainD
 	switch {
 	case !p.resent, duplicate, plainDup:
 	case p.end.Less(s.Ack):
-		c.loss.undo = undo{}
+		c.disarmUndo()
 		c.noteReduction()
 		c.cc.OnLoss(now, c.snd.nxt.Sub(c.snd.una))
 	default:

@@ -172,7 +172,7 @@ func (c *Conn) reduceAgain(now Time) {
 		return
 	}
 	c.loss.reduced = now
-	c.loss.undo = undo{}
+	c.disarmUndo()
 	c.noteReduction()
 	c.cc.OnLoss(now, min(c.snd.nxt.Sub(c.snd.una), c.cc.Window()))
 }

@@ -201,7 +201,7 @@ func (s *sentQueue) ack(seq segment.Seq, d *delivery) (octets int) {
 	}
 	if s.empty() {
 		s.base += len(s.q)
-		s.q, s.head, s.waiting = s.q[:0], 0, s.waiting[:0]
+		s.q, s.head, s.waiting = s.q[:0], 0, nil
 	}
 	return octets
 }

@@ -54,7 +54,7 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 	switch first := answer && !c.answered; {
 	case c.snd.sent.empty():
 		c.snd.nxt = c.snd.iss.Add(1)
-		c.snd.sent.push(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, flags: segment.SYN})
+		c.track(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, flags: segment.SYN})
 	default:
 		if !first {
 			note, reason = NoteRetransmission, "no answer to the SYN, RFC 6298 section 5"
@@ -74,7 +74,7 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 		c.loss.tooBig = false
 		return false
 	}
-	if c.loss.undo.frto == frtoSecond {
+	if c.frto() == frtoSecond {
 		return false // new data goes first: what it draws tells whether anything is lost
 	}
 	r := c.snd.sent.numbered(n)
@@ -105,11 +105,10 @@ func (c *Conn) resend(now Time, s *segment.Segment, n int, note Note, reason str
 	c.addOptions(now, s, false)
 	c.load(s, r.start, r.end)
 	c.snd.sent.resend(n, now)
-	c.loss.prr.out += r.len()
 	if note != NoteLossProbe {
-		c.loss.undo.noteResent(now, r.start, r.end)
+		c.noteSent(now, r.start, r.end, true)
 	}
-	c.stats.Retransmits++
+	c.incidents().Retransmits++
 	if c.timers[TimerRTO] == 0 {
 		c.restartRTO(now)
 	}
@@ -160,9 +159,8 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	}
 	c.load(s, c.snd.nxt, end)
 	c.markECN(s, n > 0)
-	c.snd.sent.push(sentRange{start: c.snd.nxt, end: end, at: now, flags: s.Flags & segment.FIN})
-	c.loss.prr.out += end.Sub(c.snd.nxt)
-	c.loss.undo.unsent--
+	c.track(sentRange{start: c.snd.nxt, end: end, at: now, flags: s.Flags & segment.FIN})
+	c.noteSent(now, c.snd.nxt, end, false)
 	if c.snd.sent.sacked > 0 || c.loss.dup > 0 {
 		c.loss.limited += end.Sub(c.snd.nxt)
 	}
@@ -190,8 +188,8 @@ func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
 	if n == 0 {
 		return 0, fin && unsent == 0 && window > 0
 	}
-	if c.loss.undo.frto == frtoSecond {
-		return n, c.loss.undo.unsent > 0 // whatever the window and Nagle say: RFC 5682 section 2.1, step 2b
+	if c.frto() == frtoSecond {
+		return n, c.loss.episode.undo.unsent > 0 // whatever the window and Nagle say: RFC 5682 section 2.1, step 2b
 	}
 	if flight := c.inFlight(); flight > 0 && flight+n > c.window() && !c.loss.probe.due {
 		return 0, false
@@ -207,7 +205,7 @@ func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
 // than one RTO (RFC 5681 section 4.1).
 func (c *Conn) restartAfterIdle(now Time) {
 	if c.snd.sent.empty() && c.snd.lastData != 0 && now.Sub(c.snd.lastData) > c.rtt.rto() {
-		c.loss.undo = undo{}
+		c.disarmUndo()
 		c.cc.OnRestart(now)
 		c.snd.lastData = now
 	}
@@ -222,7 +220,7 @@ func (c *Conn) transmitProbe(now Time, s *segment.Segment) bool {
 		return false
 	}
 	c.probeNow = false
-	c.stats.WindowProbes++
+	c.incidents().WindowProbes++
 	c.transmitEmpty(now, s, c.snd.una.Add(-1), NoteWindowProbe, "probes a closed window, RFC 9293 section 3.8.6.1")
 	return true
 }
@@ -233,7 +231,7 @@ func (c *Conn) transmitKeepAlive(now Time, s *segment.Segment) bool {
 		return false
 	}
 	c.keepNow = false
-	c.stats.KeepAlives++
+	c.incidents().KeepAlives++
 	c.transmitEmpty(now, s, c.snd.nxt.Add(-1), NoteKeepAlive, "asks whether the peer is alive, RFC 9293 section 3.8.4")
 	return true
 }
@@ -273,7 +271,7 @@ func (c *Conn) addOptions(now Time, s *segment.Segment, sack bool) int {
 		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
 		used += timestampsLen
 	}
-	if sack && c.sack && (len(c.rcv.buf.spans) > 0 || c.rcv.again.Start != c.rcv.again.End) {
+	if sack && c.sack && (len(c.rcv.buf.spans()) > 0 || c.rcv.again.Start != c.rcv.again.End) {
 		most := (segment.MaxOptionsLen - used - 4) / 8
 		o.SACKCount = uint8(c.sackBlocks(o.SACK[:most]))
 		o.Set |= segment.HasSACK
@@ -305,8 +303,8 @@ func (c *Conn) payloadRoom(n int) int {
 // sent completes a segment that is about to leave: window, counters, and what
 // its acknowledgement settles.
 func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
-	c.stats.SegmentsOut++
-	c.stats.BytesOut += uint64(len(s.Payload))
+	c.traffic.SegmentsOut++
+	c.traffic.BytesOut += uint64(len(s.Payload))
 	if s.Flags.Has(segment.ACK) {
 		if !s.Flags.Has(segment.SYN) {
 			s.Window = c.advertise()

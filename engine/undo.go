@@ -37,6 +37,14 @@ type undo struct {
 	srtt, rttvar time.Duration // as before the timeout (RFC 4015 section 3.1, step 0)
 }
 
+// An episode is what only a connection needs that found something lost. It is
+// that of the latest recovery.
+type episode struct {
+	prr    prr  // significant in fast recovery with SACK
+	undo   undo // of the latest recovery
+	revive revival
+}
+
 // frtoStep is where F-RTO stands (RFC 5682 sections 2.1 and 3.1).
 type frtoStep uint8
 
@@ -110,16 +118,49 @@ func (c *Conn) armUndo(timeout bool) {
 		}
 		u.silent = !fresh // an older retransmission may be what a DSACK means
 	}
-	c.loss.undo = u
+	if c.loss.episode == nil {
+		c.loss.episode = new(episode)
+	}
+	c.loss.episode.undo = u
+}
+
+// disarmUndo forgets a recovery: something else has lowered the window since.
+func (c *Conn) disarmUndo() {
+	if e := c.loss.episode; e != nil {
+		e.undo = undo{}
+	}
+}
+
+// frto returns where F-RTO stands.
+func (c *Conn) frto() frtoStep {
+	if c.loss.episode == nil {
+		return frtoOff
+	}
+	return c.loss.episode.undo.frto
+}
+
+// noteSent accounts for a transmission of the range [start, end), of new data
+// or again, in the latest recovery.
+func (c *Conn) noteSent(now Time, start, end segment.Seq, again bool) {
+	e := c.loss.episode
+	if e == nil {
+		return
+	}
+	e.prr.out += end.Sub(start)
+	if again {
+		e.undo.noteResent(now, start, end)
+	} else {
+		e.undo.unsent--
+	}
 }
 
 // judgeRecovery looks whether an ACK, which acknowledged octets of new data and
 // reported others, proves the recovery needless.
 func (c *Conn) judgeRecovery(now Time, s *segment.Segment, d *delivery, octets, reported int, dsack bool) {
-	u := &c.loss.undo
-	if !u.armed {
+	if c.loss.episode == nil || !c.loss.episode.undo.armed {
 		return
 	}
+	u := &c.loss.episode.undo
 	switch {
 	case u.over && u.until.Less(c.snd.una):
 		*u = undo{}
@@ -135,7 +176,7 @@ func (c *Conn) judgeRecovery(now Time, s *segment.Segment, d *delivery, octets, 
 // originalArrived is the Eifel detection of RFC 3522 section 3.2, steps 4 and 5:
 // the first ACK after a retransmission that acknowledges new data is older.
 func (c *Conn) originalArrived(s *segment.Segment, d *delivery, octets int, dsack bool) bool {
-	u := &c.loss.undo
+	u := &c.loss.episode.undo
 	if octets == 0 || u.at == 0 || u.judged || c.snd.una.Less(u.end) {
 		return false
 	}
@@ -144,13 +185,13 @@ func (c *Conn) originalArrived(s *segment.Segment, d *delivery, octets int, dsac
 		return false
 	}
 	// An ACK of everything may be the last of several that were lost.
-	return c.stats.DSACKsIn > 0 || c.snd.una.Less(c.snd.nxt)
+	return c.incidents().DSACKsIn > 0 || c.snd.una.Less(c.snd.nxt)
 }
 
 // stepFRTO is F-RTO, steps 2 and 3, with SACK and without; true: the timeout
 // was spurious.
 func (c *Conn) stepFRTO(s *segment.Segment, octets, reported int) bool {
-	u := &c.loss.undo
+	u := &c.loss.episode.undo
 	switch u.frto {
 	case frtoFirst:
 		if octets == 0 && c.sack { // "Stay in step 2 and wait for the next new acknowledgment"
@@ -181,16 +222,16 @@ func (c *Conn) mayProbeWithNew() bool {
 // needless ends a recovery that should not have been, and gives back what it
 // cost: the response of RFC 4015 section 3.1 and RFC 9438 section 4.9.
 func (c *Conn) needless(now Time, s *segment.Segment, acked int, why string) {
-	u := c.loss.undo
-	c.loss.undo = undo{}
-	c.stats.SpuriousRecoveries++
+	u := c.loss.episode.undo
+	c.disarmUndo()
+	c.incidents().SpuriousRecoveries++
 	c.loss.rack.reordering = true // what was held for lost was overtaken
 	if c.loss.timeout {
 		c.snd.sent.unmarkLost()
 		c.snd.lastData = now // "T_last <- tcpnow": it was no idle time
 	}
 	if u.timeout {
-		c.loss.revive = revival{pending: true, from: c.snd.nxt, srtt: u.srtt, rttvar: u.rttvar}
+		c.loss.episode.revive = revival{pending: true, from: c.snd.nxt, srtt: u.srtt, rttvar: u.rttvar}
 	}
 	c.loss.recovery, c.loss.timeout, c.loss.over, c.loss.dup = false, false, false, 0
 	if !c.echoes(s) { // "the TCP sender MUST refrain from reversing congestion control state"

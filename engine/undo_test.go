@@ -42,7 +42,7 @@ func (k *talk) wantWindows(why string, cwnd, ssthresh int) {
 
 func (k *talk) wantUndone(n uint64) {
 	k.t.Helper()
-	if got := k.c.stats.SpuriousRecoveries; got != n {
+	if got := k.c.stats().SpuriousRecoveries; got != n {
 		k.t.Fatalf("%d recoveries were undone, want %d", got, n)
 	}
 }
@@ -66,8 +66,8 @@ func TestFRTOWithoutSACK(t *testing.T) {
 	k.want("slow start goes on", ". 12001:13001(1000) ack 1")
 	k.want("slow start goes on", ". 13001:14001(1000) ack 1")
 	k.wantIdle("within the window")
-	if k.c.stats.Retransmits != 1 {
-		t.Errorf("%d retransmissions, want the one of the timeout", k.c.stats.Retransmits)
+	if k.c.stats().Retransmits != 1 {
+		t.Errorf("%d retransmissions, want the one of the timeout", k.c.stats().Retransmits)
 	}
 }
 
@@ -212,8 +212,8 @@ func TestEifelIsCareful(t *testing.T) {
 	k.fireRTO()
 	k.want("the first again", ". 1:1001(1000) ack 1")
 	k.in(fmt.Sprintf(". 1:1(0) ack 5001 win 65535 <nop,nop,TS val 2 ecr %d,nop,nop,sack 1:1001>", original))
-	if k.c.loss.undo.judged != true || k.c.stats.DSACKsIn != 1 {
-		t.Errorf("%+v", k.c.loss.undo)
+	if k.c.loss.episode.undo.judged != true || k.c.stats().DSACKsIn != 1 {
+		t.Errorf("%+v", k.c.loss.episode.undo)
 	}
 }
 
@@ -261,8 +261,8 @@ func reorderedFlight(t *testing.T) *talk {
 		for k.stack.Transmit(k.now, &k.seg) {
 		}
 	}
-	if !k.c.loss.recovery || k.c.stats.Retransmits != 1 {
-		t.Fatalf("no fast retransmission: %+v", k.c.stats)
+	if !k.c.loss.recovery || k.c.stats().Retransmits != 1 {
+		t.Fatalf("no fast retransmission: %+v", k.c.stats())
 	}
 	return k
 }
@@ -296,8 +296,8 @@ func TestForgedDSACKsProveNothing(t *testing.T) {
 			continue
 		}
 		k.wantUndone(0)
-		if k.c.cc.Window() != before || k.c.stats.BadSACKs < min(bad, 1) {
-			t.Errorf("%s: window %d, before %d; %d bad SACKs", block, k.c.cc.Window(), before, k.c.stats.BadSACKs)
+		if k.c.cc.Window() != before || k.c.stats().BadSACKs < min(bad, 1) {
+			t.Errorf("%s: window %d, before %d; %d bad SACKs", block, k.c.cc.Window(), before, k.c.stats().BadSACKs)
 		}
 	}
 }
@@ -333,8 +333,8 @@ func TestOneNeedlessRetransmissionIsNotAll(t *testing.T) {
 		for k.stack.Transmit(k.now, &k.seg) {
 		}
 	}
-	if k.c.stats.Retransmits != 2 {
-		t.Fatalf("%d retransmissions", k.c.stats.Retransmits)
+	if k.c.stats().Retransmits != 2 {
+		t.Fatalf("%d retransmissions", k.c.stats().Retransmits)
 	}
 	k.in(". 1:1(0) ack 10001 win 65535 <nop,nop,sack 1:1001>")
 	k.wantUndone(0)
