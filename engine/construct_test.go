@@ -208,7 +208,7 @@ func (k *play) constructEntry(syn *segment.Segment) {
 func (k *play) constructSYN(c *Conn, start Time) {
 	c.state = SynSent
 	c.snd.nxt = k.iss.Add(1)
-	c.snd.sent.push(sentRange{start: k.iss, end: c.snd.nxt, at: start, first: start, flags: segment.SYN})
+	c.snd.sent.push(sentRange{start: k.iss, end: c.snd.nxt, at: start, flags: segment.SYN})
 	if k.s.given.passive {
 		return
 	}
@@ -321,13 +321,14 @@ func (k *play) constructOurFIN(c *Conn, acked bool) {
 		c.loss.rack.end, c.loss.rack.fack, c.loss.rack.xmit = c.snd.una, c.snd.una, k.now
 		c.loss.rack.rtt = 0
 		k.heard(c)
-		c.cc.OnAck(k.now, 1, 0, c.rtt.srtt)
+		c.snd.round, c.snd.roundEnd = 1, c.snd.nxt
+		c.cc.OnAck(Ack{Now: k.now, Acked: 1, SRTT: c.rtt.srtt, Round: 1})
 		if c.readClosed {
 			c.timers[TimerFinWait2] = k.now.Add(c.cfg.FinWait2)
 		}
 		return
 	}
-	c.snd.sent.push(sentRange{start: k.iss.Add(1), end: c.snd.nxt, at: k.now, first: k.now, flags: segment.FIN})
+	c.snd.sent.push(sentRange{start: k.iss.Add(1), end: c.snd.nxt, at: k.now, flags: segment.FIN})
 	c.timers[TimerRTO] = k.now.Add(c.rtt.rto())
 	c.armProbe(k.now)
 }
@@ -348,7 +349,8 @@ func (k *play) heard(c *Conn) {
 // scratchFields hold what is left over from the last call and means nothing.
 var scratchFields = map[string]bool{
 	"Stack.event": true, "Stack.held": true, "Stack.meta": true, "Stack.parsed": true, "Stack.optionScratch": true,
-	"Stack.now": true, "Stack.spares": true, "Listener.scratch": true, "StackConfig.Tracer": true, "Conn.ackReason": true, "Conn.ackNote": true,
+	"sentQueue.steps": true,
+	"Stack.now":       true, "Stack.spares": true, "Listener.scratch": true, "StackConfig.Tracer": true, "Conn.ackReason": true, "Conn.ackNote": true,
 }
 
 // differences compares two stacks field by field, through pointers, maps and
