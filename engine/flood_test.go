@@ -17,7 +17,7 @@ import (
 func TestSYNFloodLeavesRoomForAClient(t *testing.T) {
 	const delay = 15 * time.Millisecond
 	syns := 200_000
-	if engine.RaceDetector {
+	if raceDetector {
 		syns = 10_000
 	}
 	for _, mode := range []engine.CookieMode{engine.CookiesWhenFull, engine.CookiesAlways} {

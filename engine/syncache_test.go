@@ -48,7 +48,7 @@ func liveHeap() uint64 {
 // a timer each.
 func TestHalfOpenConnectionsAreSmall(t *testing.T) {
 	n := 100_000
-	if RaceDetector {
+	if underRaceDetector {
 		n = 10_000
 	}
 	most := uint64(n) * (16 << 20) / 100_000
