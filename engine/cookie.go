@@ -121,7 +121,7 @@ func readStamp(stamp uint32, p *PeerInfo) {
 
 // wantsCookie reports whether the next SYN is answered without memory of it.
 func (l *Listener) wantsCookie() bool {
-	if l.cfg.SYNDelay > 0 || l.cfg.Conn.ISN != nil {
+	if l.cfg.SYNDelay > 0 || l.conn.ISN != nil {
 		return false
 	}
 	return l.cfg.Cookies == CookiesAlways || l.cfg.Cookies == CookiesWhenFull && l.cache.len() >= l.cfg.HalfOpen
@@ -135,9 +135,9 @@ func (l *Listener) awaitsCookies(now Time) bool {
 
 // answerByCookie answers a SYN and forgets it.
 func (l *Listener) answerByCookie(now Time, s *segment.Segment) {
-	e := synEntry{listener: l, tos: l.cfg.Conn.TOS}
+	e := synEntry{listener: l, tos: l.conn.TOS}
 	p := peerInfo(s)
-	if !p.Timestamps || !l.cfg.Conn.Timestamps.or(true) { // no place to remember the rest, so it is not agreed on
+	if !p.Timestamps || !l.conn.Timestamps.or(true) { // no place to remember the rest, so it is not agreed on
 		p = PeerInfo{MSS: p.MSS, WindowScale: -1, Window: p.Window}
 	}
 	e.set(s.Dst, s.Src, s.Seq, p, s.Options.TSVal)
@@ -149,8 +149,8 @@ func (l *Listener) answerByCookie(now Time, s *segment.Segment) {
 	if o := &answer.Options; o.Has(segment.HasTimestamps) {
 		o.TSVal = cookieStamp(o.TSVal, c)
 	}
-	if l.cfg.Conn.SYNOptions != nil { // what is queued may not alias the scratch
-		answer.Options.Raw = slices.Clone(segment.AppendLayout(l.stack.optionScratch[:0], &answer.Options, l.cfg.Conn.SYNOptions))
+	if l.conn.SYNOptions != nil { // what is queued may not alias the scratch
+		answer.Options.Raw = slices.Clone(segment.AppendLayout(l.stack.optionScratch[:0], &answer.Options, l.conn.SYNOptions))
 	}
 	l.cookieAt = now
 	l.stack.counters.CookiesSent++
@@ -179,11 +179,11 @@ func (l *Listener) receiveCookie(now Time, s *segment.Segment) bool {
 	}
 	l.stack.counters.CookiesTaken++
 	p := PeerInfo{MSS: int(cookieMSS[mss]), WindowScale: -1, Window: int(s.Window)}
-	if s.Options.Has(segment.HasTimestamps) && l.cfg.Conn.Timestamps.or(true) {
+	if s.Options.Has(segment.HasTimestamps) && l.conn.Timestamps.or(true) {
 		readStamp(s.Options.TSEcr, &p)
 	}
 	l.stack.lastID++
-	e := synEntry{listener: l, id: l.stack.lastID, iss: iss, at: now, tos: l.cfg.Conn.TOS}
+	e := synEntry{listener: l, id: l.stack.lastID, iss: iss, at: now, tos: l.conn.TOS}
 	e.set(s.Dst, s.Src, irs, p, s.Options.TSVal)
 	l.stack.holdTrace()
 	l.traceState(&e, Listen, SynReceived, "a SYN cookie of ours came back")

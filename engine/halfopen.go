@@ -76,7 +76,7 @@ func (l *Listener) checkTimestamp(now Time, e *synEntry, s *segment.Segment) boo
 
 // challenge answers for a handshake under way, limited like Conn.challengeACK.
 func (l *Listener) challenge(now Time, e *synEntry, why string) {
-	if e.ackAt != 0 && now.Sub(e.ackAt) < l.cfg.Conn.ChallengeACK {
+	if e.ackAt != 0 && now.Sub(e.ackAt) < l.conn.ChallengeACK {
 		return
 	}
 	e.ackAt = now
@@ -86,7 +86,7 @@ func (l *Listener) challenge(now Time, e *synEntry, why string) {
 func (l *Listener) say(e *synEntry, flags segment.Flags, why string) {
 	ev := Event{Conn: e.id, State: SynReceived, Vars: e.vars(), Reason: why}
 	seg := segment.Segment{Src: e.local(), Dst: e.remote(), Seq: e.iss.Add(1), Ack: e.irs.Add(1),
-		Flags: flags, TTL: l.cfg.Conn.TTL, TOS: e.tos}
+		Flags: flags, TTL: l.conn.TTL, TOS: e.tos}
 	c := &l.scratch
 	l.restore(c, e)
 	if !flags.Has(segment.RST) {
@@ -101,7 +101,7 @@ func (l *Listener) say(e *synEntry, flags segment.Flags, why string) {
 
 // restore makes c the connection that e stands for.
 func (l *Listener) restore(c *Conn, e *synEntry) {
-	*c = Conn{stack: l.stack, id: e.id, local: e.local(), remote: e.remote(), cfg: l.cfg.Conn,
+	*c = Conn{stack: l.stack, id: e.id, local: e.local(), remote: e.remote(), cfg: l.conn,
 		state: SynReceived, passive: true}
 	c.mtu = l.mtuFor(c.remote.Addr())
 	c.ts.offset = l.stack.secrets.tsOffset(c.local, c.remote)
@@ -154,7 +154,7 @@ func (l *Listener) promote(now Time, e *synEntry, s *segment.Segment) {
 	c.retries = int(e.retries)
 	c.snd.nxt = e.iss.Add(1)
 	if e.answered() { // or else nobody knows when the SYN-ACK left, and nothing is measured
-		c.snd.sent.push(sentRange{start: e.iss, end: c.snd.nxt, at: e.at, first: e.at,
+		c.track(sentRange{start: e.iss, end: c.snd.nxt, at: e.at, first: e.at,
 			flags: segment.SYN, everResent: e.retries > 0})
 	}
 	l.stack.add(c)

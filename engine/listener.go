@@ -29,6 +29,7 @@ type Listener struct {
 	stack    *Stack
 	local    netip.AddrPort
 	cfg      ListenConfig
+	conn     *ConnConfig // of the connections it accepts
 	mtuFor   func(remote netip.Addr) int
 	cache    synCache
 	node     timerNode // of all the cache
@@ -49,13 +50,13 @@ func (s *Stack) Listen(_ Time, local netip.AddrPort, mtuFor func(netip.Addr) int
 	if cfg.Conn.SYNRetries == 0 {
 		cfg.Conn.SYNRetries = 3 // a reflector must not amplify
 	}
-	cfg.Conn = cfg.Conn.withDefaults()
-	if _, err := newController(cfg.Conn.Congestion, defaultMSS, cfg.Conn.InitialWindow); err != nil {
+	shared, err := s.settings(cfg.Conn)
+	if err != nil {
 		return nil, err
 	}
 	setInt(&cfg.Backlog, 128)
 	setInt(&cfg.HalfOpen, 4096)
-	l := &Listener{stack: s, local: local, cfg: cfg, mtuFor: mtuFor, cache: newSYNCache(cfg.Conn.SYNRetries)}
+	l := &Listener{stack: s, local: local, cfg: cfg, conn: shared, mtuFor: mtuFor, cache: newSYNCache(shared, cfg.SYNDelay)}
 	l.node.owner = l
 	s.listeners[local] = l
 	return l, nil
@@ -140,10 +141,10 @@ func (l *Listener) isFull() bool { return len(l.queue) >= l.cfg.Backlog }
 func (l *Listener) open(now Time, s *segment.Segment) {
 	l.makeRoom()
 	l.stack.lastID++
-	e := &synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.stack.secrets.isn(now, s.Dst, s.Src), tos: l.cfg.Conn.TOS}
+	e := &synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.stack.secrets.isn(now, s.Dst, s.Src), tos: l.conn.TOS}
 	e.set(s.Dst, s.Src, s.Seq, peerInfo(s), s.Options.TSVal)
-	if l.cfg.Conn.ISN != nil {
-		e.iss = *l.cfg.Conn.ISN
+	if l.conn.ISN != nil {
+		e.iss = *l.conn.ISN
 	}
 	e.key = l.stack.secrets.tableKey(s.Dst, s.Src)
 	if old := l.cache.entries[e.key]; old != nil { // two pairs with one key: once in a lifetime
@@ -210,15 +211,15 @@ func (l *Listener) drop(e *synEntry, why string) {
 
 // schedule sets the timer to the entry that is due first.
 func (l *Listener) schedule() {
-	_, due := l.cache.next(&l.cfg)
+	_, due := l.cache.next()
 	l.stack.timers.set(&l.node, due)
 }
 
 // Advance is the timer of all SYN-ACKs: the delay of a first one, or the wait
 // for an answer.
 func (l *Listener) Advance(now Time) {
-	for e, due := l.cache.next(&l.cfg); e != nil && due <= now; e, due = l.cache.next(&l.cfg) {
-		if e.answered() && int(e.retries) >= l.cfg.Conn.SYNRetries {
+	for e, due := l.cache.next(); e != nil && due <= now; e, due = l.cache.next() {
+		if e.answered() && int(e.retries) >= l.conn.SYNRetries {
 			l.drop(e, "no answer to the SYN-ACK")
 			continue
 		}

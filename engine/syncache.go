@@ -17,10 +17,12 @@ type synCache struct {
 	entries map[uint64]*synEntry // by a keyed hash, which takes less room than addresses
 	delayed synList              // until their first SYN-ACK may leave
 	waiting []synList            // for an answer, by how often the SYN-ACK was sent again
+	delay   time.Duration
+	conn    *ConnConfig
 }
 
-func newSYNCache(retries int) synCache {
-	return synCache{entries: make(map[uint64]*synEntry), waiting: make([]synList, retries+1)}
+func newSYNCache(conn *ConnConfig, delay time.Duration) synCache {
+	return synCache{entries: make(map[uint64]*synEntry), waiting: make([]synList, conn.SYNRetries+1), delay: delay, conn: conn}
 }
 
 // A synEntry is one connection in SYN-RECEIVED by a passive open. A hundred
@@ -109,26 +111,26 @@ func (c *synCache) oldest() *synEntry {
 }
 
 // next returns the entry that is due first and when, nil if none waits for a time.
-func (c *synCache) next(cfg *ListenConfig) (first *synEntry, due Time) {
+func (c *synCache) next() (first *synEntry, due Time) {
 	for i := range c.waiting {
 		if e := c.waiting[i].first; e != nil {
-			if at := e.at.Add(synWait(cfg, i)); first == nil || at < due {
+			if at := e.at.Add(c.wait(i)); first == nil || at < due {
 				first, due = e, at
 			}
 		}
 	}
 	if e := c.delayed.first; e != nil {
-		if at := e.at.Add(cfg.SYNDelay); first == nil || at < due {
+		if at := e.at.Add(c.delay); first == nil || at < due {
 			first, due = e, at
 		}
 	}
 	return first, due
 }
 
-// synWait is how long a SYN-ACK that was sent again so many times waits for its
+// wait is how long a SYN-ACK that was sent again so many times waits for its
 // answer (RFC 6298 section 5.5).
-func synWait(cfg *ListenConfig, retries int) time.Duration {
-	return min(cfg.Conn.InitialRTO<<min(retries, 16), cfg.Conn.MaxRTO)
+func (c *synCache) wait(retries int) time.Duration {
+	return min(c.conn.InitialRTO<<min(retries, 16), c.conn.MaxRTO)
 }
 
 // A synList is a queue of entries, each of which knows its neighbours.
