@@ -186,7 +186,7 @@ func (k *play) construct() error {
 
 func (k *play) config() ConnConfig {
 	if k.listener != nil {
-		return k.listener.cfg.Conn
+		return *k.listener.conn
 	}
 	return k.cfg.Conn
 }
@@ -195,13 +195,13 @@ func (k *play) config() ConnConfig {
 func (k *play) constructEntry(syn *segment.Segment) {
 	l := k.listener
 	e := &synEntry{listener: l, tuple: fourTuple{k.local, k.party('a').remote}, id: 1, iss: k.iss, irs: k.irs,
-		peer: peerInfo(syn), tsVal: syn.Options.TSVal, tos: l.cfg.Conn.TOS, sent: true, at: k.now}
+		peer: peerInfo(syn), tsVal: syn.Options.TSVal, tos: l.conn.TOS, sent: true, at: k.now}
 	e.node.owner = e
 	l.cache[e.tuple] = e
 	l.order = append(l.order, e)
 	k.stack.lastID = 1
 	k.stack.counters.PacketsIn = 1
-	k.stack.timers.set(&e.node, k.now.Add(l.cfg.Conn.InitialRTO))
+	k.stack.timers.set(&e.node, k.now.Add(l.conn.InitialRTO))
 }
 
 // constructSYN is SYN-SENT: our SYN is out and its timer runs.
@@ -217,7 +217,7 @@ func (k *play) constructSYN(c *Conn, start Time) {
 	if c.cfg.ConnectTimeout > 0 {
 		c.timers[TimerUser] = start.Add(c.cfg.ConnectTimeout)
 	}
-	c.stats.SegmentsOut = 1
+	c.traffic.SegmentsOut = 1
 	k.stack.schedule(c)
 }
 
@@ -233,7 +233,7 @@ func (k *play) constructCrossed(c *Conn, syn *segment.Segment) {
 	r.at, r.everResent = k.now, true
 	c.ts.lastAck = c.rcv.nxt
 	c.timers[TimerRTO] = k.now.Add(c.cfg.InitialRTO)
-	c.stats.SegmentsIn, c.stats.SegmentsOut = 1, 2
+	c.traffic.SegmentsIn, c.traffic.SegmentsOut = 1, 2
 	k.stack.counters.PacketsIn = 1
 	k.stack.schedule(c)
 }
@@ -266,11 +266,11 @@ func (k *play) constructEstablished(c *Conn, syn *segment.Segment, start Time) {
 	c.loss.rack.minRTT.add(k.now, g.rtt)
 	c.loss.probe.sampled = g.rtt > 0
 	c.newController(c.cfg.InitialWindow)
-	c.stats.SegmentsIn, c.stats.SegmentsOut = 1, 2
+	c.traffic.SegmentsIn, c.traffic.SegmentsOut = 1, 2
 	if g.passive {
-		c.stats.SegmentsOut = 0
+		c.traffic.SegmentsOut = 0
 	}
-	k.stack.counters.PacketsIn = c.stats.SegmentsIn
+	k.stack.counters.PacketsIn = c.traffic.SegmentsIn
 	if g.passive {
 		k.stack.counters.PacketsIn++
 	}
@@ -292,7 +292,7 @@ func (k *play) constructParting(c *Conn) {
 		c.rcv.nxt = k.irs.Add(2)
 		c.rcv.edge = segment.MaxSeq(c.rcv.edge, c.rcv.nxt)
 		k.heard(c)
-		c.stats.SegmentsOut++
+		c.traffic.SegmentsOut++
 		if g.state == LastAck || g.state == Closing || g.state == CloseWait {
 			c.snd.wl2 = c.snd.una
 		}
@@ -315,7 +315,7 @@ func (k *play) constructOurFIN(c *Conn, acked bool) {
 	c.snd.nxt = k.iss.Add(2)
 	c.snd.lastData = k.now
 	c.progressAt = k.now
-	c.stats.SegmentsOut++
+	c.traffic.SegmentsOut++
 	if acked {
 		c.snd.una = c.snd.nxt
 		c.loss.rack.end, c.loss.rack.fack, c.loss.rack.xmit = c.snd.una, c.snd.una, k.now
@@ -334,7 +334,7 @@ func (k *play) constructOurFIN(c *Conn, acked bool) {
 
 // heard is one more segment of the peer, at its next sequence number.
 func (k *play) heard(c *Conn) {
-	c.stats.SegmentsIn++
+	c.traffic.SegmentsIn++
 	k.stack.counters.PacketsIn++
 	c.lastRecv = k.now
 	c.snd.wl1, c.snd.wl2 = k.irs.Add(1), c.snd.una
@@ -348,7 +348,7 @@ func (k *play) heard(c *Conn) {
 // scratchFields hold what is left over from the last call and means nothing.
 var scratchFields = map[string]bool{
 	"Stack.event": true, "Stack.held": true, "Stack.meta": true, "Stack.parsed": true, "Stack.optionScratch": true,
-	"Stack.now": true, "Listener.scratch": true, "StackConfig.Tracer": true, "Conn.ackReason": true, "Conn.ackNote": true,
+	"Stack.now": true, "Stack.spares": true, "Listener.scratch": true, "StackConfig.Tracer": true, "Conn.ackReason": true, "Conn.ackNote": true,
 }
 
 // differences compares two stacks field by field, through pointers, maps and
@@ -493,7 +493,7 @@ func TestDifferencesAreFound(t *testing.T) {
 		func(c *Conn) { c.timers[TimerPersist] = 1 },
 		func(c *Conn) { c.cc.(*reno).counted = 1 },
 		func(c *Conn) { c.loss.rack.mult++ },
-		func(c *Conn) { c.rcv.buf.spans = []span{{}} },
+		func(c *Conn) { c.rcv.buf.holes = &holes{spans: []span{{}}} },
 		func(c *Conn) { c.stack.remove(c) },
 	} {
 		a, b := make(), make()

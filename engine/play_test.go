@@ -150,7 +150,7 @@ func (k *play) party(label byte) *party {
 		p.tsBase = timestampAt(k.zero, k.stack.secrets.tsOffset(k.local, p.remote))
 		k.parties[label] = p
 	}
-	if c := k.stack.conns[fourTuple{k.local, p.remote}]; c != nil {
+	if c := k.stack.conns.find(k.local, p.remote); c != nil {
 		p.conn = c
 	}
 	if p.conn != nil && p.conn.OnEvent == nil {
