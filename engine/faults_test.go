@@ -109,8 +109,8 @@ func TestManyHolesCostNoMoreThanTheirNumber(t *testing.T) {
 			s.sack(at.Add(i), at.Add(i+1), &delivery{now: 2, rack: &k})
 		}
 		s.markAllLost()
-		for n := s.nextLost(); n != 0; n = s.nextLost() {
-			s.resend(n, 2)
+		for r := s.nextLost(); r != 0; r = s.nextLost() {
+			s.resend(r, 3)
 		}
 		return threadTime(t) - start
 	}
