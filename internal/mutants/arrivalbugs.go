@@ -14,7 +14,7 @@ var arrivalBugs = []Mutant{
 	{"closed-window-takes-all", "D2", "engine", "Conn.acceptable", "case n == 0 && wnd <= 0:", "case wnd <= 0:"},
 	{"probe-unanswered", "D18", "engine", "Conn.refuse", "s.Seq == c.rcv.nxt.Add(-1)", "false"},
 	{"old-data-unanswered", "D18", "engine", "Conn.acknowledgeOld", "s.Len() > 0 && s.Seq.Less(c.rcv.nxt)", "false"},
-	{"paws-missing", "B13", "engine", "Conn.checkTimestamp", "if old && now", "if false && now"},
+	{"paws-missing", "B13", "engine", "Conn.checkTimestamp", "if old && now", "if old && false && now"},
 	{"paws-for-ever", "B13", "engine", "Conn.checkTimestamp", "now.Sub(c.ts.recentAt) < tsRecentMaxAge", "now >= c.ts.recentAt"},
 	{"paws-without-wrap", "B13", "engine", "Conn.checkTimestamp", "int32(s.Options.TSVal-c.ts.recent) < 0", "s.Options.TSVal < c.ts.recent"},
 	{"ts-recent-of-any", "B14", "engine", "Conn.checkTimestamp", "if s.Seq.LessEq(c.ts.lastAck) && c.acceptable(s) {", "if c.acceptable(s) {"},
