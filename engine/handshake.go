@@ -91,15 +91,19 @@ func peerInfo(s *segment.Segment) PeerInfo {
 // setMSS computes Eff.snd.MSS without options: the least of what the peer takes
 // and what the path carries (RFC 9293 section 3.7.1, MUST-15 and MUST-16).
 func (c *Conn) setMSS() {
-	mss := c.peer.MSS
-	if mss == 0 {
-		mss = defaultMSS
-		if c.remote.Addr().Is6() {
-			mss = defaultMS6
-		}
-	}
 	fits := c.mtu - ipHeaderLen(c.local.Addr()) - segment.TCPHeaderLen
-	c.snd.mss = max(minMSS, min(mss, fits))
+	c.snd.mss = max(minMSS, min(c.peerMSS(), fits))
+}
+
+// peerMSS is what the peer takes, by its MSS option or without one.
+func (c *Conn) peerMSS() int {
+	switch {
+	case c.peer.MSS != 0:
+		return c.peer.MSS
+	case c.remote.Addr().Is6():
+		return defaultMS6
+	}
+	return defaultMSS
 }
 
 // begin starts the data phase once the handshake is done.
@@ -158,7 +162,7 @@ func (c *Conn) receiveSynSent(now Time, s *segment.Segment) Note {
 		if !ackOK { // a RST without an ACK of our SYN could be anyone's
 			return NoteUnacceptable
 		}
-		c.stats.SegmentsIn++
+		c.traffic.SegmentsIn++
 		c.finish(ErrRefused, "RST answers our SYN")
 		return NoteNone
 	case !s.Flags.Has(segment.SYN), s.Flags.Has(segment.FIN):
@@ -181,7 +185,7 @@ func (c *Conn) receiveSynSent(now Time, s *segment.Segment) Note {
 // ackSYN accounts for the acknowledgement of our SYN.
 func (c *Conn) ackSYN(now Time, s *segment.Segment) {
 	d := c.delivery(now, s)
-	c.snd.sent.ack(s.Ack, &d)
+	c.settle(s.Ack, &d)
 	c.snd.una = s.Ack
 	c.sampleRTT(now, s, &d, true)
 	c.stopTimer(TimerRTO)

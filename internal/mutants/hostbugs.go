@@ -12,7 +12,7 @@ var hostBugs = []Mutant{
 	{"claim-freed-twice", "I11", "engine", "claim.release", "if c.users--; c.users > 0 {", "if c.users--; c.users > 1 {"},
 	{"claim-leaks", "I11", "engine", "claim.release", "if c.users--; c.users > 0 {", "if c.users--; c.users >= 0 {"},
 	{"claim-before-last-segment", "I11", "engine", "Host.mayRelease", "return len(h.leaving) > 0 && h.out.isEmpty()", "return len(h.leaving) > 0"},
-	{"stale-deadline", "G-3", "engine", "deadline.set", "if d.timer == timer {", "if true {"},
+	{"stale-deadline", "G-3", "engine", "deadline.set", "d.stop()", ""},
 	{"secret-is-zero", "L5", "engine", "NewHost", "rand.Read(cfg.Secret[:])", "_ = rand.Reader"},
 	{"filter-takes-fragments", "A8", "rawsock", "loadPort", "Val: 0x3fff, SkipTrue: 1", "Val: 0x2000, SkipTrue: 1"},
 	{"filter-ignores-ihl", "I13", "rawsock", "loadPort", "bpf.LoadMemShift{Off: 0}", "bpf.LoadConstant{Dst: bpf.RegX, Val: 20}"},

@@ -48,7 +48,19 @@ func Draw(seed uint64) Plan {
 	for i := range talks {
 		p.Talks = append(p.Talks, d.talk(&p, i))
 	}
+	dice{rand.New(rand.NewPCG(seed, 0xc00c1e))}.opening(&p)
 	return p
+}
+
+// opening draws how listeners answer. A SYN cookie is not sent again when it is
+// lost, so that only a talk that may end badly, or a road without faults, has it.
+func (d dice) opening(p *Plan) {
+	for i := range p.Talks {
+		t := &p.Talks[i]
+		if forgiving := t.unruly() || len(p.Faults) == 0 && len(p.Talks) == 1; forgiving && !t.Simultaneous && d.one(3) {
+			t.Cookies, t.Conf[1-t.Opener].ISN = engine.CookiesAlways, nil
+		}
+	}
 }
 
 // dice are what a seed is drawn with.

@@ -122,7 +122,7 @@ func (w *world) prepareTalk(i int) {
 			w.agenda.push(happening{at: t.Start + time.Duration(h)*time.Microsecond, kind: starts, who: h, talk: i})
 			continue
 		}
-		cfg := engine.ListenConfig{Conn: t.Conf[h]}
+		cfg := engine.ListenConfig{Conn: t.Conf[h], Cookies: t.Cookies}
 		l, err := w.hosts[h].stack.Listen(w.hosts[h].clock(0), w.address(i, h), func(netip.Addr) int { return mtu }, cfg)
 		if err != nil {
 			panic(err)
@@ -279,7 +279,11 @@ func (w *world) deliver(h *host, x *happening) {
 func (w *world) accept(h *host) {
 	for _, l := range h.listens {
 		for c := l.Accept(); c != nil; c = l.Accept() {
-			w.ends[int(c.Local().Port())-1000][h.id].adopt(c)
+			if e := &w.ends[int(c.Local().Port())-1000][h.id]; e.c == nil {
+				e.adopt(c)
+			} else { // the ACK of a SYN cookie is good twice; no application waits for the second one
+				c.Abort(h.clock(w.now))
+			}
 		}
 	}
 }
