@@ -34,7 +34,8 @@ type Incidents struct {
 	KeepAlives                uint64
 	PartialChecksums          uint64 // segments that never left this machine unfinished
 	OverlapMismatch           uint64 // octets that arrived twice with different values
-	SpuriousOptions           uint64 // malformed or misplaced options
+	BadSACKs                  uint64 // SACK and DSACK blocks that name what was not sent, and were ignored
+	SpuriousRecoveries        uint64 // fast recoveries and timeouts that proved needless and were undone (RFC 4015)
 }
 
 // Info is a snapshot of a connection.
@@ -87,7 +88,7 @@ func (c *Conn) vars() Vars {
 		SRTT: c.rtt.srtt, RTTVar: c.rtt.rttvar, RTO: c.rtt.rto(), MSS: c.snd.mss,
 	}
 	if c.cc != nil {
-		v.Cwnd, v.Ssthresh = c.cc.Window(), c.cc.Ssthresh()
+		v.Cwnd, v.Ssthresh = c.window(), c.cc.Ssthresh()
 	}
 	return v
 }
