@@ -199,6 +199,10 @@ func (c *Conn) receiveSYN(now Time, s *segment.Segment) Note {
 	if c.state == SynReceived && s.Seq == c.rcv.irs {
 		stamped := !c.ts.on || s.Options.Has(segment.HasTimestamps)    // RFC 7323 section 3.2
 		if s.Flags.Has(segment.ACK) && s.Ack == c.snd.nxt && stamped { // the SYN-ACK of a simultaneous open
+			// R3 of RFC 7323 section 5.3; text or a FIN on it is not taken and comes again
+			if c.ts.on && s.Len() == 1 && int32(s.Options.TSVal-c.ts.recent) >= 0 {
+				c.ts.recent, c.ts.recentAt = s.Options.TSVal, now
+			}
 			c.ackSYN(now, s)
 			c.begin(now, s, "simultaneous open: SYN-ACK received")
 			c.ackDue("completes the simultaneous open, RFC 9293 section 3.5")
