@@ -37,9 +37,6 @@ func (k *play) reach() error {
 	if got := k.state('a'); got != g.state {
 		return fmt.Errorf("the real segments lead to %s", got)
 	}
-	if k.listener != nil {
-		k.listener.evict() // of entries that are only forgotten
-	}
 	p := k.party('a')
 	p.changes, p.told, k.sent = nil, 0, nil
 	return nil
@@ -194,14 +191,15 @@ func (k *play) config() ConnConfig {
 // constructEntry is a SYN that was answered and no more: SYN-RECEIVED of a passive open.
 func (k *play) constructEntry(syn *segment.Segment) {
 	l := k.listener
-	e := &synEntry{listener: l, tuple: fourTuple{k.local, k.party('a').remote}, id: 1, iss: k.iss, irs: k.irs,
-		peer: peerInfo(syn), tsVal: syn.Options.TSVal, tos: l.conn.TOS, sent: true, at: k.now}
-	e.node.owner = e
-	l.cache[e.tuple] = e
-	l.order = append(l.order, e)
+	e := &synEntry{listener: l, id: 1, iss: k.iss, at: k.now, tos: l.conn.TOS, has: synAnswered}
+	remote := k.party('a').remote
+	e.set(k.local, remote, k.irs, peerInfo(syn), syn.Options.TSVal)
+	e.key = k.stack.secrets.tableKey(k.local, remote)
+	l.cache.entries[e.key] = e
+	l.cache.waiting[0].push(e)
 	k.stack.lastID = 1
 	k.stack.counters.PacketsIn = 1
-	k.stack.timers.set(&e.node, k.now.Add(l.conn.InitialRTO))
+	l.schedule()
 }
 
 // constructSYN is SYN-SENT: our SYN is out and its timer runs.
