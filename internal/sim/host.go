@@ -19,6 +19,8 @@ type host struct {
 	watches []*watch    // by number of the connection
 	touched []*watch    // had events since they were judged
 	listens []*engine.Listener
+	due     engine.Time   // the stack's deadline
+	dueAt   time.Duration // when that is
 }
 
 // mailboxSize is how many packets wait for a process that stands still.
@@ -50,7 +52,10 @@ func (h *host) deadline() (time.Duration, bool) {
 	if due == 0 || h.paused {
 		return 0, false
 	}
-	return max(h.when(due), h.w.now), true
+	if due != h.due {
+		h.due, h.dueAt = due, h.when(due)
+	}
+	return max(h.dueAt, h.w.now), true
 }
 
 // address returns the host's side of a talk.

@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"encoding/binary"
-
 	"rawtcp/engine"
 	"rawtcp/segment"
 )
@@ -56,9 +54,8 @@ func (h *host) watch(e *engine.Event) *watch {
 	return h.watches[e.Conn]
 }
 
-// Trace implements engine.Tracer: it hashes the event and judges it.
+// Trace implements engine.Tracer: it judges the event.
 func (h *host) Trace(e *engine.Event) {
-	h.w.digest.event(h.id, e)
 	if h.w.rec != nil {
 		h.w.rec.event(h.w.now, h.id, e)
 	}
@@ -71,32 +68,4 @@ func (h *host) Trace(e *engine.Event) {
 		h.touched = append(h.touched, x)
 	}
 	h.judgeEvent(x, e)
-}
-
-// event feeds an event to the hash.
-func (d *digest) event(host int, e *engine.Event) {
-	b := binary.LittleEndian.AppendUint64(d.buf, uint64(e.At))
-	b = append(b, byte(host), byte(e.Kind), byte(e.State), byte(e.Timer), byte(e.From), byte(e.To))
-	b = binary.LittleEndian.AppendUint64(b, e.Conn)
-	b = binary.LittleEndian.AppendUint64(b, uint64(e.Due))
-	b = binary.LittleEndian.AppendUint32(b, uint32(e.Size))
-	v := &e.Vars
-	for _, seq := range [...]segment.Seq{v.SndUna, v.SndNxt, v.RcvNxt} {
-		b = binary.LittleEndian.AppendUint32(b, seq.Uint32())
-	}
-	b = binary.LittleEndian.AppendUint32(b, uint32(v.Cwnd))
-	b = binary.LittleEndian.AppendUint64(b, uint64(v.RTO))
-	if s := e.Segment; s != nil {
-		b = binary.LittleEndian.AppendUint32(b, s.Seq.Uint32())
-		b = binary.LittleEndian.AppendUint32(b, s.Ack.Uint32())
-		b = binary.LittleEndian.AppendUint16(b, uint16(s.Flags))
-		b = binary.LittleEndian.AppendUint16(b, s.Window)
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(s.Payload)))
-		b = binary.LittleEndian.AppendUint32(b, s.Options.TSVal)
-		b = append(b, byte(s.Options.Set), s.Options.SACKCount)
-	}
-	d.buf = append(b, e.Note...)
-	if len(d.buf) > 1<<14 {
-		d.flush()
-	}
 }

@@ -1,10 +1,8 @@
 package sim
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"math/rand/v2"
 	"net/netip"
 	"runtime/debug"
@@ -22,7 +20,6 @@ type Result struct {
 	Connections int    // talks that were begun
 	Octets      int    // delivered to applications
 	Simulated   time.Duration
-	Trace       [sha256.Size]byte // of every event
 }
 
 // Run plays a plan to its end or to the first violation. rec, if not nil, is
@@ -34,8 +31,6 @@ func Run(p *Plan, rec *Recorder) Result {
 	for i := range w.ends {
 		r.Octets += w.ends[i][0].read + w.ends[i][1].read
 	}
-	w.digest.flush()
-	copy(r.Trace[:], w.digest.hash.Sum(nil))
 	return r
 }
 
@@ -65,7 +60,6 @@ type world struct {
 	limit     int // of segments: more is a livelock
 	healed    bool
 	violation string
-	digest    digest
 
 	out     segment.Segment
 	back    segment.Segment
@@ -78,7 +72,6 @@ type world struct {
 
 func newWorld(p *Plan, rec *Recorder) *world {
 	w := &world{plan: p, rec: rec, ends: make([][2]end, len(p.Talks)), boxes: make([]box, len(p.Faults))}
-	w.digest.hash = sha256.New()
 	for i := range w.hosts {
 		h := &host{w: w, id: i, epoch: int64(time.Hour) * int64(i+1)}
 		h.stack = engine.NewStack(engine.StackConfig{Secret: [32]byte{byte(p.Seed), byte(p.Seed >> 8), byte(i)}, Tracer: h})
@@ -403,15 +396,4 @@ func (w *world) judgeTalk(e *end) {
 	case e.c.Err() != nil:
 		w.fail("I26: talk %d, host %d ended with %v after all was said", e.talk, e.host, e.c.Err())
 	}
-}
-
-// digest is the trace's hash, fed in large pieces.
-type digest struct {
-	hash hash.Hash
-	buf  []byte
-}
-
-func (d *digest) flush() {
-	d.hash.Write(d.buf)
-	d.buf = d.buf[:0]
 }

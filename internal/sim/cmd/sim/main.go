@@ -98,7 +98,7 @@ func replay(seed uint64, shrink bool, ladder, capture string) error {
 	if err := rec.Close(); err != nil {
 		return fmt.Errorf("write the recording: %w", err)
 	}
-	fmt.Fprintf(os.Stdout, "%d segments, %v simulated, trace %x\n", r.Segments, r.Simulated, r.Trace)
+	fmt.Fprintf(os.Stdout, "%d segments, %v simulated, trace %x\n", r.Segments, r.Simulated, rec.Sum())
 	if r.Violation != "" {
 		return fmt.Errorf("seed %d: %s", seed, r.Violation)
 	}
