@@ -45,8 +45,9 @@ type synEntry struct {
 	peer     PeerInfo
 	tsVal    uint32
 	tos      uint8
-	retries  int // SYN-ACKs sent again
+	retries  int // SYN-ACKs sent again because nobody answered
 	sent     bool
+	resent   bool // the SYN-ACK left more than once, for whatever reason
 	queued   bool // a SYN-ACK is due
 	dead     bool
 	at       Time // when the last SYN-ACK left
@@ -312,7 +313,7 @@ func (l *Listener) transmit(now Time, e *synEntry, s *segment.Segment) {
 		Vars: e.vars(), Segment: s, Reason: "answers the SYN, RFC 9293 section 3.5"}
 	if e.sent {
 		ev.Note, ev.Reason = NoteRetransmission, "no answer to the SYN-ACK, RFC 6298 section 5"
-		e.retries++
+		e.resent = true
 	}
 	e.sent, e.at = true, now
 	l.stack.timers.set(&e.node, now.Add(min(c.cfg.InitialRTO<<min(e.retries, 16), c.cfg.MaxRTO)))
@@ -328,6 +329,9 @@ func (e *synEntry) Advance(Time) {
 		l.drop(e, "no answer to the SYN-ACK")
 		return
 	}
+	if e.sent { // an answer to a SYN that came again is not counted: copies of one would use up our patience
+		e.retries++
+	}
 	l.answer(e)
 }
 
@@ -340,10 +344,12 @@ func (l *Listener) promote(now Time, e *synEntry, s *segment.Segment) {
 	c.node.owner = c
 	c.listener = l
 	c.created, c.lastRecv = e.at, now
-	c.retries = e.retries
+	if c.retries = e.retries; e.resent {
+		c.retries = max(1, c.retries)
+	}
 	c.snd.nxt = e.iss.Add(1)
 	c.snd.sent.push(sentRange{start: e.iss, end: c.snd.nxt, at: e.at, first: e.at,
-		flags: segment.SYN, everResent: e.retries > 0})
+		flags: segment.SYN, everResent: e.resent})
 	l.stack.add(c)
 	c.Receive(now, s)
 }

@@ -71,7 +71,7 @@ func TestEveryFaultIsDrawn(t *testing.T) {
 		}
 	}
 	for k, c := range count {
-		if c < n/20 {
+		if c < n/50 {
 			t.Errorf("%v was drawn %d times in %d plans", FaultKind(k), c, n)
 		}
 	}

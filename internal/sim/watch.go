@@ -38,18 +38,17 @@ type watch struct {
 	probing    bool        // a loss probe is due, which may pass the congestion window
 }
 
+// watch returns what is remembered of an event's connection, nil if it is not of a talk.
 func (h *host) watch(e *engine.Event) *watch {
 	for uint64(len(h.watches)) <= e.Conn {
 		h.watches = append(h.watches, nil)
 	}
 	if h.watches[e.Conn] == nil {
-		talk := int(e.Local.Port())
-		if talk >= 20000 {
-			talk -= 20000
-		} else {
-			talk -= 1000
+		talk := h.w.talkOf(e.Local, e.Remote)
+		if talk < 0 {
+			return nil
 		}
-		h.watches[e.Conn] = &watch{id: e.Conn, end: &h.w.ends[talk][h.id]}
+		h.watches[e.Conn] = &watch{id: e.Conn, end: &h.w.ends[talk][h.side]}
 	}
 	return h.watches[e.Conn]
 }
@@ -63,6 +62,9 @@ func (h *host) Trace(e *engine.Event) {
 		return
 	}
 	x := h.watch(e)
+	if x == nil {
+		return // a stranger's
+	}
 	if !x.stirs {
 		x.stirs = true
 		h.touched = append(h.touched, x)
