@@ -27,6 +27,7 @@ type receiveBuffer struct {
 	recents  int // valid entries of recent, which start the latest arrivals, newest first
 	limit    int // most octets held for the application
 	mismatch int // octets that arrived again with another value
+	steps    int // turns of the loop over ranges: the work done so far
 }
 
 // insert takes the octets p that stand at seq. The caller has cut them to the
@@ -64,6 +65,7 @@ func (b *receiveBuffer) merge(seq segment.Seq, p []byte) (stored int) {
 	at := seq
 	for ; j < len(b.spans) && b.spans[j].start.LessEq(end); j++ {
 		s := b.spans[j]
+		b.steps++
 		if at.Less(s.start) {
 			stored += b.place(at, p[at.Sub(seq):s.start.Sub(seq)])
 		}

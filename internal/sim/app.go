@@ -148,7 +148,7 @@ func (e *end) receive(now engine.Time) {
 		e.read += n
 		switch {
 		case errors.Is(err, io.EOF):
-			e.eof = true
+			e.eof, e.w.done = true, e.w.now
 		case err != nil:
 			e.err = err
 		}
@@ -214,7 +214,9 @@ var pattern = func() []byte {
 		x = x*1664525 + 1013904223
 		p[i] = byte(x >> 24)
 	}
-	copy(p[period:], p)
+	for i := period; i < len(p); i++ {
+		p[i] = p[i-period]
+	}
 	return p
 }()
 

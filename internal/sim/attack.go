@@ -190,6 +190,9 @@ func (w *world) mangle(b *box, pkt []byte) []byte {
 func (w *world) strike(b *box) {
 	w.log("%v", b.Kind)
 	for _, h := range w.on(b.Dir) {
+		if h.dead {
+			continue
+		}
 		switch b.Kind {
 		case Leap:
 			h.leap(b.D)

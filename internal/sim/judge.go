@@ -31,8 +31,10 @@ func (h *host) judgeEvent(x *watch, e *engine.Event) {
 	switch e.Kind {
 	case engine.EventSegmentOut:
 		h.judgeOut(x, e)
+		h.judgeWar(x, e)
 	case engine.EventSegmentIn:
 		h.judgeIn(x, e)
+		x.empty = e.Segment.Len() == 0
 	case engine.EventState:
 		if !figure5[[2]engine.State{e.From, e.To}] && e.To != engine.Closed {
 			w.fail("I15: conn %d of host %d: %v to %v: %s", x.id, h.id, e.From, e.To, e.Reason)
@@ -53,7 +55,16 @@ func (h *host) judgeEvent(x *watch, e *engine.Event) {
 		x.gaveUp = true
 		x.probing = x.probing || e.Timer == engine.TimerProbe
 	}
+	if e.State != x.state || e.Vars.SndUna != x.vars.SndUna || e.Vars.SndWnd != x.vars.SndWnd || e.Vars.RcvNxt != x.vars.RcvNxt {
+		x.war = 0
+	}
 	x.state = e.State
+	if whole {
+		x.credit += stepsPerSegment
+	}
+	if e.Kind == engine.EventTimerFired && e.Timer == engine.TimerRTO || e.Kind == engine.EventICMP {
+		x.credit += stepsPerSegment * (1 + e.Vars.Flight/max(1, min(e.Vars.MSS, 64)))
+	}
 	if whole {
 		x.known = e.State != engine.Listen && e.State != engine.Closed
 		x.vars = e.Vars
@@ -124,6 +135,26 @@ func (h *host) judgeOut(x *watch, e *engine.Event) {
 		h.judgeWindow(x, e)
 		h.judgeData(x, e)
 		h.judgeSACK(x, e)
+	}
+}
+
+// A war is two ends that answer each other's empty segments and get nowhere (L3).
+// It is looked for when the last copies of the chaos are gone.
+const (
+	warSegments = 100
+	warTime     = 10 * time.Second
+	truce       = 20 * time.Second
+)
+
+func (h *host) judgeWar(x *watch, e *engine.Event) {
+	if !x.empty || e.Segment.Len() > 0 || h.w.now < h.w.plan.Heal+truce {
+		return
+	}
+	if x.war == 0 || e.At.Sub(x.warFrom) > warTime {
+		x.war, x.warFrom = 0, e.At
+	}
+	if x.war++; x.war > warSegments {
+		h.w.fail("L3: conn %d of host %d: %d empty answers in %v: %s", x.id, h.id, x.war, e.At.Sub(x.warFrom), h.w.state())
 	}
 }
 
@@ -240,7 +271,7 @@ func (h *host) judgeSACK(x *watch, e *engine.Event) {
 		w.fail("I9: conn %d of host %d: SACK was not agreed", x.id, h.id)
 	}
 	if b := blocks[0]; b.End.LessEq(s.Ack) || len(blocks) > 1 && blocks[1].Start.LessEq(b.Start) && b.End.LessEq(blocks[1].End) {
-		if b.Start.Less(v.IRS) || !b.Start.Less(b.End) {
+		if b.Start.Less(v.IRS) && !w.tainted || !b.Start.Less(b.End) {
 			w.fail("I9: conn %d of host %d: DSACK %v of nothing", x.id, h.id, b)
 		}
 		blocks = blocks[1:] // RFC 2883
@@ -401,9 +432,42 @@ func (h *host) judge() {
 		x.stirs = false
 		if h.w.violation == "" && x.end.c != nil && x.end.c.ID() == x.id && !h.paused {
 			h.judgeTimers(x)
+			h.judgeWork(x)
+			h.audit(x)
 		}
 	}
 	h.touched = h.touched[:0]
+}
+
+// stepsPerSegment is how much work a segment may cost on the average, in turns of
+// the engine's loops: some logarithms of queues of thousands. What one
+// segment saves, a later one may spend: a cumulative ACK takes off the queue what
+// many segments put there.
+const stepsPerSegment = 100
+
+// judgeWork: nobody can make the engine walk long queues over and over (I24). A
+// timeout and a smaller path MTU may walk them once.
+func (h *host) judgeWork(x *watch) {
+	steps := x.end.c.Steps()
+	if x.credit -= max(0, steps-x.steps); x.credit < 0 {
+		h.w.fail("I24: conn %d of host %d: %d steps more than %d for each segment", x.id, h.id, -x.credit, stepsPerSegment)
+	}
+	x.steps = steps
+}
+
+// auditCost is how long queues may be to be recounted after every event: longer
+// ones are recounted once in as many events as makes the cost per event the same.
+const auditCost = 32
+
+// audit has the engine recount its queues (I8, I10, I13, I23).
+func (h *host) audit(x *watch) {
+	if x.auditIn--; x.auditIn > 0 {
+		return
+	}
+	x.auditIn = x.end.c.Queued() / auditCost
+	if err := x.end.c.Audit(); err != nil {
+		h.w.fail("I10: conn %d of host %d: %v", x.id, h.id, err)
+	}
 }
 
 func (h *host) judgeTimers(x *watch) {

@@ -19,6 +19,7 @@ type Plan struct {
 	Talks   []Talk
 	Heal    time.Duration // when the faults end
 	Doomed  bool          // they do not: the road stays cut
+	Fates   []byte        // what the faults' dice show, until they are used up; nil: their IDs say
 }
 
 // A Path is what one direction of the road is like on a good day.

@@ -8,13 +8,19 @@ import (
 // A watch is what the judge remembers of one connection of one host. It takes
 // nothing from the engine but its events and snapshots.
 type watch struct {
-	id     uint64
-	end    *end // whose talk it is
-	known  bool // vars and state are of an event before
-	state  engine.State
-	vars   engine.Vars
-	timers [9]engine.Time
-	stirs  bool // is in the host's list of touched
+	id      uint64
+	end     *end // whose talk it is
+	known   bool // vars and state are of an event before
+	state   engine.State
+	vars    engine.Vars
+	timers  [9]engine.Time
+	war     int         // empty segments that answered empty ones without progress
+	warFrom engine.Time // since when
+	empty   bool        // the last segment in was one
+	steps   int         // of the engine, up to the last judgement
+	credit  int         // steps it may take
+	auditIn int         // events until the next audit
+	stirs   bool        // is in the host's list of touched
 
 	edge       segment.Seq // right edge of the widest window advertised
 	edgeKnown  bool

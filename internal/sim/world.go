@@ -20,6 +20,7 @@ type Result struct {
 	Connections int    // that were established
 	Octets      int    // delivered to applications
 	Simulated   time.Duration
+	Done        time.Duration // when the last end had read all
 }
 
 // Run plays a plan to its end or to the first violation. rec, if not nil, is
@@ -27,7 +28,7 @@ type Result struct {
 func Run(p *Plan, rec *Recorder) Result {
 	w := newWorld(p, rec)
 	w.safely(w.play)
-	r := Result{Seed: p.Seed, Violation: w.violation, Segments: w.segments, Connections: w.opened, Simulated: w.now}
+	r := Result{Seed: p.Seed, Violation: w.violation, Segments: w.segments, Connections: w.opened, Simulated: w.now, Done: w.done}
 	for i := range w.ends {
 		r.Octets += w.ends[i][0].read + w.ends[i][1].read
 	}
@@ -59,7 +60,9 @@ type world struct {
 	talks     []int // by tuple: the talk begun last
 	dirty     []*end
 	segments  int // that engines sent
+	done      time.Duration
 	opened    int // talks whose dialler was answered
+	fates     *choices
 	limit     int // of segments: more is a livelock
 	healed    bool
 	strangers map[netip.AddrPort]*stranger
@@ -86,6 +89,9 @@ func newWorld(p *Plan, rec *Recorder) *world {
 	for i := range w.roads {
 		w.roads[i].Path = p.Path[i]
 	}
+	if p.Fates != nil {
+		w.fates = newChoices(p.Fates)
+	}
 	for i := range p.Faults {
 		w.prepare(i)
 	}
@@ -104,6 +110,9 @@ func (w *world) prepare(i int) {
 	b := &w.boxes[i]
 	b.Fault = f
 	b.dice = rand.New(rand.NewPCG(f.ID, w.plan.Seed))
+	if w.fates != nil {
+		b.dice = rand.New(w.fates)
+	}
 	at := func(t time.Duration, k happeningKind) { w.agenda.push(happening{at: t, kind: k, who: i}) }
 	switch f.Kind {
 	case Drift:
@@ -347,6 +356,8 @@ func (w *world) accept(h *host) {
 		for c := d.Accept(); c != nil; c = d.Accept() {
 			if x := h.watches[c.ID()]; x == nil {
 				w.fail("I21: host %d accepted a stranger, %v", h.id, c.Remote())
+			} else if x.end.c != nil && w.plan.excused(x.end.talk) {
+				c.Abort(h.clock(w.now)) // of a copy of the SYN: the talk is over on this side
 			} else {
 				x.end.adopt(c)
 			}
