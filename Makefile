@@ -16,7 +16,7 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak check bench bench-ping fuzz sim cover clean FORCE
+.PHONY: help build demo test soak check bench bench-ping fuzz sim mutants cover clean FORCE
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ fuzz: ## fuzz; T=FuzzParse picks targets, D=30s is the time for each
 
 sim: ## simulated networks, a seed each; D=30s is the time, SIM="-segments N -connections M" more
 	$(GO) run ./internal/sim/cmd/sim -d $(D) $(SIM)
+
+mutants: ## bring back known bugs, one at a time: which test notices? M=REGEXP picks some
+	$(GO) run ./internal/mutants/cmd/mutants -only '$(M)'
 
 cover: ## test coverage: totals here, lines in bin/cover.html
 	@mkdir -p bin

@@ -19,27 +19,32 @@ func (c *Conn) Audit() error {
 }
 
 // Queued returns how many ranges Audit would walk over.
-func (c *Conn) Queued() int { return len(c.snd.sent.ranges()) + len(c.rcv.buf.spans) }
+func (c *Conn) Queued() int { return len(c.snd.sent.ranges()) + len(c.rcv.buf.spans()) }
 
 // Steps returns how many turns the loops over the connection's queues have taken
 // so far: the work that a peer may try to make large (CVE-2018-5390).
-func (c *Conn) Steps() int { return c.rcv.buf.steps }
+func (c *Conn) Steps() int {
+	if c.rcv.buf.holes == nil {
+		return 0
+	}
+	return c.rcv.buf.holes.steps
+}
 
 // auditReassembly: ranges are sorted, do not touch, lie beyond RCV.NXT and
 // inside what was offered, and their octets are there.
 func (c *Conn) auditReassembly() error {
 	b := &c.rcv.buf
-	if b.head < 0 || b.readable < 0 || b.head+b.readable > len(b.buf) || len(b.spans) > maxSpans {
-		return fmt.Errorf("reassembly: %d read, %d readable, %d held, %d ranges", b.head, b.readable, len(b.buf), len(b.spans))
+	if b.head < 0 || b.readable < 0 || b.head+b.readable > len(b.buf) || len(b.spans()) > maxSpans {
+		return fmt.Errorf("reassembly: %d read, %d readable, %d held, %d ranges", b.head, b.readable, len(b.buf), len(b.spans()))
 	}
 	before := b.nxt
-	for _, s := range b.spans {
+	for _, s := range b.spans() {
 		if !before.Less(s.start) || !s.start.Less(s.end) {
 			return fmt.Errorf("reassembly: range %v to %v behind %v", s.start, s.end, before)
 		}
 		before = s.end
 	}
-	if len(b.spans) == 0 {
+	if len(b.spans()) == 0 {
 		return nil
 	}
 	if edge := c.rcv.edge; edge.Less(before) {

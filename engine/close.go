@@ -68,7 +68,7 @@ func (c *Conn) abort(err error, why string) {
 		Flags: segment.RST | segment.ACK, TTL: c.cfg.TTL, TOS: c.cfg.TOS}
 	c.addOptions(c.stack.now, &s, false) // timestamps: "SHOULD be included in the <RST>" RFC 7323 section 5.2
 	c.stack.say(e, s)
-	c.stats.SegmentsOut++
+	c.traffic.SegmentsOut++
 	c.finish(err, why)
 }
 
@@ -105,7 +105,7 @@ func (c *Conn) enterTimeWait(now Time, why string) {
 	for k := range c.timers {
 		c.stopTimer(TimerKind(k))
 	}
-	c.snd.buf, c.snd.sent = sendBuffer{start: c.snd.buf.start}, sentQueue{}
+	c.dropSend()
 	c.setState(TimeWait, why)
 	c.restartTimeWait(now)
 }

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"reflect"
+	"slices"
 	"time"
 
 	"rawtcp/segment"
@@ -65,4 +67,33 @@ type ConnConfig struct {
 	TimeWaitRST  Switch        // a RST ends TIME-WAIT; default off (RFC 1337)
 	FinWait2     time.Duration // after Close, how long to wait for the peer's FIN; default 60 s
 	ChallengeACK time.Duration // least time between challenge ACKs; default 500 ms (RFC 5961 section 7)
+}
+
+// mostShared bounds the settings a stack remembers.
+const mostShared = 8
+
+// settings completes cfg and returns it for connections to share: most of a
+// stack's connections have the same settings, and a copy in each would be a
+// quarter of its memory. Nobody may write to what settings returned; a
+// connection whose settings change takes others from here.
+func (s *Stack) settings(cfg ConnConfig) (*ConnConfig, error) {
+	cfg = cfg.or(s.cfg.Conn).withDefaults()
+	for _, held := range s.shared {
+		if reflect.DeepEqual(*held, cfg) {
+			return held, nil
+		}
+	}
+	if _, err := newController(cfg.Congestion, defaultMSS, cfg.InitialWindow); err != nil {
+		return nil, err
+	}
+	cfg.SYNOptions = slices.Clone(cfg.SYNOptions)
+	if cfg.ISN != nil {
+		iss := *cfg.ISN
+		cfg.ISN = &iss
+	}
+	if len(s.shared) == mostShared {
+		s.shared = slices.Delete(s.shared, 0, 1)
+	}
+	s.shared = append(s.shared, &cfg)
+	return &cfg, nil
 }

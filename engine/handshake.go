@@ -158,7 +158,7 @@ func (c *Conn) receiveSynSent(now Time, s *segment.Segment) Note {
 		if !ackOK { // a RST without an ACK of our SYN could be anyone's
 			return NoteUnacceptable
 		}
-		c.stats.SegmentsIn++
+		c.traffic.SegmentsIn++
 		c.finish(ErrRefused, "RST answers our SYN")
 		return NoteNone
 	case !s.Flags.Has(segment.SYN), s.Flags.Has(segment.FIN):
@@ -181,7 +181,7 @@ func (c *Conn) receiveSynSent(now Time, s *segment.Segment) Note {
 // ackSYN accounts for the acknowledgement of our SYN.
 func (c *Conn) ackSYN(now Time, s *segment.Segment) {
 	d := c.delivery(now, s)
-	c.snd.sent.ack(s.Ack, &d)
+	c.settle(s.Ack, &d)
 	c.snd.una = s.Ack
 	c.sampleRTT(now, s, &d, true)
 	c.stopTimer(TimerRTO)
