@@ -126,7 +126,7 @@ func isDSACK(blocks []segment.SACKBlock, ack segment.Seq) bool {
 
 // delivery starts the account of one ACK.
 func (c *Conn) delivery(now Time, s *segment.Segment) delivery {
-	return delivery{now: now, rack: &c.loss.rack, stamped: c.ts.on && s.Options.Has(segment.HasTimestamps),
+	return delivery{now: now, rack: &c.loss.rack, before: c.loss.rack.delivered, fack: c.loss.rack.fack, stamped: c.ts.on && s.Options.Has(segment.HasTimestamps),
 		echoed: s.Options.TSEcr, offset: c.ts.offset}
 }
 

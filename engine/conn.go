@@ -202,7 +202,8 @@ func (c *Conn) Read(now Time, p []byte) (int, error) {
 
 // Write takes as much of p as the send buffer has room for; a short count
 // means it is full.
-func (c *Conn) Write(_ Time, p []byte) (int, error) {
+func (c *Conn) Write(now Time, p []byte) (int, error) {
+	c.stack.now = now
 	switch {
 	case c.err != nil:
 		return 0, c.err

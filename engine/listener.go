@@ -94,6 +94,7 @@ func (l *Listener) Accept() *Conn {
 // Close ends LISTEN. Handshakes under way and connections that nobody accepted
 // are reset: their peers must not wait for an application that is gone.
 func (l *Listener) Close(now Time) {
+	l.stack.now = now
 	if l.closed {
 		return
 	}
