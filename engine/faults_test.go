@@ -148,8 +148,8 @@ func TestHalfOpenLeavesNothing(t *testing.T) {
 		k.in("S 0:0(0) win 65535 <mss 1000>") // another is due now
 		k.in(end)
 		k.wantIdle(name + " takes back what was due")
-		if k.stack.Deadline() != 0 || len(k.l.cache) != 0 {
-			t.Errorf("%s leaves %d entries, a timer due at %v", name, len(k.l.cache), k.stack.Deadline())
+		if k.stack.Deadline() != 0 || k.l.cache.len() != 0 {
+			t.Errorf("%s leaves %d entries, a timer due at %v", name, k.l.cache.len(), k.stack.Deadline())
 		}
 		k.advance(time.Hour)
 		k.wantIdle("and so it stays")

@@ -156,7 +156,7 @@ func TestSYNACKIsRepeatedAndGivenUp(t *testing.T) {
 	k.want("the third repetition", "S. 0:0(0) ack 1")
 	k.advanceToTimer(8 * time.Second)
 	k.wantIdle("given up without a word")
-	if len(k.l.cache) != 0 || k.stack.Deadline() != 0 {
+	if k.l.cache.len() != 0 || k.stack.Deadline() != 0 {
 		t.Error("the handshake is still there")
 	}
 }
@@ -195,7 +195,7 @@ func TestOldDuplicateSYN(t *testing.T) {
 	k.want("it cannot know", "S. 0:0(0) ack 1")
 	k.in("R 1:1(0) win 0")
 	k.wantIdle("no answer")
-	if len(k.l.cache) != 0 {
+	if k.l.cache.len() != 0 {
 		t.Fatal("still half open")
 	}
 	k.in("S 500:500(0) win 65535 <mss 1000>")
@@ -233,7 +233,7 @@ func TestSynReceivedChecksSequenceAckAndRST(t *testing.T) {
 			if !k.stack.Transmit(k.now, &k.seg) {
 				t.Fatal("no answer")
 			}
-			if len(k.l.cache) != 1 || k.l.Accept() != nil {
+			if k.l.cache.len() != 1 || k.l.Accept() != nil {
 				t.Error("the handshake moved")
 			}
 		})
@@ -298,8 +298,8 @@ func TestSYNCacheIsBoundedAndDropsTheOldest(t *testing.T) {
 		k.peer = withPort(peer, uint16(port+1))
 		k.in("S 0:0(0) win 65535 <mss 1000>")
 	}
-	if len(k.l.cache) != 10 || k.stack.Conns() != 0 || len(k.stack.timers) > 10 {
-		t.Errorf("%d half open, %d connections, %d timers", len(k.l.cache), k.stack.Conns(), len(k.stack.timers))
+	if k.l.cache.len() != 10 || k.stack.Conns() != 0 || len(k.stack.timers) > 10 {
+		t.Errorf("%d half open, %d connections, %d timers", k.l.cache.len(), k.stack.Conns(), len(k.stack.timers))
 	}
 }
 

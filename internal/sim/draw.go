@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"rawtcp/engine"
@@ -42,6 +43,7 @@ func draw(seed uint64, choices rand.Source) Plan {
 	}
 	d.faults(&p)
 	d.talks(&p)
+	d.opening(&p)
 	return p
 }
 
@@ -156,6 +158,20 @@ func (d dice) brief(a *App) {
 		a.Send = d.size(0, 20_000)
 	}
 	a.Chunk = max(1, a.Send/8, min(a.Chunk, a.Send))
+}
+
+// opening draws how listeners answer. A SYN cookie is not sent again when it is
+// lost, so that only a talk that may end badly, or a road without faults, has it.
+func (d dice) opening(p *Plan) {
+	for i := range p.Talks {
+		t := &p.Talks[i]
+		if t.Door != i || slices.ContainsFunc(p.Talks[i+1:], func(o Talk) bool { return o.Door == i }) {
+			continue // one listener for several, who may not all be forgiving
+		}
+		if forgiving := t.unruly() || len(p.Faults) == 0 && len(p.Talks) == 1; forgiving && !t.Simultaneous && d.one(3) {
+			t.Cookies, t.Conf[1-t.Opener].ISN = engine.CookiesAlways, nil
+		}
+	}
 }
 
 // dice are what a seed is drawn with.

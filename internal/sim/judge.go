@@ -295,6 +295,10 @@ func (h *host) judgeIn(x *watch, e *engine.Event) {
 	if s.Flags.Has(segment.SYN) && !x.state.Synchronized() {
 		x.peerStamps, x.peerSACK = s.Options.Has(segment.HasTimestamps), s.Options.Has(segment.HasSACKPermitted)
 	}
+	if !x.known && e.State.Synchronized() { // a SYN cookie came back: nothing was seen of this connection before
+		x.mayStamp = s.Options.Has(segment.HasTimestamps)
+		x.peerStamps, x.maySACK, x.peerSACK = x.mayStamp, x.mayStamp, x.mayStamp
+	}
 	if !x.known {
 		return
 	}

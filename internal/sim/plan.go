@@ -39,6 +39,7 @@ type Talk struct {
 	Opener       int // the side that dials
 	Simultaneous bool
 	Start        time.Duration
+	Cookies      engine.CookieMode    // of the listener
 	Backlog      int                  // of the listener, 0: its default
 	AcceptFrom   time.Duration        // its application accepts nobody before
 	CutAt        time.Duration        // a box on the road forgets the connection, 0: never
@@ -83,8 +84,8 @@ func (p *Plan) String() string {
 		if t.Absent {
 			continue
 		}
-		fmt.Fprintf(&b, "\n  talk %d: client %d, v6 %t, tuple %d, door %d, opened by %d (both: %t) at %v, backlog %d from %v, cut at %v (answered: %t)",
-			i, t.Client, t.V6, t.Tuple, t.Door, t.Opener, t.Simultaneous, t.Start, t.Backlog, t.AcceptFrom, t.CutAt, t.CutAnswers)
+		fmt.Fprintf(&b, "\n  talk %d: client %d, v6 %t, tuple %d, door %d, opened by %d (both: %t) at %v, cookies %d, backlog %d from %v, cut at %v (answered: %t)",
+			i, t.Client, t.V6, t.Tuple, t.Door, t.Opener, t.Simultaneous, t.Start, t.Cookies, t.Backlog, t.AcceptFrom, t.CutAt, t.CutAnswers)
 		for h := range t.Apps {
 			c := &t.Conf[h]
 			fmt.Fprintf(&b, "\n    host %d: %v\n      isn %v sack %d ts %d ecn %d scale %d mss %d buffers %d/%d nodelay %t delack %v %s",

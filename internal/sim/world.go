@@ -162,7 +162,7 @@ func (h *host) listen(local netip.AddrPort, t *Talk) {
 			return
 		}
 	}
-	cfg := engine.ListenConfig{Conn: t.Conf[h.side], Backlog: t.Backlog}
+	cfg := engine.ListenConfig{Conn: t.Conf[h.side], Backlog: t.Backlog, Cookies: t.Cookies}
 	l, err := h.stack.Listen(h.clock(0), local, func(netip.Addr) int { return mtu }, cfg)
 	if err != nil {
 		panic(err)
@@ -356,8 +356,8 @@ func (w *world) accept(h *host) {
 		for c := d.Accept(); c != nil; c = d.Accept() {
 			if x := h.watches[c.ID()]; x == nil {
 				w.fail("I21: host %d accepted a stranger, %v", h.id, c.Remote())
-			} else if x.end.c != nil && w.plan.excused(x.end.talk) {
-				c.Abort(h.clock(w.now)) // of a copy of the SYN: the talk is over on this side
+			} else if x.end.c != nil && (w.plan.excused(x.end.talk) || w.plan.Talks[x.end.talk].Cookies != engine.CookiesWhenFull) {
+				c.Abort(h.clock(w.now)) // of a copy of the SYN, or of a cookie's ACK: no application waits for it
 			} else {
 				x.end.adopt(c)
 			}
