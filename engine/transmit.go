@@ -318,6 +318,8 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 		note = NoteZeroWindow
 	}
 	if c.tracing() {
-		c.trace(&Event{Kind: EventSegmentOut, At: now, Segment: s, Note: note, Reason: reason})
+		e := c.newEvent(EventSegmentOut)
+		e.At, e.Segment, e.Note, e.Reason = now, s, note, reason
+		c.stack.tell(e)
 	}
 }
