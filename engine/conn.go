@@ -119,7 +119,9 @@ type sender struct {
 	mss           int // largest payload less options, octets
 	buf           sendBuffer
 	sent          sentQueue
-	lastData      Time // when data last left, for the restart after idle
+	lastData      Time        // when data last left, for the restart after idle
+	round         int32       // round trips so far
+	roundEnd      segment.Seq // an ACK beyond it begins the next one
 }
 
 // finState is how far our FIN has come.

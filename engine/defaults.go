@@ -53,6 +53,9 @@ func (c ConnConfig) withDefaults() ConnConfig {
 	if c.TTL == 0 {
 		c.TTL = 64
 	}
+	if c.Congestion == "" && c.Controller != nil {
+		c.Congestion = "custom"
+	}
 	if c.Congestion == "" {
 		c.Congestion = "cubic"
 	}

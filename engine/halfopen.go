@@ -157,8 +157,7 @@ func (l *Listener) promote(now Time, e *synEntry, s *segment.Segment) {
 	}
 	c.snd.nxt = e.iss.Add(1)
 	if e.answered() { // or else nobody knows when the SYN-ACK left, and nothing is measured
-		c.track(sentRange{start: e.iss, end: c.snd.nxt, at: e.at, first: e.at,
-			flags: segment.SYN, everResent: resent})
+		c.track(sentRange{start: e.iss, end: c.snd.nxt, at: e.at, flags: segment.SYN, everResent: resent})
 	}
 	l.stack.add(c)
 	c.Receive(now, s)

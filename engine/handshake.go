@@ -135,7 +135,7 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 }
 
 func (c *Conn) newController(segments int) {
-	cc, err := newController(c.cfg.Congestion, c.payloadRoom(0), segments)
+	cc, err := newController(c.cfg, c.payloadRoom(0), segments)
 	if err != nil { // the name was checked when the connection was made
 		panic(err)
 	}

@@ -34,7 +34,8 @@ type Incidents struct {
 	KeepAlives                uint64
 	PartialChecksums          uint64 // segments that never left this machine unfinished
 	OverlapMismatch           uint64 // octets that arrived twice with different values
-	SpuriousOptions           uint64 // malformed or misplaced options
+	BadSACKs                  uint64 // SACK and DSACK blocks that name what was not sent, and were ignored
+	SpuriousRecoveries        uint64 // fast recoveries and timeouts that proved needless and were undone (RFC 4015)
 }
 
 // Info is a snapshot of a connection.
@@ -91,6 +92,6 @@ func (c *Conn) fillVars(v *Vars) {
 	v.SndScale, v.RcvScale, v.Flight = c.snd.scale, c.rcv.scale, c.snd.nxt.Sub(c.snd.una)
 	v.SRTT, v.RTTVar, v.RTO, v.MSS = c.rtt.srtt, c.rtt.rttvar, c.rtt.rto(), c.snd.mss
 	if c.cc != nil {
-		v.Cwnd, v.Ssthresh = c.cc.Window(), c.cc.Ssthresh()
+		v.Cwnd, v.Ssthresh = c.window(), c.cc.Ssthresh()
 	}
 }

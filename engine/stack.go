@@ -141,7 +141,7 @@ func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg Con
 
 func (c *Conn) startAt(iss segment.Seq) {
 	c.snd.iss, c.snd.una, c.snd.nxt = iss, iss, iss
-	c.snd.buf.start = iss.Add(1)
+	c.snd.buf.start, c.snd.roundEnd = iss.Add(1), iss.Add(1)
 }
 
 func (s *Stack) add(c *Conn) { s.conns.add(c) }

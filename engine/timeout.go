@@ -1,7 +1,5 @@
 package engine
 
-import "rawtcp/segment"
-
 // Advance fires every timer of the connection that is due.
 func (c *Conn) Advance(now Time) {
 	for k, due := range c.timers {
@@ -89,12 +87,16 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		c.synNow = true
 		return
 	}
-	c.snd.sent.markAllLost()
 	if c.retries == 1 {
+		c.armUndo(true)
 		c.noteReduction()
 		c.cc.OnRTO(now, c.snd.nxt.Sub(c.snd.una))
 	}
-	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack}
+	c.snd.sent.markAllLost()
+	if c.loss.episode != nil {
+		c.loss.episode.revive = revival{}
+	}
+	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack, episode: c.loss.episode}
 	c.stopTimer(TimerReorder)
 	c.stopTimer(TimerProbe)
 	c.restartRTO(now)
@@ -204,14 +206,8 @@ func (c *Conn) pathMTU(mtu int) {
 	}
 	c.mtu = mtu
 	c.setMSS()
-	room := c.payloadRoom(0)
-	sent := &c.snd.sent
-	for i := range sent.ranges() {
-		if r := &sent.ranges()[i]; r.len() > room && !r.sacked && r.flags&segment.SYN == 0 {
-			sent.lose(r)
-		}
-	}
-	c.loss.urgently = sent.lost > 0
-	c.loss.tooBig = sent.lost > 0
+	c.snd.sent.cut(c.payloadRoom(0), c.snd.buf.end())
+	c.loss.urgently = c.snd.sent.lost > 0
+	c.loss.tooBig = c.snd.sent.lost > 0
 	c.stack.wake(c)
 }
