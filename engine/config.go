@@ -47,7 +47,14 @@ type ConnConfig struct {
 	DelayedAck    time.Duration // default 40 ms, at most 500 ms; negative: acknowledge at once
 	InitialWindow int           // segments; default 10 (RFC 6928)
 	LossProbe     Switch        // tail loss probes (RFC 8985 section 7); default on
-	Congestion    string        // "cubic" (default) or "reno"
+	Congestion    string        // "cubic" (default) or "reno"; with Controller only a name
+	HyStart       Switch        // HyStart++ ends the first slow start (RFC 9406); default on
+	ABCLimit      int           // L: segments by which one ACK may open the window in slow start (RFC 3465 section 2.2); default 8 (RFC 9406 section 4.3)
+
+	// Controller, if not nil, makes a congestion control of the application's own
+	// for each connection; mss and initialWindow are octets. It may be called once
+	// more when a connection or listener is made, to try it.
+	Controller func(mss, initialWindow int) Controller
 
 	InitialRTO time.Duration // default 1 s (RFC 6298 section 2)
 	MinRTO     time.Duration // default 200 ms, as Linux; RFC 6298 asks for 1 s
@@ -83,7 +90,7 @@ func (s *Stack) settings(cfg ConnConfig) (*ConnConfig, error) {
 			return held, nil
 		}
 	}
-	if _, err := newController(cfg.Congestion, defaultMSS, cfg.InitialWindow); err != nil {
+	if _, err := newController(&cfg, defaultMSS, cfg.InitialWindow); err != nil {
 		return nil, err
 	}
 	cfg.SYNOptions = slices.Clone(cfg.SYNOptions)

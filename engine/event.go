@@ -46,7 +46,7 @@ const (
 	NoteUnacceptable   Note = "unacceptable"
 	NoteOldSYN         Note = "old_duplicate_syn"
 	NotePAWS           Note = "paws"
-	NoteSYNCookie      Note = "syn_cache"
+	NoteSYNCookie      Note = "syn_cookie"
 )
 
 // Resent reports whether the note says that the segment was sent before.

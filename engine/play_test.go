@@ -165,7 +165,7 @@ func (k *play) labelOf(remote netip.AddrPort) byte { return 'a' + byte(remote.Po
 func (k *play) state(label byte) State {
 	p := k.party(label)
 	if k.listener != nil {
-		if k.listener.cache[fourTuple{k.local, p.remote}] != nil {
+		if k.listener.find(k.local, p.remote) != nil {
 			return SynReceived
 		}
 		if p.conn == nil && !k.listener.closed {

@@ -1,7 +1,5 @@
 package engine
 
-import "rawtcp/segment"
-
 // Advance fires every timer of the connection that is due.
 func (c *Conn) Advance(now Time) {
 	for k, due := range c.timers {
@@ -80,7 +78,7 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		c.retries = 0 // the peer closed its window but lives (RFC 9293 section 3.8.6.1, MUST-37)
 	}
 	if c.outOfPatience(now) {
-		c.giveUp("no acknowledgement after the last retransmission, RFC 9293 section 3.8.3")
+		c.giveUp(c.impatience())
 		return
 	}
 	c.retries++
@@ -89,12 +87,16 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		c.synNow = true
 		return
 	}
-	c.snd.sent.markAllLost()
 	if c.retries == 1 {
+		c.armUndo(true)
 		c.noteReduction()
 		c.cc.OnRTO(now, c.snd.nxt.Sub(c.snd.una))
 	}
-	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack}
+	c.snd.sent.markAllLost()
+	if c.loss.episode != nil {
+		c.loss.episode.revive = revival{}
+	}
+	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack, episode: c.loss.episode}
 	c.stopTimer(TimerReorder)
 	c.stopTimer(TimerProbe)
 	c.restartRTO(now)
@@ -110,6 +112,14 @@ func (c *Conn) outOfPatience(now Time) bool {
 		return now.Sub(c.progressAt) >= c.cfg.UserTimeout
 	}
 	return c.retries >= c.cfg.Retries
+}
+
+// impatience says which limit of outOfPatience was reached.
+func (c *Conn) impatience() string {
+	if c.state.Synchronized() && c.cfg.UserTimeout > 0 {
+		return "no acknowledgement within the user timeout, RFC 9293 section 3.8.3"
+	}
+	return "no acknowledgement after the last retransmission, RFC 9293 section 3.8.3"
 }
 
 // giveUp ends the connection because the peer does not answer. A peer that may
@@ -204,14 +214,8 @@ func (c *Conn) pathMTU(mtu int) {
 	}
 	c.mtu = mtu
 	c.setMSS()
-	room := c.payloadRoom(0)
-	sent := &c.snd.sent
-	for i := range sent.ranges() {
-		if r := &sent.ranges()[i]; r.len() > room && !r.sacked && r.flags&segment.SYN == 0 {
-			sent.lose(r)
-		}
-	}
-	c.loss.urgently = sent.lost > 0
-	c.loss.tooBig = sent.lost > 0
+	c.snd.sent.cut(c.payloadRoom(0), c.snd.buf.end())
+	c.loss.urgently = c.snd.sent.lost > 0
+	c.loss.tooBig = c.snd.sent.lost > 0
 	c.stack.wake(c)
 }

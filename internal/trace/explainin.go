@@ -41,7 +41,7 @@ func (t *tale) inText(e *engine.Event) []string {
 	case engine.NoteDuplicate:
 		return t.inOld(e)
 	}
-	text := t.inOpening(e, from)
+	text := t.inOpening(e, from, to)
 	if len(s.Payload) > 0 {
 		text = append(text, t.inData(e)...)
 	}
@@ -55,7 +55,10 @@ func (t *tale) inText(e *engine.Event) []string {
 }
 
 func inListen(e *engine.Event) []string {
-	if e.Segment.Flags.Has(segment.SYN) {
+	switch {
+	case e.Note == engine.NoteSYNCookie:
+		return []string{"A peer wants to connect, but we do not remember it: too many handshakes are under way, or the listener never does. All that we would have to keep goes into the number of our answer."}
+	case e.Segment.Flags.Has(segment.SYN):
 		return []string{"A SYN for a listener that is mute: it gets no answer, as if a firewall had dropped it. The peer will try again a few times, then time out."}
 	}
 	return []string{"It acknowledges something, but in LISTEN nothing was sent yet: it belongs to an old connection that only its sender remembers."}
@@ -88,7 +91,7 @@ func (t *tale) inSYN(e *engine.Event) []string {
 		return []string{"The same SYN again: our SYN-ACK has not reached the peer, or not in time."}
 	case s.Flags.Has(segment.ACK) && s.Seq == e.Vars.IRS:
 		t.owed = oweOldSYNACK
-		return []string{"The SYN-ACK again, although we have answered it: our ACK was lost."}
+		return []string{"The SYN-ACK again, although we have answered it: our ACK was lost, or the peer could not take it yet."}
 	}
 	t.owed = oweStranger
 	return []string{"A SYN inside of a connection that is open already: the peer has restarted, or somebody guesses. A SYN alone must not end a connection."}
@@ -120,7 +123,7 @@ func (t *tale) inRST(e *engine.Event) []string {
 }
 
 func (t *tale) inKeepAlive() []string {
-	return t.full("asked", "The peer sends a number that we have acknowledged long ago: a keep-alive or a window probe, to find out whether we are there and have room.", "")
+	return t.full("asked", "The peer sends a number that we have acknowledged already: a keep-alive or a window probe, to find out whether we are there and have room.", "")
 }
 
 func (t *tale) inStranger(e *engine.Event) []string {
@@ -154,11 +157,17 @@ func (t *tale) inOld(e *engine.Event) []string {
 		return []string{"The peer's FIN again: our ACK of it was lost."}
 	}
 	t.owed = oweOld
+	if len(e.Segment.Payload) == 0 {
+		return []string{"It carries nothing, and its number is one that we have acknowledged already: it was sent before our ACK arrived, or it is an old one."}
+	}
 	return t.full("old", "These octets are here already: the peer has sent them again, or the network has doubled them.", "Our application gets them once only.")
 }
 
 // inOpening explains the ACK that ends a passive or a simultaneous open.
-func (t *tale) inOpening(e *engine.Event, from engine.State) []string {
+func (t *tale) inOpening(e *engine.Event, from, to engine.State) []string {
+	if from == engine.Listen && to >= engine.Established {
+		return []string{"The number it acknowledges is a SYN cookie of ours, made for this very peer not long ago: so it gets what we send, and the handshake that we had forgotten is complete, ESTABLISHED."}
+	}
 	if from != engine.SynReceived || e.State < engine.Established || t.opened {
 		return nil
 	}
@@ -186,6 +195,9 @@ func (t *tale) inData(e *engine.Event) []string {
 	}
 	t.owed = oweData
 	text := fmt.Sprintf("The peer sends %s.", span(first, n))
+	if s := e.Segment; s.Flags.Has(segment.URG) {
+		text += fmt.Sprintf(" It calls what comes before octet %d urgent (URG); our application gets it in its place in the stream all the same.", first+int(s.Urgent))
+	}
 	if d := arming(e, engine.TimerDelayedAck); d > 0 {
 		return t.full("delayed", text+fmt.Sprintf(" The ACK may wait up to %s for something to ride on.", timeText(d)), "")
 	}
@@ -246,6 +258,9 @@ func (t *tale) inACK(e *engine.Event, from, to engine.State) []string {
 			left = "; nothing is outstanding"
 		}
 		text := t.full("ack in", fmt.Sprintf("The peer has all octets before %d%s.", relative(e.Vars.SndUna, e.Vars.ISS), left), "Our copies of them can go, and so can the timer that would have sent them again.")
+		if isDSACK(e.Segment) {
+			text = append(text, "The SACK option names what the peer had already (D-SACK): one of the copies we sent was needless.")
+		}
 		return append(text, t.inWindow(e)...)
 	}
 	if text := t.inWindow(e); text != nil {
