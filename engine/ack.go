@@ -8,12 +8,12 @@ import (
 
 // lossState is what the sender knows about missing segments.
 type lossState struct {
-	dup      int         // duplicate ACKs in a row (RFC 5681 section 2)
+	dup      int32       // duplicate ACKs in a row (RFC 5681 section 2)
 	recover  segment.Seq // SND.NXT when recovery or timeout began (RFC 6582 section 3.2, RFC 6675 section 4)
 	reduced  Time        // when the congestion window was last lowered for a loss
 	recovery bool        // fast recovery
 	timeout  bool        // recovering from a retransmission timeout
-	limited  int         // octets of new data sent while something was reported missing (RFC 3042)
+	limited  int32       // octets of new data sent while something was reported missing (RFC 3042)
 	over     bool        // the last recovery ended; an ACK of no more than recover begins no new one
 	tooBig   bool        // what is held for lost did not fit the path
 	urgently bool        // the first retransmission of a fast recovery does not wait for the window
@@ -163,7 +163,7 @@ func (c *Conn) ackNew(s *segment.Segment, d *delivery) int {
 		c.loss.limited = 0
 	}
 	if c.loss.recovery && !c.sack { // what left the network while the hole was open still counts
-		c.loss.dup = max(0, c.loss.dup-octets/max(1, c.snd.mss))
+		c.loss.dup = max(0, c.loss.dup-int32(octets/max(1, c.snd.mss)))
 	} else {
 		c.loss.dup = 0 // only those in a row mean loss
 	}
@@ -274,9 +274,9 @@ func (c *Conn) enterRecovery(now Time, delivered int) {
 func (c *Conn) flightBefore(delivered int) int {
 	arrived := c.snd.sent.sacked - delivered
 	if !c.sack {
-		arrived = (c.loss.dup - 1) * c.snd.mss
+		arrived = int(c.loss.dup-1) * c.snd.mss
 	}
-	return max(c.snd.nxt.Sub(c.snd.una)-max(0, min(c.loss.limited, arrived)), 1)
+	return max(c.snd.nxt.Sub(c.snd.una)-max(0, min(int(c.loss.limited), arrived)), 1)
 }
 
 // window is how much may be in the network: the congestion window, or in fast
@@ -294,7 +294,7 @@ func (c *Conn) inFlight() int {
 	if c.sack {
 		return c.snd.sent.pipe
 	}
-	return max(0, c.snd.sent.pipe-c.loss.dup*c.snd.mss)
+	return max(0, c.snd.sent.pipe-int(c.loss.dup)*c.snd.mss)
 }
 
 // updateWindow takes SEG.WND if the segment is newer than the last one that

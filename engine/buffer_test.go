@@ -195,7 +195,7 @@ func checkSums(t *testing.T, s *sentQueue, una, nxt segment.Seq) {
 	t.Helper()
 	pipe, sacked, lost := 0, 0, 0
 	at := una
-	first := 0
+	first := int32(0)
 	for i, r := range s.ranges() {
 		if r.start != at || !r.start.Less(r.end) {
 			t.Fatalf("a gap or an empty range at %v: %v", at, s.ranges())
@@ -207,7 +207,7 @@ func checkSums(t *testing.T, s *sentQueue, una, nxt segment.Seq) {
 		} else if r.lost && !r.resent {
 			lost += r.len()
 			if first == 0 {
-				first = s.first() + i
+				first = s.first() + int32(i)
 			}
 		}
 	}
@@ -224,7 +224,7 @@ func checkSums(t *testing.T, s *sentQueue, una, nxt segment.Seq) {
 // transmission.
 func checkOrder(t *testing.T, s *sentQueue) {
 	t.Helper()
-	flying, linked, before := 0, 0, 0
+	flying, linked, before := 0, 0, int32(0)
 	for i := range s.ranges() {
 		if s.ranges()[i].inFlight() {
 			flying++

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -53,7 +54,7 @@ type Ack struct {
 // payload in octets, segments the initial window.
 func newController(cfg *ConnConfig, mss, segments int) (Controller, error) {
 	w := newWindow(mss, segments)
-	w.limit = cfg.ABCLimit
+	w.limit = int16(min(max(cfg.ABCLimit, 0), math.MaxInt16))
 	w.hystart.on = cfg.HyStart.or(true)
 	switch {
 	case cfg.Controller != nil:
@@ -80,13 +81,13 @@ const abcLimit = 8
 // A window holds what every algorithm here shares: the congestion window, slow
 // start, and whether the sender uses what it has.
 type window struct {
-	cwnd, ssthresh int  // octets
-	mss, initial   int  // octets
-	limit          int  // L, segments; 0: abcLimit
-	timedOut       bool // nothing new was acknowledged since the last timeout
-	recovering     bool // slow start follows a timeout
-	meter          flightMeter
+	cwnd, ssthresh int   // octets
+	mss, initial   int   // octets
+	limit          int16 // L, segments; 0: abcLimit
+	timedOut       bool  // nothing new was acknowledged since the last timeout
+	recovering     bool  // slow start follows a timeout
 	hystart        hystart
+	meter          flightMeter
 }
 
 func newWindow(mss, initialSegments int) window {
@@ -129,7 +130,7 @@ func (w *window) acknowledged(a Ack) int {
 // (RFC 3465 section 2.2), and not beyond the threshold. The first slow start
 // looks for its end by itself (RFC 9406).
 func (w *window) slowStart(a Ack) {
-	limit := w.limit
+	limit := int(w.limit)
 	if limit <= 0 {
 		limit = abcLimit
 	}

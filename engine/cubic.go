@@ -11,8 +11,7 @@ import (
 //	W_cubic(t) = C*(t-K)^3 + W_max, in segments and seconds
 type cubic struct {
 	cubicState
-	before *cubicState // what OnSpurious goes back to, nil: nothing
-	flight int         // when that was
+	before *cubicBefore // nil: there was no reduction
 }
 
 // cubicState is what a congestion event changes (RFC 9438 section 4.9.2).
@@ -28,6 +27,12 @@ type cubicState struct {
 	est      int   // W_est: the window Reno would have
 	estPart  int64 // remainders of the divisions that grow est and cwnd
 	cwndPart int64
+}
+
+// cubicBefore is what OnSpurious goes back to.
+type cubicBefore struct {
+	cubicState
+	flight int // octets outstanding then
 }
 
 // OnAck grows the window along the cubic function, or as Reno would where that
@@ -91,17 +96,17 @@ func (c *cubic) OnSpurious(now Time, most int) {
 		return
 	}
 	w := c.window
-	c.cubicState = *c.before
+	c.cubicState = c.before.cubicState
 	c.window = w
-	c.restore(c.before.window, c.flight, most)
+	c.restore(c.before.window, c.before.flight, most)
 	c.lastAck = now
 }
 
 func (c *cubic) remember(inFlight int) {
 	if c.before == nil {
-		c.before = new(cubicState)
+		c.before = new(cubicBefore)
 	}
-	*c.before, c.flight = c.cubicState, inFlight
+	*c.before = cubicBefore{c.cubicState, inFlight}
 }
 
 // OnRestart begins a new stage when growth resumes: the idle time must not

@@ -63,8 +63,12 @@ func (c ConnConfig) withDefaults() ConnConfig {
 		c.WindowScale = scaleFor(max(c.ReceiveBuffer, c.Window))
 	}
 	c.WindowScale = min(c.WindowScale, maxScale)
-	for c.WindowScale > 0 && 2<<c.WindowScale > c.ReceiveBuffer {
-		c.WindowScale-- // or an empty buffer would be told as a closed window, for ever
+	widest := c.ReceiveBuffer
+	if c.Window > 0 {
+		widest = min(widest, c.Window)
+	}
+	for c.WindowScale > 0 && 2<<c.WindowScale > widest {
+		c.WindowScale-- // or an open window would be told as a closed one, for ever
 	}
 	return c
 }

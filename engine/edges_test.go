@@ -166,3 +166,30 @@ func TestConnectTimeoutEndsWithTheHandshake(t *testing.T) {
 		t.Errorf("an idle connection waits for %v", due)
 	}
 }
+
+// F7: while nobody accepts, a SYN is not answered; when somebody has, its
+// repetition is.
+func TestFullBacklogDoesNotAnswerASYN(t *testing.T) {
+	k := listening(t, ListenConfig{Conn: plain(), Backlog: 1})
+	k.in("S 0:0(0) win 65535 <mss 1000>")
+	k.want("SYN-ACK", "S. 0:0(0) ack 1")
+	k.in(". 1:1(0) ack 1 win 65535")
+	k.peer = withPort(peer, 81)
+	k.in("S 0:0(0) win 65535 <mss 1000>")
+	k.wantIdle("the backlog is full")
+	if k.l.Accept() == nil {
+		t.Fatal("nobody to accept")
+	}
+	k.in("S 0:0(0) win 65535 <mss 1000>")
+	k.want("SYN-ACK", "S. 0:0(0) ack 1")
+}
+
+// F3: a cookie and the number it answers cannot be moved together.
+func TestCookieOfAnotherSYNIsRefused(t *testing.T) {
+	k := baking(t)
+	k.in("S 0:0(0) win 65535 <mss 1000>")
+	k.cookie()
+	k.irs, k.iss = k.irs.Add(5), k.iss.Add(5)
+	k.in(". 1:1(0) ack 1 win 500")
+	k.wantRST("it was made for another SYN")
+}

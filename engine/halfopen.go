@@ -132,7 +132,7 @@ func (l *Listener) transmit(now Time, e *synEntry, s *segment.Segment) {
 		Vars: e.vars(), Segment: s, Reason: "answers the SYN, RFC 9293 section 3.5"}
 	if e.answered() {
 		ev.Note, ev.Reason = NoteRetransmission, "no answer to the SYN-ACK, RFC 6298 section 5"
-		e.retries += uint8(min(1, 255-int(e.retries)))
+		e.has |= synResent
 	}
 	e.has |= synAnswered
 	e.at = now
@@ -151,11 +151,13 @@ func (l *Listener) promote(now Time, e *synEntry, s *segment.Segment) {
 	c.node.owner = c
 	c.listener = l
 	c.created, c.lastRecv = e.at, now
-	c.retries = int(e.retries)
+	resent := e.has&synResent != 0
+	if c.retries = int(e.retries); resent {
+		c.retries = max(1, c.retries)
+	}
 	c.snd.nxt = e.iss.Add(1)
 	if e.answered() { // or else nobody knows when the SYN-ACK left, and nothing is measured
-		c.track(sentRange{start: e.iss, end: c.snd.nxt, at: e.at,
-			flags: segment.SYN, everResent: e.retries > 0})
+		c.track(sentRange{start: e.iss, end: c.snd.nxt, at: e.at, flags: segment.SYN, everResent: resent})
 	}
 	l.stack.add(c)
 	c.Receive(now, s)

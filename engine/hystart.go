@@ -7,20 +7,26 @@ import "time"
 // A phase of conservative slow start (CSS) in between finds out whether they
 // grew for good.
 type hystart struct {
-	round    int           // the round trip that is under way
-	last     time.Duration // least RTT of the one before, 0: no sample
-	least    time.Duration // least RTT of this one, 0: no sample
-	baseline time.Duration // least RTT when CSS began, 0: not in CSS
-	samples  int16         // of this one, as many as it needs
-	rounds   int16         // round trips of CSS that are over, the one it began in among them
-	rest     int8          // octets acknowledged in CSS that did not make a whole octet of window
+	round    int32  // the round trip that is under way
+	last     micros // least RTT of the one before, 0: no sample
+	least    micros // least RTT of this one, 0: no sample
+	baseline micros // least RTT when CSS began, 0: not in CSS
+	samples  int8   // of this one, as many as it needs
+	rounds   int8   // round trips of CSS that are over, the one it began in among them
+	rest     int8   // octets acknowledged in CSS that did not make a whole octet of window
 	on       bool
 }
 
+// micros is a round trip in microseconds, up to half an hour: every connection
+// holds a few, also an idle one.
+type micros int32
+
+func microsOf(d time.Duration) micros { return micros(min(max(d.Microseconds(), 1), 1<<31-1)) }
+
 // The constants of RFC 9406 section 4.3.
 const (
-	minRTTThresh     = 4 * time.Millisecond
-	maxRTTThresh     = 16 * time.Millisecond
+	minRTTThresh     = micros(4_000)
+	maxRTTThresh     = micros(16_000)
 	minRTTDivisor    = 8
 	rttSamples       = 8
 	cssGrowthDivisor = 4
@@ -34,11 +40,11 @@ func (h *hystart) grow(round int, rtt time.Duration, n int) int {
 	if !h.on {
 		return n
 	}
-	if round != h.round {
-		h.nextRound(round)
+	if int32(round) != h.round {
+		h.nextRound(int32(round))
 	}
 	if rtt > 0 {
-		h.sample(rtt)
+		h.sample(microsOf(rtt))
 	}
 	if h.baseline == 0 {
 		return n
@@ -48,14 +54,14 @@ func (h *hystart) grow(round int, rtt time.Duration, n int) int {
 	return n / cssGrowthDivisor
 }
 
-func (h *hystart) nextRound(round int) {
+func (h *hystart) nextRound(round int32) {
 	h.round, h.last, h.least, h.samples = round, h.least, 0, 0
 	if h.baseline != 0 {
-		h.rounds++
+		h.rounds = min(h.rounds+1, cssRounds)
 	}
 }
 
-func (h *hystart) sample(rtt time.Duration) {
+func (h *hystart) sample(rtt micros) {
 	h.samples = min(h.samples+1, rttSamples)
 	if h.least == 0 || rtt < h.least {
 		h.least = rtt

@@ -33,8 +33,8 @@ func TestHyStartThreshold(t *testing.T) {
 	} {
 		r := newHystart()
 		r.trip(8, test.last)
-		if r.trip(8, test.least-1); r.inCSS() {
-			t.Errorf("CSS at %v after %v", test.least-1, test.last)
+		if r.trip(8, test.least-time.Microsecond); r.inCSS() {
+			t.Errorf("CSS just below %v after %v", test.least, test.last)
 		}
 		r = newHystart()
 		r.trip(8, test.last)

@@ -224,6 +224,9 @@ func (l *Listener) Advance(now Time) {
 			l.drop(e, "no answer to the SYN-ACK")
 			continue
 		}
+		if e.answered() { // what a SYN draws that comes again is not counted: copies of it would use up our patience
+			e.retries += uint8(min(1, 255-int(e.retries)))
+		}
 		l.answer(e)
 	}
 	l.schedule()

@@ -156,7 +156,7 @@ func (c *Conn) detectByTime(now Time) {
 	wait := time.Duration(0)
 	if k.delivered && !sent.empty() {
 		var again bool
-		wait, again = sent.markOverdue(now, k, k.window(c.loss.recovery || c.loss.timeout, sent.reports, c.rtt.srtt))
+		wait, again = sent.markOverdue(now, k, k.window(c.loss.recovery || c.loss.timeout, int(sent.reports), c.rtt.srtt))
 		if again {
 			c.reduceAgain(now)
 		}
@@ -210,7 +210,7 @@ func (s *sentQueue) markOverdue(now Time, k *rack, window time.Duration) (wait t
 
 // follows returns what was transmitted next after a range, and for 0 what was
 // transmitted first.
-func (s *sentQueue) follows(n int) int {
+func (s *sentQueue) follows(n int32) int32 {
 	if n == 0 {
 		return s.oldest
 	}

@@ -4,13 +4,18 @@ package engine
 // 3465.
 type reno struct {
 	renoState
-	before *renoState // what OnSpurious goes back to, nil: nothing
-	flight int        // when that was
+	before *renoBefore // nil: there was no reduction
 }
 
 type renoState struct {
 	window
 	counted int // octets acknowledged since the window last grew in congestion avoidance
+}
+
+// renoBefore is what OnSpurious goes back to.
+type renoBefore struct {
+	renoState
+	flight int // octets outstanding then
 }
 
 // OnAck grows the window by one segment per window of data acknowledged
@@ -45,14 +50,14 @@ func (r *reno) OnRTO(_ Time, inFlight int) {
 // OnSpurious takes the last of these back.
 func (r *reno) OnSpurious(_ Time, most int) {
 	if r.before != nil && r.cwnd < r.before.cwnd {
-		r.restore(r.before.window, r.flight, most)
+		r.restore(r.before.window, r.before.flight, most)
 	}
 }
 
 func (r *reno) remember(inFlight int) {
 	if r.before == nil {
-		r.before = new(renoState)
+		r.before = new(renoBefore)
 	}
-	*r.before, r.flight = r.renoState, inFlight
+	*r.before = renoBefore{r.renoState, inFlight}
 	r.counted = 0
 }

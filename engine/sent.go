@@ -18,8 +18,8 @@ type sentRange struct {
 	at         Time // last transmission
 	// The neighbours in the order of last transmission, by number; 0: none.
 	// Only ranges in flight have some.
-	before, after int
-	skip          int           // of a sacked range: none from here to the range with this number waits for a report
+	before, after int32
+	skip          int32         // of a sacked range: none from here to the range with this number waits for a report
 	flags         segment.Flags // SYN or FIN if they are in the range
 	sacked        bool          // the peer reported it
 	lost          bool          // held for lost
@@ -58,62 +58,81 @@ func (r *sentRange) inPipe() int {
 // Whatever a peer reports, an ACK costs time in proportion to what it says that
 // is new, or to the logarithm of the queue: reported runs are skipped in one
 // step, what RACK has to look at comes first in the order of transmission, and
-// what is to be sent again waits in a heap. Ranges are named by numbers that
-// grow from 1 and stay when the queue moves in memory.
+// what is to be sent again waits in a heap. Ranges are named by numbers, their
+// places in q and one more, so that 0 is none.
 type sentQueue struct {
 	q    []sentRange
 	head int
-	base int // the number of q[0], less one
 
-	oldest, newest int // in the order of transmission, 0: nothing is in flight
-	overtaken      int // the last in that order known to have left before what RACK saw arrive, 0: none
-	waiting        intHeap
+	oldest, newest int32 // in the order of transmission, 0: nothing is in flight
+	overtaken      int32 // the last in that order known to have left before what RACK saw arrive, 0: none
+	reports        int32 // ranges reported
+	waiting        *intHeap
 
-	pipe    int // sum of inPipe
-	sacked  int // octets reported
-	reports int // ranges reported
-	lost    int // octets lost and not yet retransmitted
-	steps   int // turns of the loops below: the work done so far, which tests hold to bounds
+	pipe   int // sum of inPipe
+	sacked int // octets reported
+	lost   int // octets lost and not yet retransmitted
+	steps  int // turns of the loops below: the work done so far, which tests hold to bounds
 }
 
 func (s *sentQueue) ranges() []sentRange { return s.q[s.head:] }
 func (s *sentQueue) empty() bool         { return s.head == len(s.q) }
 
 // first and last are the numbers at the ends of the queue.
-func (s *sentQueue) first() int { return s.base + s.head + 1 }
-func (s *sentQueue) last() int  { return s.base + len(s.q) }
+func (s *sentQueue) first() int32 { return int32(s.head) + 1 }
+func (s *sentQueue) last() int32  { return int32(len(s.q)) }
 
 // numbered returns the range with a number.
-func (s *sentQueue) numbered(n int) *sentRange { return &s.q[n-s.base-1] }
+func (s *sentQueue) numbered(n int32) *sentRange { return &s.q[n-1] }
 
 // find returns the number of the first range that ends after seq; it may be
 // one more than the last.
-func (s *sentQueue) find(seq segment.Seq) int {
+func (s *sentQueue) find(seq segment.Seq) int32 {
 	q := s.ranges()
-	return s.first() + sort.Search(len(q), func(i int) bool {
+	return s.first() + int32(sort.Search(len(q), func(i int) bool {
 		s.steps++
 		return seq.Less(q[i].end)
-	})
+	}))
 }
 
 // push records a first transmission at the end.
 func (s *sentQueue) push(r sentRange) {
 	if s.head > 0 && len(s.q) == cap(s.q) && s.head >= len(s.q)/2 {
-		s.q = s.q[:copy(s.q, s.q[s.head:])]
-		s.base += s.head
-		s.head = 0
+		s.compact()
 	}
 	s.q = append(s.q, r)
 	s.count(&r, +1)
 	s.link(s.last())
 }
 
+// compact moves the queue to the front of its memory, which gives every range
+// another number.
+func (s *sentQueue) compact() {
+	by := int32(s.head)
+	s.q, s.head = s.q[:copy(s.q, s.q[s.head:])], 0
+	shift := func(n *int32) { *n = max(0, *n-by) }
+	for i := range s.q {
+		r := &s.q[i]
+		shift(&r.before)
+		shift(&r.after)
+		shift(&r.skip)
+	}
+	shift(&s.oldest)
+	shift(&s.newest)
+	shift(&s.overtaken)
+	if s.waiting != nil {
+		for i := range *s.waiting {
+			(*s.waiting)[i] -= by // what is gone already becomes less than 1, and stays first
+		}
+	}
+}
+
 // link puts a range that was just transmitted into the order of transmission:
 // at its end, but for ties and a clock that went back (RFC 8985 section 6.2,
 // RACK_sent_after).
-func (s *sentQueue) link(n int) {
+func (s *sentQueue) link(n int32) {
 	r := s.numbered(n)
-	before, after := s.newest, 0
+	before, after := s.newest, int32(0)
 	for before != 0 && sentAfter(s.numbered(before).at, s.numbered(before).end, r.at, r.end) {
 		s.steps++
 		before, after = s.numbered(before).before, before
@@ -124,7 +143,7 @@ func (s *sentQueue) link(n int) {
 }
 
 // unlink takes a range out of that order.
-func (s *sentQueue) unlink(n int) {
+func (s *sentQueue) unlink(n int32) {
 	r := s.numbered(n)
 	if s.overtaken == n {
 		s.overtaken = r.before
@@ -134,7 +153,7 @@ func (s *sentQueue) unlink(n int) {
 }
 
 // join makes two ranges neighbours; 0 stands for the end of the order.
-func (s *sentQueue) join(before, after int) {
+func (s *sentQueue) join(before, after int32) {
 	if before != 0 {
 		s.numbered(before).after = after
 	} else {
@@ -148,7 +167,7 @@ func (s *sentQueue) join(before, after int) {
 }
 
 // update changes the marks of a range and keeps sums and order.
-func (s *sentQueue) update(n int, change func(*sentRange)) {
+func (s *sentQueue) update(n int32, change func(*sentRange)) {
 	r := s.numbered(n)
 	s.steps++
 	if r.inFlight() {
@@ -166,7 +185,7 @@ func (s *sentQueue) count(r *sentRange, sign int) {
 	s.pipe += sign * r.inPipe()
 	if r.sacked {
 		s.sacked += sign * r.len()
-		s.reports += sign
+		s.reports += int32(sign)
 	} else if r.waits() {
 		s.lost += sign * r.len()
 	}
@@ -200,7 +219,6 @@ func (s *sentQueue) ack(seq segment.Seq, d *delivery) (octets int) {
 		s.head++
 	}
 	if s.empty() {
-		s.base += len(s.q)
 		s.q, s.head, s.waiting = s.q[:0], 0, nil
 	}
 	return octets
@@ -225,7 +243,7 @@ func (s *sentQueue) sack(start, end segment.Seq, d *delivery) (octets int) {
 // unreported returns the first number from n on whose range is not sacked. A
 // path that was walked once is shorter the next time, which is what keeps an ACK
 // that repeats thousands of reports cheap (CVE-2019-11478).
-func (s *sentQueue) unreported(n int) int {
+func (s *sentQueue) unreported(n int32) int32 {
 	for n <= s.last() && s.numbered(n).sacked {
 		s.steps++
 		r := s.numbered(n)
@@ -245,8 +263,16 @@ func (s *sentQueue) markFirstLost() {
 }
 
 // lose marks a range as to be sent again.
-func (s *sentQueue) lose(n int) {
+func (s *sentQueue) lose(n int32) {
 	s.update(n, func(r *sentRange) { r.lost, r.resent, r.sacked = true, false, false })
+	s.wait(n)
+}
+
+// wait puts a range among those that are to be sent again.
+func (s *sentQueue) wait(n int32) {
+	if s.waiting == nil {
+		s.waiting = new(intHeap)
+	}
 	s.waiting.push(n)
 }
 
@@ -254,7 +280,7 @@ func (s *sentQueue) lose(n int) {
 // retransmission timeout does: the peer may have discarded what it reported
 // (RFC 2018 section 8).
 func (s *sentQueue) markAllLost() {
-	s.waiting = s.waiting[:0]
+	s.waiting = nil
 	for n := s.first(); n <= s.last(); n++ {
 		s.lose(n)
 	}
@@ -263,13 +289,13 @@ func (s *sentQueue) markAllLost() {
 // unmarkLost takes back that anything not sent again yet is lost: it is in
 // flight as it was before a timeout that proved spurious.
 func (s *sentQueue) unmarkLost() {
-	var back []int
+	var back []int32
 	for n := s.first(); n <= s.last(); n++ {
 		if s.numbered(n).waits() {
 			back = append(back, n)
 		}
 	}
-	slices.SortFunc(back, func(a, b int) int {
+	slices.SortFunc(back, func(a, b int32) int {
 		x, y := s.numbered(a), s.numbered(b)
 		if sentAfter(x.at, x.end, y.at, y.end) {
 			return +1
@@ -279,18 +305,18 @@ func (s *sentQueue) unmarkLost() {
 	for _, n := range back {
 		s.update(n, func(r *sentRange) { r.lost = false })
 	}
-	s.waiting = s.waiting[:0]
+	s.waiting = nil
 }
 
 // nextLost returns the number of the first range to send again, 0 if there is
 // none (RFC 6675 section 4, NextSeg rule 1).
-func (s *sentQueue) nextLost() int {
+func (s *sentQueue) nextLost() int32 {
 	if s.lost == 0 {
-		s.waiting = s.waiting[:0]
+		s.waiting.clear()
 		return 0
 	}
 	for {
-		n := s.waiting[0]
+		n := (*s.waiting)[0]
 		if n >= s.first() && s.numbered(n).waits() {
 			return n
 		}
@@ -300,7 +326,7 @@ func (s *sentQueue) nextLost() int {
 }
 
 // resend notes that a range was transmitted again.
-func (s *sentQueue) resend(n int, now Time) {
+func (s *sentQueue) resend(n int32, now Time) {
 	s.update(n, func(r *sentRange) { r.at, r.resent, r.everResent = now, true, true })
 }
 
@@ -309,8 +335,8 @@ func (s *sentQueue) resend(n int, now Time) {
 // sent in did not fit the path.
 func (s *sentQueue) cut(room int, end segment.Seq) {
 	old := *s
-	*s = sentQueue{base: old.last(), steps: old.steps}
-	moved := make([]int, len(old.q)) // the numbers of the ranges that stay whole
+	*s = sentQueue{steps: old.steps}
+	moved := make([]int32, len(old.q)) // the numbers of the ranges that stay whole
 	for i := old.head; i < len(old.q); i++ {
 		r := old.q[i]
 		for !r.sacked && r.flags&segment.SYN == 0 && r.start.Add(room).Less(segment.MinSeq(r.end, end)) {
@@ -330,7 +356,7 @@ func (s *sentQueue) cut(room int, end segment.Seq) {
 		moved[i] = s.last()
 	}
 	for n := old.oldest; n != 0; n = old.numbered(n).after {
-		if m := moved[n-old.base-1]; m != 0 {
+		if m := moved[n-1]; m != 0 {
 			s.link(m)
 		}
 	}
@@ -341,13 +367,19 @@ func (s *sentQueue) hold(r sentRange) {
 	r.lost, r.resent, r.before, r.after = true, false, 0, 0
 	s.q = append(s.q, r)
 	s.count(&r, +1)
-	s.waiting.push(s.last())
+	s.wait(s.last())
 }
 
 // An intHeap gives the least of its numbers first.
-type intHeap []int
+type intHeap []int32
 
-func (h *intHeap) push(n int) {
+func (h *intHeap) clear() {
+	if h != nil {
+		*h = (*h)[:0]
+	}
+}
+
+func (h *intHeap) push(n int32) {
 	q := append(*h, n)
 	for i := len(q) - 1; i > 0 && q[i] < q[(i-1)/2]; i = (i - 1) / 2 {
 		q[i], q[(i-1)/2] = q[(i-1)/2], q[i]

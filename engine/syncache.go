@@ -44,7 +44,7 @@ type synEntry struct {
 	mss        uint16 // 0: no option
 	scale      int8   // -1: no option
 	tos        uint8
-	retries    uint8 // SYN-ACKs sent again
+	retries    uint8 // SYN-ACKs sent again because nobody answered
 	has        synFlags
 }
 
@@ -56,6 +56,7 @@ const (
 	synTimestamps
 	synECN
 	synAnswered // a SYN-ACK has left
+	synResent   // more than one has, for whatever reason
 )
 
 // set fills in what the peer's SYN says.

@@ -84,14 +84,14 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 	if c.inFlight()+r.len() > c.window() && c.inFlight() > 0 && !c.loss.urgently {
 		return false
 	}
-	note, reason := NoteFastRetransmit, "held for lost: what was sent later has arrived, RFC 8985 section 6"
+	note, reason := NoteFastRetransmit, "counts as lost: what was sent later has arrived, RFC 8985 section 6.2"
 	switch {
 	case c.loss.timeout:
 		note, reason = NoteRetransmission, "the retransmission timer expired, RFC 6298 section 5"
 	case c.loss.tooBig:
 		note, reason = NoteRetransmission, "too large for the path, in smaller pieces, RFC 9293 section 3.7.2"
 	case !c.sack:
-		reason = "held for lost: three duplicate ACKs, RFC 5681 section 3.2"
+		reason = "counts as lost: three duplicate ACKs, RFC 5681 section 3.2"
 	}
 	c.loss.urgently = false
 	c.resend(now, s, n, note, reason)
@@ -99,7 +99,7 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 }
 
 // resend repeats a range.
-func (c *Conn) resend(now Time, s *segment.Segment, n int, note Note, reason string) {
+func (c *Conn) resend(now Time, s *segment.Segment, n int32, note Note, reason string) {
 	r := c.snd.sent.numbered(n)
 	c.head(s, r.start, segment.ACK)
 	c.addOptions(now, s, false)
@@ -162,7 +162,7 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	c.track(sentRange{start: c.snd.nxt, end: end, at: now, flags: s.Flags & segment.FIN})
 	c.noteSent(now, c.snd.nxt, end, false)
 	if c.snd.sent.sacked > 0 || c.loss.dup > 0 {
-		c.loss.limited += end.Sub(c.snd.nxt)
+		c.loss.limited += int32(end.Sub(c.snd.nxt))
 	}
 	c.snd.nxt = end
 	c.snd.lastData = now
@@ -318,6 +318,8 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 		note = NoteZeroWindow
 	}
 	if c.tracing() {
-		c.trace(&Event{Kind: EventSegmentOut, At: now, Segment: s, Note: note, Reason: reason})
+		e := c.newEvent(EventSegmentOut)
+		e.At, e.Segment, e.Note, e.Reason = now, s, note, reason
+		c.stack.tell(e)
 	}
 }
