@@ -193,3 +193,30 @@ func TestCookieOfAnotherSYNIsRefused(t *testing.T) {
 	k.in(". 1:1(0) ack 1 win 500")
 	k.wantRST("it was made for another SYN")
 }
+
+// B13: an old timestamp is judged before the handshake becomes a connection.
+func TestOldTimestampMakesNoConnection(t *testing.T) {
+	k := listening(t, ListenConfig{Conn: plain(func(c *ConnConfig) { c.Timestamps = On })})
+	k.in("S 0:0(0) win 65535 <mss 1000,sackOK,TS val 50 ecr 0>")
+	k.want("SYN-ACK", "S. 0:0(0) ack 1")
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,TS val 49 ecr 1>")
+	k.want("PAWS", ". ack 1")
+	if n := k.stack.Conns(); n != 0 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// C16: an application that closed its half first and goes later leaves no
+// connection in FIN-WAIT-2 for ever.
+func TestCloseInFinWait2StartsTheTimer(t *testing.T) {
+	k := established(t, plain())
+	k.c.CloseWrite(k.now)
+	k.want("the FIN", "F. 1:1(0) ack 1")
+	k.in(". 1:1(0) ack 2 win 65535")
+	k.wantState(FinWait2)
+	k.advance(time.Hour)
+	k.wantState(FinWait2) // somebody may still read
+	k.c.Close(k.now)
+	k.advanceToTimer(time.Minute)
+	k.wantState(Closed)
+}

@@ -6,7 +6,6 @@ var senderBugs = []Mutant{
 	{"ack-long-past", "D5 D19", "engine", "Conn.receiveACK", " || s.Ack.Less(c.snd.una.Add(-c.snd.maxWnd))", ""},
 	{"wl1-missing", "D7", "engine", "Conn.updateWindow", "c.snd.wl1.Less(s.Seq) ||", "true ||"},
 	{"wl1-not-kept", "D7", "engine", "Conn.updateWindow", "c.snd.wl1, c.snd.wl2 = s.Seq, s.Ack", "c.snd.wl2 = s.Ack"},
-	{"wl2-not-kept", "D7", "engine", "Conn.updateWindow", "c.snd.wl1, c.snd.wl2 = s.Seq, s.Ack", "c.snd.wl1 = s.Seq"},
 	{"window-signed", "A24", "engine", "Conn.updateWindow", "int(s.Window) << c.snd.scale", "int(int16(s.Window)) << c.snd.scale"},
 	{"window-not-scaled", "A24", "engine", "Conn.updateWindow", "int(s.Window) << c.snd.scale", "int(s.Window)"},
 	{"data-counts-as-duplicate", "E-6", "engine", "Conn.isDuplicate", "&& s.Len() == 0 &&", "&&"},
