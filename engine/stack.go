@@ -267,8 +267,9 @@ func (s *Stack) listener(local netip.AddrPort) *Listener {
 	return s.listeners[netip.AddrPortFrom(netip.IPv6Unspecified(), local.Port())]
 }
 
-// reset answers a segment of no connection with a RST that its sender will
-// believe (RFC 9293 section 3.5.2): one for one, and no more than a fixed rate.
+// reset answers a segment that acknowledges what was not sent with a RST that
+// its sender will believe, at the number it acknowledges (RFC 9293 section
+// 3.5.2): one for one, and no more than a fixed rate.
 func (s *Stack) reset(seg *segment.Segment, why string) {
 	if seg.Flags.Has(segment.RST) {
 		return
@@ -278,13 +279,7 @@ func (s *Stack) reset(seg *segment.Segment, why string) {
 		return
 	}
 	s.counters.ResetsSent++
-	r := segment.Segment{Src: seg.Dst, Dst: seg.Src, Flags: segment.RST, TTL: 64}
-	if seg.Flags.Has(segment.ACK) {
-		r.Seq = seg.Ack
-	} else {
-		r.Flags |= segment.ACK
-		r.Ack = seg.End()
-	}
+	r := segment.Segment{Src: seg.Dst, Dst: seg.Src, Seq: seg.Ack, Flags: segment.RST, TTL: 64}
 	if seg.Options.Has(segment.HasTimestamps) { // "SEG.TSecr SHOULD be set to SEG.TSval" RFC 7323 section 5.2
 		r.Options = segment.Options{Set: segment.HasTimestamps, TSEcr: seg.Options.TSVal}
 	}
