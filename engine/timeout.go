@@ -78,7 +78,7 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		c.retries = 0 // the peer closed its window but lives (RFC 9293 section 3.8.6.1, MUST-37)
 	}
 	if c.outOfPatience(now) {
-		c.giveUp("no acknowledgement after the last retransmission, RFC 9293 section 3.8.3")
+		c.giveUp(c.impatience())
 		return
 	}
 	c.retries++
@@ -112,6 +112,14 @@ func (c *Conn) outOfPatience(now Time) bool {
 		return now.Sub(c.progressAt) >= c.cfg.UserTimeout
 	}
 	return c.retries >= c.cfg.Retries
+}
+
+// impatience says which limit of outOfPatience was reached.
+func (c *Conn) impatience() string {
+	if c.state.Synchronized() && c.cfg.UserTimeout > 0 {
+		return "no acknowledgement within the user timeout, RFC 9293 section 3.8.3"
+	}
+	return "no acknowledgement after the last retransmission, RFC 9293 section 3.8.3"
 }
 
 // giveUp ends the connection because the peer does not answer. A peer that may

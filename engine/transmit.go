@@ -84,14 +84,14 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 	if c.inFlight()+r.len() > c.window() && c.inFlight() > 0 && !c.loss.urgently {
 		return false
 	}
-	note, reason := NoteFastRetransmit, "held for lost: what was sent later has arrived, RFC 8985 section 6"
+	note, reason := NoteFastRetransmit, "counts as lost: what was sent later has arrived, RFC 8985 section 6.2"
 	switch {
 	case c.loss.timeout:
 		note, reason = NoteRetransmission, "the retransmission timer expired, RFC 6298 section 5"
 	case c.loss.tooBig:
 		note, reason = NoteRetransmission, "too large for the path, in smaller pieces, RFC 9293 section 3.7.2"
 	case !c.sack:
-		reason = "held for lost: three duplicate ACKs, RFC 5681 section 3.2"
+		reason = "counts as lost: three duplicate ACKs, RFC 5681 section 3.2"
 	}
 	c.loss.urgently = false
 	c.resend(now, s, n, note, reason)
@@ -109,7 +109,9 @@ func (c *Conn) resend(now Time, s *segment.Segment, n int32, note Note, reason s
 		c.noteSent(now, r.start, r.end, true)
 	}
 	c.incidents().Retransmits++
-	if c.timers[TimerRTO] == 0 {
+	if n == c.snd.sent.first() || c.timers[TimerRTO] == 0 {
+		// "a segment is never retransmitted too early, i.e., less than one RTO after
+		// the previous transmission of that segment" RFC 6298 section 5
 		c.restartRTO(now)
 	}
 	c.sent(now, s, note, reason)
