@@ -103,13 +103,16 @@ func TestCleanRoadIsFilled(t *testing.T) {
 		rate, buffer  int
 		octets, queue int
 	}{
-		{5 * time.Millisecond, 1_000_000, 1 << 18, 20_000_000, 1 << 18},
-		{50 * time.Millisecond, 1_000_000, 1 << 19, 60_000_000, 1 << 19},
-		{20 * time.Millisecond, 10_000_000, 1 << 20, 120_000_000, 1 << 20},
-		{100 * time.Millisecond, 0, 1 << 16, 60_000_000, 0},
-		{10 * time.Millisecond, 0, 1 << 20, 400_000_000, 0},
+		{5 * time.Millisecond, 1_000_000, 1 << 18, 10_000_000, 1 << 18},
+		{50 * time.Millisecond, 1_000_000, 1 << 19, 40_000_000, 1 << 19},
+		{20 * time.Millisecond, 10_000_000, 1 << 20, 60_000_000, 1 << 20},
+		{100 * time.Millisecond, 0, 1 << 16, 20_000_000, 0},
+		{10 * time.Millisecond, 0, 1 << 20, 200_000_000, 0},
 	} {
 		for _, congestion := range []string{"reno", "cubic"} {
+			if test.rate == 0 && congestion == "reno" {
+				continue // the window is the limit, whatever the algorithm
+			}
 			p := clean(test.delay, test.rate, test.queue, test.buffer, test.octets)
 			p.Talks[0].Conf[serverSide].Congestion = congestion
 			r := Run(&p, nil)
