@@ -109,7 +109,9 @@ func (c *Conn) resend(now Time, s *segment.Segment, n int32, note Note, reason s
 		c.noteSent(now, r.start, r.end, true)
 	}
 	c.incidents().Retransmits++
-	if c.timers[TimerRTO] == 0 {
+	if n == c.snd.sent.first() || c.timers[TimerRTO] == 0 {
+		// "a segment is never retransmitted too early, i.e., less than one RTO after
+		// the previous transmission of that segment" RFC 6298 section 5
 		c.restartRTO(now)
 	}
 	c.sent(now, s, note, reason)
