@@ -3,6 +3,7 @@ package engine
 import (
 	"io"
 	"net/netip"
+	"time"
 
 	"rawtcp/segment"
 )
@@ -12,10 +13,13 @@ type ConnEvents uint8
 
 // The bits of ConnEvents.
 const (
-	Readable  ConnEvents = 1 << iota // octets, end of data or an error wait for Read
-	Writable                         // there is room in the send buffer again, or an error
-	Connected                        // ESTABLISHED was reached
-	Settled                          // CLOSED was reached; the connection is off the stack
+	Readable    ConnEvents = 1 << iota // octets, end of data or an error wait for Read
+	Writable                           // there is room in the send buffer again, or an error
+	Connected                          // ESTABLISHED was reached
+	Settled                            // CLOSED was reached; the connection is off the stack
+	Urgent                             // the peer's urgent pointer is new, or has moved on; see Conn.Urgent
+	Troubled                           // R1: a segment was sent several times in vain
+	TimeoutTold                        // the peer told of its user timeout; see Info
 )
 
 // A Conn is one connection: the state machine of RFC 9293 and its companions
@@ -44,6 +48,8 @@ type Conn struct {
 	rtt  rttEstimator
 	cc   Controller
 	loss lossState
+	cork cork
+	uto  utoState
 
 	timers timers
 	node   timerNode
@@ -61,7 +67,8 @@ type Conn struct {
 	unanswered int  // of them, those since the peer was last heard
 	keepProbes int  // unanswered keep-alives
 
-	readClosed bool  // the application will not read any more
+	readClosed bool  // the application has closed
+	deaf       bool  // the application will not read any more, and the peer need not know
 	err        error // how it ended, nil while it has not, or orderly
 	softErr    error // the last ICMP error that did not end it
 	created    Time
@@ -133,7 +140,8 @@ type PeerInfo struct {
 	SACKPermitted bool
 	Timestamps    bool
 	ECN           bool
-	Window        int // as in the SYN, octets
+	Window        int           // as in the SYN, octets
+	UserTimeout   time.Duration // RFC 5482, 0: no option
 }
 
 // ID returns the connection's number on its stack: 1, 2, 3 …
@@ -165,7 +173,7 @@ func (c *Conn) Read(now Time, p []byte) (int, error) {
 	switch {
 	case c.err != nil:
 		return 0, c.err
-	case c.rcv.fin && c.rcv.finAt.Less(c.rcv.nxt), c.state == Closed:
+	case c.rcv.fin && c.rcv.finAt.Less(c.rcv.nxt), c.state == Closed, c.deaf:
 		return 0, io.EOF
 	}
 	return 0, nil

@@ -68,10 +68,11 @@ const (
 	TimerTimeWait                    // 2MSL, RFC 9293 section 3.6.1
 	TimerFinWait2                    // a closed application's wait for the peer's FIN
 	TimerUser                        // user timeout or connect timeout
+	TimerCork                        // how long what does not fill a segment is kept back
 	numTimers
 )
 
-var timerNames = [numTimers]string{"reorder", "loss_probe", "rto", "persist", "keepalive", "delayed_ack", "time_wait", "fin_wait_2", "user"}
+var timerNames = [numTimers]string{"reorder", "loss_probe", "rto", "persist", "keepalive", "delayed_ack", "time_wait", "fin_wait_2", "user", "cork"}
 
 // String returns the name used in the JSON field "timer".
 func (k TimerKind) String() string {

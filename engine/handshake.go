@@ -24,6 +24,9 @@ func (c *Conn) synOptions(now Time, o *segment.Options, answer bool) {
 		o.Set |= segment.HasTimestamps
 		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
 	}
+	if c.cfg.UserTimeoutOption == On {
+		o.SetUserTimeout(int(c.cfg.AdvertisedTimeout / time.Second))
+	}
 	if c.cfg.SYNOptions != nil { // else Append lays them out as Linux does
 		o.Raw = segment.AppendLayout(c.stack.optionScratch[:0], o, c.cfg.SYNOptions)
 	}
@@ -53,6 +56,7 @@ func (c *Conn) open(now Time) {
 // learn takes what the peer's SYN at irs said, tsVal with it if it had timestamps.
 func (c *Conn) learn(now Time, irs segment.Seq, p PeerInfo, tsVal uint32) {
 	c.peer = p
+	c.uto.remote = p.UserTimeout
 	c.rcv.irs = irs
 	c.rcv.nxt = irs.Add(1)
 	c.rcv.buf.nxt = c.rcv.nxt
@@ -79,6 +83,9 @@ func peerInfo(s *segment.Segment) PeerInfo {
 	}
 	if o.Has(segment.HasWindowScale) {
 		p.WindowScale = int(o.WindowScale)
+	}
+	if seconds, ok := o.UserTimeout(); ok {
+		p.UserTimeout = time.Duration(seconds) * time.Second
 	}
 	if s.Flags.Has(segment.ACK) {
 		p.ECN = s.Flags&(segment.ECE|segment.CWR) == segment.ECE
@@ -126,6 +133,8 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 	if c.snd.fin == finQueued { // closed while the handshake was under way
 		c.setState(FinWait1, "the application closed")
 	}
+	c.adoptTimeout(now, c.peer.UserTimeout)
+	c.tellTimeout() // again "in the first packet that does not have the SYN flag set" RFC 5482 section 3
 	c.touchKeepAlive(now)
 	c.notify(Connected | Writable)
 }

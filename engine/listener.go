@@ -65,7 +65,7 @@ func (s *Stack) Listen(_ Time, local netip.AddrPort, mtuFor func(netip.Addr) int
 		cfg.Conn.SYNRetries = 3 // a reflector must not amplify
 	}
 	cfg.Conn = cfg.Conn.withDefaults()
-	if _, err := newController(cfg.Conn.Congestion, defaultMSS, cfg.Conn.InitialWindow); err != nil {
+	if err := cfg.Conn.check(); err != nil {
 		return nil, err
 	}
 	setInt(&cfg.Backlog, 128)
@@ -141,11 +141,8 @@ func (l *Listener) open(now Time, s *segment.Segment) {
 	l.stack.lastID++
 	e := &synEntry{
 		listener: l, tuple: fourTuple{s.Dst, s.Src}, id: l.stack.lastID,
-		iss: l.stack.secrets.isn(now, s.Dst, s.Src), irs: s.Seq,
+		iss: l.stack.isn(now, s.Dst, s.Src, &l.cfg.Conn), irs: s.Seq,
 		peer: peerInfo(s), tsVal: s.Options.TSVal, tos: l.cfg.Conn.TOS,
-	}
-	if l.cfg.Conn.ISN != nil {
-		e.iss = *l.cfg.Conn.ISN
 	}
 	e.node.owner = e
 	l.cache[e.tuple] = e

@@ -385,10 +385,13 @@ type deadline struct {
 func (d *deadline) set(h *Host, t time.Time, wake func()) {
 	d.stop()
 	d.expired = false
-	if t.IsZero() {
-		return
+	if !t.IsZero() {
+		d.in(h, time.Until(t), wake)
 	}
-	wait := time.Until(t)
+}
+
+// in makes the deadline pass after wait.
+func (d *deadline) in(h *Host, wait time.Duration, wake func()) {
 	if wait <= 0 {
 		d.expired = true
 		return

@@ -22,6 +22,7 @@ type NetConn struct {
 	claim *claim
 	done  chan struct{}
 
+	notices chan ConnEvents // room for one
 	// The host's lock guards what follows.
 	readable, writable sync.Cond
 	readBy, writeBy    deadline
@@ -38,7 +39,7 @@ var (
 
 // adopt makes the face of a connection. The claim becomes its own.
 func (h *Host) adopt(conn *Conn, claim *claim) *NetConn {
-	c := &NetConn{host: h, conn: conn, claim: claim, done: make(chan struct{})}
+	c := &NetConn{host: h, conn: conn, claim: claim, done: make(chan struct{}), notices: make(chan ConnEvents, 1)}
 	c.readable.L, c.writable.L = &h.mu, &h.mu
 	h.conns[c] = struct{}{}
 	conn.OnEvent = c.onEvent
@@ -59,6 +60,7 @@ func (c *NetConn) onEvent(events ConnEvents) {
 	if events&Writable != 0 {
 		c.host.rouse(&c.writable)
 	}
+	c.notice(events)
 	if events&Settled != 0 {
 		c.end()
 	}
@@ -100,7 +102,9 @@ func (c *NetConn) Read(p []byte) (int, error) {
 
 // Write queues all of p for the peer, waiting for room in the send buffer. It
 // returns less than len(p) only with an error.
-func (c *NetConn) Write(p []byte) (n int, err error) {
+func (c *NetConn) Write(p []byte) (int, error) { return c.write(p, (*Conn).Write) }
+
+func (c *NetConn) write(p []byte, how func(*Conn, Time, []byte) (int, error)) (n int, err error) {
 	h := c.host
 	h.mu.Lock()
 	defer h.unlock()
@@ -119,7 +123,7 @@ func (c *NetConn) Write(p []byte) (n int, err error) {
 		if err := c.mayNot(&c.writeBy); err != nil {
 			return n, c.opError("write", err)
 		}
-		m, err := c.conn.Write(h.now(), p[n:])
+		m, err := how(c.conn, h.now(), p[n:])
 		if n += m; err != nil {
 			return n, c.opError("write", err)
 		}
@@ -141,9 +145,9 @@ func (c *NetConn) mayNot(by *deadline) error {
 	return nil
 }
 
-// Close sends what is queued and a FIN, and returns at once; the host goes on
-// until the connection is CLOSED, see Done. If data was left unread, the peer
-// gets a RST (RFC 9293 section 3.6.1, SHLD-3).
+// Close sends what is queued and a FIN, and returns at once, or as SetLinger
+// says; the host goes on until the connection is CLOSED, see Done. If data was
+// left unread, the peer gets a RST (RFC 9293 section 3.6.1, SHLD-3).
 func (c *NetConn) Close() error {
 	h := c.host
 	h.mu.Lock()
@@ -152,6 +156,7 @@ func (c *NetConn) Close() error {
 		return c.opError("close", net.ErrClosed)
 	}
 	c.close()
+	c.linger()
 	return nil
 }
 

@@ -16,6 +16,10 @@ type StackConfig struct {
 	Secret [32]byte   // keys initial sequence numbers, ports and timestamps; the same secret replays a run
 	Tracer Tracer     // nil: none
 	Conn   ConnConfig // defaults of connections
+
+	// ISN, if set, chooses initial sequence numbers instead of RFC 6528. A
+	// ConnConfig's ISN comes before it.
+	ISN func(now Time, local, remote netip.AddrPort) segment.Seq
 }
 
 // A Stack is all connections and listeners that share one link: it finds the
@@ -119,24 +123,31 @@ func checkRemote(local, remote netip.AddrPort) error {
 // newConn makes a connection in CLOSED; it is not on the stack yet.
 func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg ConnConfig) (*Conn, error) {
 	cfg = cfg.or(s.cfg.Conn).withDefaults()
-	if _, err := newController(cfg.Congestion, defaultMSS, cfg.InitialWindow); err != nil {
+	if err := cfg.check(); err != nil {
 		return nil, err
 	}
 	s.lastID++
 	c := &Conn{stack: s, id: s.lastID, local: local, remote: remote, cfg: cfg, mtu: mtu, created: now, lastRecv: now}
 	c.node.owner = c
 	c.peer.WindowScale = -1
-	iss := s.secrets.isn(now, local, remote)
-	if cfg.ISN != nil {
-		iss = *cfg.ISN
-	}
-	c.startAt(iss)
+	c.startAt(s.isn(now, local, remote, &cfg))
 	c.rcv.buf.limit = cfg.ReceiveBuffer
 	c.snd.buf.limit = cfg.SendBuffer
 	c.ts.offset = s.secrets.tsOffset(local, remote)
 	c.rtt.init(cfg.InitialRTO, cfg.MinRTO, cfg.MaxRTO)
 	c.setMSS()
 	return c, nil
+}
+
+// isn chooses the initial sequence number of a connection.
+func (s *Stack) isn(now Time, local, remote netip.AddrPort, cfg *ConnConfig) segment.Seq {
+	switch {
+	case cfg.ISN != nil:
+		return *cfg.ISN
+	case s.cfg.ISN != nil:
+		return s.cfg.ISN(now, local, remote)
+	}
+	return s.secrets.isn(now, local, remote)
 }
 
 func (c *Conn) startAt(iss segment.Seq) {

@@ -36,7 +36,9 @@ func (c *Conn) fire(now Time, k TimerKind) {
 	case TimerProbe:
 		c.probeTimeout(now)
 	case TimerUser:
-		c.giveUp("the connect timeout passed")
+		c.userTimedOut(now)
+	case TimerCork:
+		c.cork.pulled = true
 	}
 }
 
@@ -84,6 +86,7 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		return
 	}
 	c.retries++
+	c.troubled()
 	c.rtt.backoff()
 	if c.state == SynSent || c.state == SynReceived {
 		c.synNow = true
@@ -148,6 +151,7 @@ func (c *Conn) persistTimeout(now Time) {
 	c.probes++
 	c.unanswered++
 	c.probeNow = true
+	c.watchPatience(now)
 }
 
 // touchKeepAlive starts the idle time anew (RFC 9293 section 3.8.4). The timer
@@ -155,7 +159,7 @@ func (c *Conn) persistTimeout(now Time) {
 func (c *Conn) touchKeepAlive(now Time) {
 	c.keepProbes = 0
 	if c.cfg.KeepAliveIdle > 0 && c.timers[TimerKeepAlive] == 0 && c.state.Synchronized() && c.state != TimeWait {
-		c.setTimer(TimerKeepAlive, now.Add(c.cfg.KeepAliveIdle))
+		c.setTimer(TimerKeepAlive, now.Add(c.keepAliveIdle()))
 	}
 }
 
@@ -167,12 +171,12 @@ func (c *Conn) keepAliveTimeout(now Time) {
 	if c.snd.lastData > idle {
 		idle = c.snd.lastData
 	}
-	switch due := idle.Add(c.cfg.KeepAliveIdle); {
+	switch due := idle.Add(c.keepAliveIdle()); {
 	case c.keepProbes == 0 && now < due:
 		c.setTimer(TimerKeepAlive, due)
 		return
 	case !c.snd.sent.empty() || c.snd.buf.len() > 0:
-		c.setTimer(TimerKeepAlive, now.Add(c.cfg.KeepAliveIdle))
+		c.setTimer(TimerKeepAlive, now.Add(c.keepAliveIdle()))
 		return
 	case c.keepProbes >= c.cfg.KeepAliveCount:
 		c.giveUp("no answer to keep-alives, RFC 9293 section 3.8.4")

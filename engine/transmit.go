@@ -121,9 +121,7 @@ func (c *Conn) load(s *segment.Segment, from, to segment.Seq) {
 	}
 	if from.Less(to) {
 		s.Payload = c.snd.buf.slice(from, to.Sub(from))
-		if to == end {
-			s.Flags |= segment.PSH // "MUST set the PSH bit in the last buffered segment" RFC 9293 section 3.9.1.2, MUST-61
-		}
+		c.push(s, to == end)
 	}
 	if c.snd.urgent && from.Less(c.snd.up) {
 		s.Flags |= segment.URG
@@ -141,7 +139,7 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	c.restartAfterIdle(now)
 	c.head(s, c.snd.nxt, segment.ACK)
 	room := c.addOptions(now, s, true)
-	n, ok := c.allowance(unsent, room, fin)
+	n, ok := c.allowance(now, unsent, room, fin)
 	if !ok {
 		c.armPersist(now)
 		return false
@@ -162,8 +160,10 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	if c.timers[TimerRTO] == 0 {
 		c.progressAt = now
 		c.restartRTO(now)
+		c.watchPatience(now)
 	}
 	c.stopTimer(TimerPersist)
+	c.uncorked()
 	c.armProbe(now)
 	c.sent(now, s, NoteNone, reason)
 	return true
@@ -172,7 +172,7 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 // allowance decides how much of unsent octets may leave now: the peer's window,
 // the congestion window, Nagle, and the sender's part against silly windows
 // (RFC 9293 sections 3.7.4 and 3.8.6.2.1).
-func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
+func (c *Conn) allowance(now Time, unsent, room int, fin bool) (n int, ok bool) {
 	window := c.snd.una.Add(c.snd.wnd).Sub(c.snd.nxt)
 	n = min(unsent, room, max(0, window))
 	if n < unsent && n < room && !c.probeNow && n < c.snd.maxWnd/2 {
@@ -187,6 +187,9 @@ func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
 	last := n == unsent
 	if n < room && last && !fin && !c.cfg.NoDelay && !c.snd.sent.empty() {
 		return 0, false // "If there is unacknowledged data … buffer all user data" RFC 9293 section 3.7.4
+	}
+	if last && !fin && c.corked(now, n, room) {
+		return 0, false
 	}
 	return n, true
 }
@@ -260,6 +263,7 @@ func (c *Conn) addOptions(now Time, s *segment.Segment, sack bool) int {
 		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
 		used += timestampsLen
 	}
+	used += c.addTimeout(o)
 	if sack && c.sack && (len(c.rcv.buf.spans) > 0 || c.rcv.again.Start != c.rcv.again.End) {
 		most := (segment.MaxOptionsLen - used - 4) / 8
 		o.SACKCount = uint8(c.sackBlocks(o.SACK[:most]))
@@ -302,6 +306,9 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 		c.rcv.again = segment.SACKBlock{}
 		c.ts.lastAck = c.rcv.nxt
 		c.stopTimer(TimerDelayedAck)
+	}
+	if c.uto.tell && !s.Flags.Has(segment.SYN) {
+		c.uto.tell = false
 	}
 	if note == NoteNone && c.state >= Established && s.Window == 0 && !s.Flags.Has(segment.SYN) {
 		note = NoteZeroWindow
