@@ -36,7 +36,7 @@ func (c *Conn) Close(now Time) {
 		c.finish(ErrAborted, "closed before the handshake was done")
 		return
 	case c.cfg.Linger < 0 && c.state != TimeWait:
-		c.abort(ErrAborted, "closed with a negative linger time: what the peer has not got is given up")
+		c.abort(ErrAborted, "closed with a negative linger time, an ABORT of RFC 9293 section 3.10.5")
 		return
 	case c.rcv.buf.readable > 0 && c.state != TimeWait:
 		c.abort(ErrAborted, "closed with data unread, RFC 9293 section 3.6.1")

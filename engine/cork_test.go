@@ -56,3 +56,18 @@ func TestCorkDoesNotWaitForASegmentThatCannotBe(t *testing.T) {
 	k.write(499)
 	k.want("the peer's window is full", "P. 1:1000(999) ack 1")
 }
+
+func TestCorkIsNoClosedWindow(t *testing.T) {
+	k := corkedTalk(t, 65535)
+	k.write(10)
+	k.wantIdle("held")
+	if k.c.timers[TimerPersist] != 0 {
+		t.Error("a window probe is due")
+	}
+	k.c.snd.wnd = 0
+	k.advanceToTimer(200 * time.Millisecond)
+	k.wantIdle("the cork lets go, but the window is closed")
+	if k.c.timers[TimerPersist] == 0 {
+		t.Error("no window probe is due")
+	}
+}

@@ -69,14 +69,14 @@ const (
 	TimerFinWait2                    // a closed application's wait for the peer's FIN
 	TimerUser                        // user timeout or connect timeout
 	TimerCork                        // how long what does not fill a segment is kept back
-	numTimers
+	NumTimers                        // how many there are
 )
 
-var timerNames = [numTimers]string{"reorder", "loss_probe", "rto", "persist", "keepalive", "delayed_ack", "time_wait", "fin_wait_2", "user", "cork"}
+var timerNames = [NumTimers]string{"reorder", "loss_probe", "rto", "persist", "keepalive", "delayed_ack", "time_wait", "fin_wait_2", "user", "cork"}
 
 // String returns the name used in the JSON field "timer".
 func (k TimerKind) String() string {
-	if k < numTimers {
+	if k < NumTimers {
 		return timerNames[k]
 	}
 	return "unknown"

@@ -132,8 +132,8 @@ func (c *Conn) giveUp(why string) {
 // armPersist starts the wait for a window (RFC 9293 section 3.8.6.1): the first
 // probe after one RTO, the next ones ever later (SHLD-29, SHLD-30).
 func (c *Conn) armPersist(now Time) {
-	if !c.snd.sent.empty() || c.timers[TimerPersist] != 0 {
-		return
+	if !c.snd.sent.empty() || c.timers[TimerPersist] != 0 || c.timers[TimerCork] != 0 {
+		return // the cork asks again when its time is over
 	}
 	wait := min(c.rtt.rto()<<min(c.probes, 16), c.cfg.MaxRTO)
 	c.setTimer(TimerPersist, now.Add(max(wait, c.rtt.rto())))

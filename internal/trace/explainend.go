@@ -95,7 +95,14 @@ func (t *tale) tellTimer(e *engine.Event) []string {
 		return t.full("reorder", "What was sent earlier than something that has arrived had time enough to arrive as well.",
 			"So it counts as lost; a short wait before this judgement keeps segments that only took another way from being sent again.")
 	case engine.TimerUser:
-		return []string{"The time that was allowed for the handshake is over."}
+		if e.State == engine.SynSent || e.State == engine.SynReceived {
+			return []string{"The time that was allowed for the handshake is over."}
+		}
+		return t.full("patience", "The time that the application gives the peer for an answer is over.",
+			"This is the user timeout. It counts from the last time that something new was acknowledged, whatever the retransmission timer does.")
+	case engine.TimerCork:
+		return t.full("cork", "The application had asked to wait until a segment is full, and none came about in time: what there is goes now.",
+			"That is a cork. It makes few large segments out of many small writes, and lets go after a fifth of a second so that nothing is kept for ever.")
 	case engine.TimerFinWait2:
 		return []string{"The peer has not closed within " + timeText(t.wait[e.Timer]) + "."}
 	}

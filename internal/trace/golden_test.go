@@ -269,6 +269,21 @@ var plots = []plot{
 		s.at(30, func() { s.write(client, page) })
 		s.until = 30 * time.Second
 	}},
+	{"data-user-timeout", "The peer falls silent, and the application's patience is short and told (RFC 5482).", func(s *story) {
+		s.listen()
+		s.dial(client, func(c *engine.ConnConfig) { c.UserTimeout, c.UserTimeoutOption = 2*time.Second, engine.On })
+		s.loseFrom(client, 3)
+		s.at(30, func() { s.write(client, page) })
+		s.until = 30 * time.Second
+	}},
+	{"data-corked", "Small writes under a cork.", func(s *story) {
+		s.listen()
+		s.dial(client, func(c *engine.ConnConfig) { c.Cork = true })
+		s.at(30, func() { s.write(client, page) })
+		s.at(60, func() { s.write(client, page) })
+		s.at(600, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
 	{"window-zero", "The server does not read, and later does.", func(s *story) {
 		s.listen(smallBuffer)
 		s.dial(client)
