@@ -68,6 +68,7 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 		c.restartRTO(now)
 	}
 	c.updateWindow(s, octets > 0)
+	c.arrivedWhole(now, d.largest)
 	if dup {
 		c.stats.DupAcksIn++
 		c.loss.dup++
@@ -218,7 +219,7 @@ func (c *Conn) atRecover() bool { return c.loss.over && c.snd.una == c.loss.reco
 // enterRecovery starts fast recovery when something is held for lost (RFC 5681
 // section 3.2).
 func (c *Conn) enterRecovery(now Time) {
-	if c.loss.recovery || c.loss.timeout || c.snd.sent.lost == 0 {
+	if c.loss.recovery || c.loss.timeout || c.loss.tooBig || c.snd.sent.lost == 0 || c.probeLost(now) {
 		return
 	}
 	c.loss.recovery, c.loss.recover, c.loss.urgently, c.loss.reduced = true, c.snd.nxt, true, now

@@ -62,7 +62,7 @@ func (c *ConnConfig) checkTimes() error {
 		{"KeepAliveIdle", c.KeepAliveIdle, 0, maxTime},
 		{"KeepAliveInterval", c.KeepAliveInterval, time.Millisecond, maxTime},
 		{"MSL", c.MSL, time.Millisecond, maxTime},
-		{"MTUExpiry", c.MTUExpiry, time.Second, maxTime},
+		{"MTUExpiry", c.MTUExpiry, 5 * time.Minute, maxTime},
 	} {
 		if r.value < r.least || r.value > r.most {
 			return fmt.Errorf("%w: %s %v is not between %v and %v", ErrBadConfig, r.name, r.value, r.least, r.most)

@@ -96,6 +96,6 @@ type ConnConfig struct {
 
 	// The path.
 
-	PathMTU   Switch        // find a path's MTU by its silence, too (RFC 4821); default on
-	MTUExpiry time.Duration // when a larger MTU is tried again, at least 1 s; default 10 min (RFC 1191 section 6.3)
+	PathMTU   Switch        // find a path's MTU without ICMP, too (RFC 4821); default on
+	MTUExpiry time.Duration // when a larger MTU is tried again, at least 5 min; default 10 min (RFC 4821 section 7.3)
 }

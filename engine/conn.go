@@ -38,6 +38,7 @@ type Conn struct {
 	passive       bool      // opened by a peer (RFC 9293 section 3.5, MUST-11)
 	listener      *Listener // where it waits to be accepted
 	mtu           int       // path MTU, octets of IP datagram
+	path          pathMTU
 	peer          PeerInfo
 
 	snd  sender

@@ -46,6 +46,7 @@ const (
 	NoteUnacceptable   Note = "unacceptable"
 	NoteOldSYN         Note = "old_duplicate_syn"
 	NotePAWS           Note = "paws"
+	NoteMTUProbe       Note = "mtu_probe"
 	NoteSYNCookie      Note = "syn_cache"
 )
 
@@ -87,6 +88,7 @@ type ICMP struct {
 	From       netip.Addr // who reported
 	Type, Code uint8
 	MTU        int    // next-hop MTU, 0 if none was given
+	Own        bool   // it is no message: our own link refused the packet
 	Quoted     []byte // our packet as quoted, from its IP header on
 }
 

@@ -16,6 +16,7 @@ type Stats struct {
 	DupAcksIn                 uint64
 	DSACKsIn                  uint64 // reports of needless retransmissions
 	LossProbes                uint64
+	MTUProbes                 uint64 // segments larger than the others, to find a larger path MTU
 	OutOfOrderIn              uint64
 	DuplicatesIn              uint64
 	PAWSDrops, Unacceptable   uint64

@@ -286,6 +286,7 @@ func (l *Listener) say(e *synEntry, flags segment.Flags, why string) {
 func (l *Listener) restore(c *Conn, e *synEntry) {
 	*c = Conn{stack: l.stack, id: e.id, local: e.tuple.local, remote: e.tuple.remote, cfg: l.cfg.Conn,
 		state: SynReceived, passive: true, mtu: l.mtuFor(e.tuple.remote.Addr())}
+	c.path = pathMTU{link: c.mtu, high: c.mtu}
 	c.ts.offset = l.stack.secrets.tsOffset(c.local, c.remote)
 	c.startAt(e.iss)
 	c.rcv.buf.limit = c.cfg.ReceiveBuffer

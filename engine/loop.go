@@ -354,7 +354,7 @@ func (h *Host) sendError(now Time, pkt []byte, err error) {
 	if err != nil || mtu >= len(pkt) {
 		return
 	}
-	m := ICMP{From: seg.Src.Addr(), Type: 3, Code: 4, MTU: mtu, Quoted: pkt}
+	m := ICMP{From: seg.Src.Addr(), Type: 3, Code: 4, MTU: mtu, Own: true, Quoted: pkt}
 	if seg.Src.Addr().Is6() {
 		m.Type, m.Code = 2, 0
 	}

@@ -61,6 +61,7 @@ type delivery struct {
 	offset  uint32 // of our timestamp clock
 	sent    Time   // the earliest that was sent once and not reported before; zero: none
 	resent  Time   // the last retransmission among them; zero: all were sent once
+	largest int    // octets of the largest
 }
 
 // echo reports whether the echoed timestamp is not older than a transmission;
@@ -74,6 +75,7 @@ func (d *delivery) add(r *sentRange) {
 	if r.sacked {
 		return
 	}
+	d.largest = max(d.largest, r.len())
 	if r.everResent {
 		d.resent = max(d.resent, r.at)
 	} else if d.sent == 0 {

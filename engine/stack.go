@@ -127,7 +127,7 @@ func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg Con
 		return nil, err
 	}
 	s.lastID++
-	c := &Conn{stack: s, id: s.lastID, local: local, remote: remote, cfg: cfg, mtu: mtu, created: now, lastRecv: now}
+	c := &Conn{stack: s, id: s.lastID, local: local, remote: remote, cfg: cfg, mtu: mtu, path: pathMTU{link: mtu, high: mtu}, created: now, lastRecv: now}
 	c.node.owner = c
 	c.peer.WindowScale = -1
 	c.startAt(s.isn(now, local, remote, &cfg))
@@ -403,7 +403,7 @@ func (s *Stack) DeliverICMP(now Time, m ICMP) {
 		return
 	}
 	s.counters.ICMPTaken++
-	c.receiveICMP(m)
+	c.receiveICMP(now, seq, m)
 }
 
 // inOrder returns the connections by age, so that no decision hangs on a map's order.

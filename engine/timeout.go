@@ -1,7 +1,5 @@
 package engine
 
-import "rawtcp/segment"
-
 // Advance fires every timer of the connection that is due.
 func (c *Conn) Advance(now Time) {
 	for k, due := range c.timers {
@@ -98,6 +96,7 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		c.cc.OnRTO(now, c.snd.nxt.Sub(c.snd.una))
 	}
 	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack}
+	c.mtuTimedOut(now)
 	c.stopTimer(TimerReorder)
 	c.stopTimer(TimerProbe)
 	c.restartRTO(now)
@@ -192,30 +191,4 @@ func (c *Conn) accepted() {
 	if c.listener != nil {
 		c.listener.push(c)
 	}
-}
-
-// pathMTU takes the news that datagrams above mtu do not fit the path: what
-// was too large is sent again in smaller pieces, and the congestion window is
-// left alone (RFC 1191 section 6.5, RFC 8201 section 5.4).
-func (c *Conn) pathMTU(mtu int) {
-	floor := 552 // a smaller one is an attack, or a path nobody has (RFC 5927 section 7.3)
-	if c.remote.Addr().Is6() {
-		floor = 1280
-	}
-	mtu = max(mtu, floor)
-	if mtu >= c.mtu {
-		return
-	}
-	c.mtu = mtu
-	c.setMSS()
-	room := c.payloadRoom(0)
-	sent := &c.snd.sent
-	for i := range sent.ranges() {
-		if r := &sent.ranges()[i]; r.len() > room && !r.sacked && r.flags&segment.SYN == 0 {
-			sent.lose(r)
-		}
-	}
-	c.loss.urgently = sent.lost > 0
-	c.loss.tooBig = sent.lost > 0
-	c.stack.wake(c)
 }

@@ -83,6 +83,8 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 	}
 	note, reason := NoteFastRetransmit, "held for lost: what was sent later has arrived, RFC 8985 section 6"
 	switch {
+	case c.path.hole:
+		note, reason = NoteRetransmission, "the path may swallow large segments in silence: smaller pieces, RFC 4821 section 7.7"
 	case c.loss.timeout:
 		note, reason = NoteRetransmission, "the retransmission timer expired, RFC 6298 section 5"
 	case c.loss.tooBig:
@@ -139,13 +141,24 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	c.restartAfterIdle(now)
 	c.head(s, c.snd.nxt, segment.ACK)
 	room := c.addOptions(now, s, true)
+	probe, wait := c.probeSize(now, unsent)
+	if wait {
+		return false
+	}
+	if probe > 0 {
+		room += probe - c.mtu
+	}
 	n, ok := c.allowance(now, unsent, room, fin)
 	if !ok {
 		c.armPersist(now)
 		return false
 	}
 	c.probeNow = false
-	reason := "data the window allows, RFC 9293 section 3.8.6"
+	note, reason := NoteNone, "data the window allows, RFC 9293 section 3.8.6"
+	if probe > 0 && n == room {
+		note, reason = NoteMTUProbe, "tries whether the path takes larger segments, RFC 4821 section 7.5"
+		c.probeSent(probe, c.snd.nxt, c.snd.nxt.Add(n))
+	}
 	end := c.snd.nxt.Add(n)
 	if fin && n == unsent {
 		end = end.Add(1)
@@ -165,7 +178,7 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	c.stopTimer(TimerPersist)
 	c.uncorked()
 	c.armProbe(now)
-	c.sent(now, s, NoteNone, reason)
+	c.sent(now, s, note, reason)
 	return true
 }
 
@@ -263,7 +276,9 @@ func (c *Conn) addOptions(now Time, s *segment.Segment, sack bool) int {
 		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
 		used += timestampsLen
 	}
-	used += c.addTimeout(o)
+	if sack { // a retransmission must not become larger than it was
+		used += c.addTimeout(o)
+	}
 	if sack && c.sack && (len(c.rcv.buf.spans) > 0 || c.rcv.again.Start != c.rcv.again.End) {
 		most := (segment.MaxOptionsLen - used - 4) / 8
 		o.SACKCount = uint8(c.sackBlocks(o.SACK[:most]))

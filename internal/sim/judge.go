@@ -185,7 +185,7 @@ func (h *host) judgeData(x *watch, e *engine.Event) {
 		w.fail("I2: conn %d of host %d: %d octets in flight, the widest window was %d", x.id, h.id, v.Flight, x.maxWnd)
 	case !x.isMurky && !x.probing && len(s.Payload) > 0 && v.Flight > v.Cwnd+v.MSS:
 		w.fail("I4: conn %d of host %d: %d octets in flight, the congestion window is %d", x.id, h.id, v.Flight, v.Cwnd)
-	case v.Cwnd < 1 || len(s.Payload) > v.MSS:
+	case v.Cwnd < 1 || len(s.Payload) > v.MSS && e.Note != engine.NoteMTUProbe:
 		w.fail("I4: conn %d of host %d: congestion window %d, %d octets, MSS %d", x.id, h.id, v.Cwnd, len(s.Payload), v.MSS)
 	}
 	x.probing = false

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"strings"
 
 	"rawtcp/engine"
 	"rawtcp/segment"
@@ -115,7 +116,11 @@ func (t *tale) tellICMP(e *engine.Event) []string {
 	v4 := m.From.Is4()
 	sentence := "Somebody on the path says that a packet of ours could not be delivered."
 	switch {
-	case e.Reason != "about a segment in flight":
+	case strings.HasPrefix(e.Reason, "held back"):
+		return []string{sentence, "But larger ones have arrived, so it may be forged: we wait whether this one does, and believe the message only when its segment times out."}
+	case strings.HasPrefix(e.Reason, "ignored") && !strings.HasPrefix(e.Reason, "ignored: about nothing"):
+		return []string{sentence, "Nothing that large is under way: ignored."}
+	case strings.HasPrefix(e.Reason, "ignored"):
 		return []string{"It is about nothing that we have in flight, so anybody could have made it up: ignored."}
 	case v4 && m.Type == 3 && m.Code == 4, !v4 && m.Type == 2:
 		t.tooBig = true

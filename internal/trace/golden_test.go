@@ -338,6 +338,29 @@ var plots = []plot{
 		s.at(600, func() { s.close(client) })
 		s.closeOnEOF(server, 0)
 	}},
+	{"path-black-hole", "The path swallows large segments in silence, and says nothing.", func(s *story) {
+		s.open()
+		mtu := 1400
+		s.narrow(client, &mtu)
+		s.at(30, func() { s.write(client, full+full) })
+		s.at(5000, func() { s.write(client, bulk+bulk) })
+		s.at(6500, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
+	{"path-forged", "Somebody claims that segments are too large, but they get through.", func(s *story) {
+		s.open()
+		s.at(30, func() { s.write(client, full+full) })
+		s.at(100, func() { s.write(client, full+full) })
+		s.at(105, func() {
+			if s.v6 {
+				s.icmp(client, 2, 0, 1300)
+			} else {
+				s.icmp(client, 3, 4, 600)
+			}
+		})
+		s.at(600, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
 	{"checksums", "One checksum is only begun, another one is wrong.", func(s *story) {
 		s.open()
 		s.at(30, func() { s.write(client, page) })
