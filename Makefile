@@ -16,7 +16,7 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak check bench bench-ping fuzz sim cover clean FORCE
+.PHONY: help build demo test soak bulk check bench bench-ping fuzz sim mutants cover clean FORCE
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ soak: ## real programs through rawtcp over a terrible wire, some minutes
 	@scripts/deps.sh test
 	$(GO) test -count=1 -timeout=30m ./internal/e2e -run TestRealPrograms -v -args -soak
 
+SEEDS ?= 50
+bulk: ## 20 MiB each way against the kernel at 10 % loss; SEEDS=50 is how many
+	@scripts/deps.sh test
+	$(GO) test -count=1 -timeout=12h ./internal/e2e -run TestBulkOverATerribleWire -v -args -bulk $(SEEDS) -bulkoctets 20971520
+
 check: $(LINT) ## format, vet, lint, import arrows, shell scripts, go.mod
 	@scripts/deps.sh check
 	scripts/check.sh $(LINT)
@@ -64,6 +69,9 @@ fuzz: ## fuzz; T=FuzzParse picks targets, D=30s is the time for each
 
 sim: ## simulated networks, a seed each; D=30s is the time
 	$(GO) run ./internal/sim/cmd/sim -d $(D)
+
+mutants: ## bring back known bugs, one at a time: which test notices? M=REGEXP picks some
+	$(GO) run ./internal/mutants/cmd/mutants -only '$(M)'
 
 cover: ## test coverage: totals here, lines in bin/cover.html
 	@mkdir -p bin

@@ -9,11 +9,11 @@ import (
 // lossState is what the sender knows about missing segments.
 type lossState struct {
 	dup      int         // duplicate ACKs in a row (RFC 5681 section 2)
+	recover  segment.Seq // SND.NXT when recovery or timeout began (RFC 6582 section 3.2, RFC 6675 section 4)
+	reduced  Time        // when the congestion window was last lowered for a loss
 	recovery bool        // fast recovery
 	timeout  bool        // recovering from a retransmission timeout
-	recover  segment.Seq // SND.NXT when either began (RFC 6582 section 3.2, RFC 6675 section 4)
 	over     bool        // the last recovery ended; an ACK of no more than recover begins no new one
-	reduced  Time        // when the congestion window was last lowered for a loss
 	tooBig   bool        // what is held for lost did not fit the path
 	urgently bool        // the first retransmission of a fast recovery does not wait for the window
 	rack     rack
@@ -70,7 +70,7 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 	c.updateWindow(s, octets > 0)
 	c.arrivedWhole(now, d.largest)
 	if dup {
-		c.stats.DupAcksIn++
+		c.incidents().DupAcksIn++
 		c.loss.dup++
 	}
 	c.probeAcknowledged(now, s, dsack, dup && !s.Options.Has(segment.HasSACK))
@@ -102,7 +102,7 @@ func (c *Conn) receiveSACK(s *segment.Segment, d *delivery) (octets int, dsack b
 	}
 	blocks := s.Options.Blocks()
 	if dsack = isDSACK(blocks, s.Ack); dsack {
-		c.stats.DSACKsIn++
+		c.incidents().DSACKsIn++
 		c.loss.rack.duplicateReported(c.snd.una, c.snd.nxt)
 	}
 	for _, b := range blocks {
@@ -127,16 +127,15 @@ func isDSACK(blocks []segment.SACKBlock, ack segment.Seq) bool {
 
 // delivery starts the account of one ACK.
 func (c *Conn) delivery(now Time, s *segment.Segment) delivery {
-	return delivery{now: now, rack: &c.loss.rack, stamped: c.ts.on && s.Options.Has(segment.HasTimestamps),
+	return delivery{now: now, rack: &c.loss.rack, before: c.loss.rack.delivered, fack: c.loss.rack.fack, stamped: c.ts.on && s.Options.Has(segment.HasTimestamps),
 		echoed: s.Options.TSEcr, offset: c.ts.offset}
 }
 
 // ackNew takes the acknowledgement of new octets and returns how many they are.
 func (c *Conn) ackNew(now Time, s *segment.Segment, d *delivery) int {
 	flight := c.inFlight()
-	octets := c.snd.sent.ack(s.Ack, d)
+	octets := c.settle(s.Ack, d)
 	c.snd.una = s.Ack
-	c.snd.buf.ack(s.Ack)
 	if c.snd.urgent && c.snd.up.LessEq(c.snd.una) {
 		c.snd.urgent = false
 	}
@@ -223,7 +222,7 @@ func (c *Conn) enterRecovery(now Time) {
 		return
 	}
 	c.loss.recovery, c.loss.recover, c.loss.urgently, c.loss.reduced = true, c.snd.nxt, true, now
-	c.stats.FastRecoveries++
+	c.incidents().FastRecoveries++
 	c.noteReduction()
 	c.cc.OnLoss(now, c.snd.nxt.Sub(c.snd.una))
 }
@@ -252,7 +251,7 @@ func (c *Conn) updateWindow(s *segment.Segment, acknowledges bool) {
 	}
 	wnd := int(s.Window) << c.snd.scale
 	if wnd == 0 && c.snd.wnd > 0 {
-		c.stats.ZeroWindows++
+		c.incidents().ZeroWindows++
 	}
 	c.snd.wnd = wnd
 	c.snd.maxWnd = max(c.snd.maxWnd, wnd)

@@ -5,6 +5,7 @@ import "rawtcp/segment"
 // CloseWrite ends our side of the conversation: what was written is sent, then
 // a FIN. The peer can go on (RFC 9293 section 3.6, half-close).
 func (c *Conn) CloseWrite(now Time) {
+	c.stack.now = now
 	if c.snd.fin != finNone {
 		return
 	}
@@ -27,6 +28,7 @@ func (c *Conn) CloseWrite(now Time) {
 // written or read. With octets unread the peer gets a RST, so that it knows
 // that they were lost (RFC 9293 section 3.6.1, SHLD-3; RFC 2525 section 2.17).
 func (c *Conn) Close(now Time) {
+	c.stack.now = now
 	if c.readClosed || c.state == Closed {
 		return
 	}
@@ -69,7 +71,8 @@ func (c *Conn) awaitFIN(now Time) {
 // Abort ends the connection at once and tells the peer with a RST
 // (RFC 9293 section 3.10.5). CLOSING and LAST-ACK send one too, which the RFC
 // does not ask for: our FIN may be lost, and nobody will repeat it.
-func (c *Conn) Abort(Time) {
+func (c *Conn) Abort(now Time) {
+	c.stack.now = now
 	switch c.state {
 	case Closed:
 	case SynSent, TimeWait: // the peer knows nothing yet, or all
@@ -80,7 +83,10 @@ func (c *Conn) Abort(Time) {
 }
 
 // Abandon forgets the connection without a word to the peer.
-func (c *Conn) Abandon(Time) { c.finish(ErrAborted, "abandoned") }
+func (c *Conn) Abandon(now Time) {
+	c.stack.now = now
+	c.finish(ErrAborted, "abandoned")
+}
 
 // abort sends a RST at SND.NXT and ends the connection.
 func (c *Conn) abort(err error, why string) {
@@ -89,7 +95,7 @@ func (c *Conn) abort(err error, why string) {
 		Flags: segment.RST | segment.ACK, TTL: c.cfg.TTL, TOS: c.cfg.TOS}
 	c.addOptions(c.stack.now, &s, false) // timestamps: "SHOULD be included in the <RST>" RFC 7323 section 5.2
 	c.stack.say(e, s)
-	c.stats.SegmentsOut++
+	c.traffic.SegmentsOut++
 	c.finish(err, why)
 }
 
@@ -127,7 +133,7 @@ func (c *Conn) enterTimeWait(now Time, why string) {
 	for k := range c.timers {
 		c.stopTimer(TimerKind(k))
 	}
-	c.snd.buf, c.snd.sent = sendBuffer{start: c.snd.buf.start}, sentQueue{}
+	c.dropSend()
 	c.setState(TimeWait, why)
 	c.restartTimeWait(now)
 }

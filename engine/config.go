@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"reflect"
+	"slices"
 	"time"
 
 	"rawtcp/segment"
@@ -98,4 +100,37 @@ type ConnConfig struct {
 
 	PathMTU   Switch        // find a path's MTU without ICMP, too (RFC 4821); default on
 	MTUExpiry time.Duration // when a larger MTU is tried again, at least 5 min; default 10 min (RFC 4821 section 7.3)
+}
+
+// mostShared bounds the settings a stack remembers.
+const mostShared = 8
+
+// settings completes cfg and returns it for connections to share: most of a
+// stack's connections have the same settings, and a copy in each would be a
+// quarter of its memory. Nobody may write to what settings returned; a
+// connection whose settings change takes others from here.
+func (s *Stack) settings(cfg ConnConfig) (*ConnConfig, error) {
+	return s.share(cfg.or(s.cfg.Conn).withDefaults())
+}
+
+// share is settings for what is complete.
+func (s *Stack) share(cfg ConnConfig) (*ConnConfig, error) {
+	for _, held := range s.shared {
+		if reflect.DeepEqual(*held, cfg) {
+			return held, nil
+		}
+	}
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	cfg.SYNOptions = slices.Clone(cfg.SYNOptions)
+	if cfg.ISN != nil {
+		iss := *cfg.ISN
+		cfg.ISN = &iss
+	}
+	if len(s.shared) == mostShared {
+		s.shared = slices.Delete(s.shared, 0, 1)
+	}
+	s.shared = append(s.shared, &cfg)
+	return &cfg, nil
 }

@@ -33,51 +33,81 @@ type Conn struct {
 	stack         *Stack
 	id            uint64
 	local, remote netip.AddrPort
-	cfg           ConnConfig
-	state         State
-	passive       bool      // opened by a peer (RFC 9293 section 3.5, MUST-11)
-	listener      *Listener // where it waits to be accepted
-	mtu           int       // path MTU, octets of IP datagram
-	path          pathMTU
+	cfg           *ConnConfig // shared with other connections: see Stack.settings
+	listener      *Listener   // where it waits to be accepted
 	peer          PeerInfo
 
 	snd  sender
 	rcv  receiver
 	ts   timestamps
-	sack bool // both sides sent SACK-permitted
-	ecn  ecnState
 	rtt  rttEstimator
 	cc   Controller
 	loss lossState
-	cork cork
-	uto  utoState
+	ecn  ecnState
+
+	state      State
+	passive    bool // opened by a peer (RFC 9293 section 3.5, MUST-11)
+	sack       bool // both sides sent SACK-permitted
+	queued     bool // on the stack's list of connections that may have something to say
+	synNow     bool // a SYN or SYN-ACK is due
+	answered   bool // our SYN has left with an ACK in it
+	probeNow   bool // a window probe, or the override of silly window avoidance, is due
+	keepNow    bool // a keep-alive probe is due
+	readClosed bool // the application has closed
+	deaf       bool // the application will not read any more, and the peer need not know
+	uncorked   bool // the cork's ceiling was reached: what is buffered may leave
+	tellUTO    bool // the next segment without SYN says our user timeout
+
+	mtu        int   // path MTU in use, octets of IP datagram
+	link       int32 // the route's MTU: no datagram is larger
+	works      int32 // the largest datagram that is known to have arrived, 0 before any
+	retries    int   // retransmission timeouts since the last progress
+	acksDue    int32 // pure ACKs due; more than one only for out-of-order arrivals
+	probes     int32 // window probes since the window closed, for their backoff
+	unanswered int32 // of them, those since the peer was last heard
+	keepProbes int32 // unanswered keep-alives
+	ackReason  string
+	ackNote    Note
 
 	timers timers
 	node   timerNode
-	queued bool // on the stack's list of connections that may have something to say
 
-	synNow     bool // a SYN or SYN-ACK is due
-	answered   bool // our SYN has left with an ACK in it
-	acksDue    int  // pure ACKs due; more than one only for out-of-order arrivals
-	ackReason  string
-	ackNote    Note
-	probeNow   bool // a window probe, or the override of silly window avoidance, is due
-	keepNow    bool // a keep-alive probe is due
-	retries    int  // retransmission timeouts since the last progress
-	probes     int  // window probes since the window closed, for their backoff
-	unanswered int  // of them, those since the peer was last heard
-	keepProbes int  // unanswered keep-alives
-
-	readClosed bool  // the application has closed
-	deaf       bool  // the application will not read any more, and the peer need not know
 	err        error // how it ended, nil while it has not, or orderly
-	softErr    error // the last ICMP error that did not end it
 	created    Time
 	lastRecv   Time // when the peer was last heard
 	progressAt Time // when data outstanding was last seen to move, for the user timeout
-	challenge  Time // when the last challenge ACK left
 
-	stats Stats
+	traffic Traffic
+	cold    *coldState // nil until it is needed: see rare
+}
+
+// coldState is what only an unusual connection needs. Most connections are idle
+// most of the time, and the memory of a hundred thousand of them is that of Conn.
+type coldState struct {
+	incidents Incidents
+	softErr   error // the last ICMP error that did not end it
+	challenge Time  // when the last challenge ACK left
+	path      pathMTU
+}
+
+// incidents returns the counters of what few connections meet.
+func (c *Conn) incidents() *Incidents { return &c.rare().incidents }
+
+// softErr returns the last ICMP error that did not end the connection, or nil.
+func (c *Conn) softErr() error {
+	if c.cold == nil {
+		return nil
+	}
+	return c.cold.softErr
+}
+
+// rare returns the cold state for writing. Readers look at c.cold, nil means that
+// all of it is zero.
+func (c *Conn) rare() *coldState {
+	if c.cold == nil {
+		c.cold = new(coldState)
+	}
+	return c.cold
 }
 
 // sender holds the SND variables of RFC 9293 section 3.3.1, figure 3:
@@ -89,16 +119,16 @@ type Conn struct {
 // 1 acknowledged, 2 outstanding, 3 may be sent, 4 not yet allowed.
 type sender struct {
 	iss, una, nxt segment.Seq
-	wnd           int         // SND.WND, octets
-	maxWnd        int         // largest SND.WND seen
 	wl1, wl2      segment.Seq // segment of the last window update
-	scale         uint8       // the peer's window shift
-	mss           int         // largest payload less options, octets
-	buf           sendBuffer
-	sent          sentQueue
-	fin           finState
 	up            segment.Seq // end of urgent data, significant if urgent
 	urgent        bool
+	scale         uint8 // the peer's window shift
+	fin           finState
+	wnd           int // SND.WND, octets
+	maxWnd        int // largest SND.WND seen
+	mss           int // largest payload less options, octets
+	buf           sendBuffer
+	sent          sentQueue
 	lastData      Time // when data last left, for the restart after idle
 }
 
@@ -114,24 +144,24 @@ const (
 // receiver holds the RCV variables of RFC 9293 section 3.3.1, figure 4.
 type receiver struct {
 	irs, nxt segment.Seq
-	edge     segment.Seq // right edge of the largest window advertised; never moves left
-	scale    uint8       // our window shift
-	buf      receiveBuffer
+	edge     segment.Seq       // right edge of the largest window advertised; never moves left
+	finAt    segment.Seq       // sequence number of the peer's FIN, significant if fin
+	up       segment.Seq       // end of the peer's urgent data, significant if urgent
+	fin      bool              // the peer's FIN was seen
+	urgent   bool              //
+	scale    uint8             // our window shift
 	unacked  int               // octets received since our last ACK
 	again    segment.SACKBlock // what arrived a second time since then; empty: nothing
-	fin      bool              // the peer's FIN was seen, at finAt
-	finAt    segment.Seq       // sequence number of the peer's FIN
-	up       segment.Seq       // end of the peer's urgent data, significant if urgent
-	urgent   bool
+	buf      receiveBuffer
 }
 
 // timestamps is the state of RFC 7323.
 type timestamps struct {
 	on       bool
-	offset   uint32 // ours, so that the clock does not tell the uptime (section 7.1)
-	recent   uint32 // TS.Recent
-	recentAt Time
+	offset   uint32      // ours, so that the clock does not tell the uptime (section 7.1)
 	lastAck  segment.Seq // Last.ACK.sent
+	recent   uint32      // TS.Recent
+	recentAt Time
 }
 
 // PeerInfo is what the peer's SYN said.
@@ -168,6 +198,7 @@ func (c *Conn) Deadline() Time { return c.timers.next() }
 func (c *Conn) Read(now Time, p []byte) (int, error) {
 	if c.rcv.buf.readable > 0 {
 		n := c.rcv.buf.read(p)
+		c.tidy()
 		c.noteWindow(now)
 		return n, nil
 	}
@@ -182,15 +213,19 @@ func (c *Conn) Read(now Time, p []byte) (int, error) {
 
 // Write takes as much of p as the send buffer has room for; a short count
 // means it is full.
-func (c *Conn) Write(_ Time, p []byte) (int, error) {
+func (c *Conn) Write(now Time, p []byte) (int, error) {
+	c.stack.now = now
 	switch {
 	case c.err != nil:
 		return 0, c.err
 	case c.snd.fin != finNone || c.state == Closed:
 		return 0, ErrClosing
 	}
+	if len(p) > 0 {
+		c.stack.spares.takeOctets(&c.snd.buf.buf)
+	}
 	n := c.snd.buf.write(p)
-	c.stats.BytesWritten += uint64(n)
+	c.traffic.BytesWritten += uint64(n)
 	if n > 0 {
 		c.traceData(EventDataOut, n)
 		c.stack.wake(c)
@@ -241,8 +276,7 @@ func (c *Conn) finish(err error, why string) {
 	for k := range c.timers {
 		c.stopTimer(TimerKind(k))
 	}
-	c.snd.buf = sendBuffer{}
-	c.snd.sent = sentQueue{}
+	c.dropSend()
 	if err != nil {
 		c.rcv.buf = receiveBuffer{}
 	}

@@ -10,6 +10,17 @@ import (
 // What an application may change in the life of a connection. Each call is
 // about what happens from now on; none blocks.
 
+// change gives the connection other settings: those it has may be shared.
+func (c *Conn) change(f func(*ConnConfig)) error {
+	cfg := *c.cfg
+	f(&cfg)
+	shared, err := c.stack.share(cfg)
+	if err == nil {
+		c.cfg = shared
+	}
+	return err
+}
+
 // SetSendBuffer changes how many octets may be held for the peer, 1 to 2^30.
 // What is held stays: with a smaller buffer Write takes nothing until there is
 // room again.
@@ -17,7 +28,8 @@ func (c *Conn) SetSendBuffer(octets int) error {
 	if octets < 1 || octets > maxBuffer {
 		return fmt.Errorf("%w: SendBuffer %d is not between 1 and %d", ErrBadConfig, octets, maxBuffer)
 	}
-	c.cfg.SendBuffer, c.snd.buf.limit = octets, octets
+	c.change(func(cfg *ConnConfig) { cfg.SendBuffer = octets })
+	c.snd.buf.limit = octets
 	if c.snd.buf.room() > 0 {
 		c.notify(Writable)
 	}
@@ -33,7 +45,7 @@ func (c *Conn) SetReceiveBuffer(now Time, octets int) error {
 	if octets < 1 || octets > maxBuffer {
 		return fmt.Errorf("%w: ReceiveBuffer %d is not between 1 and %d", ErrBadConfig, octets, maxBuffer)
 	}
-	c.cfg.ReceiveBuffer = octets
+	c.change(func(cfg *ConnConfig) { cfg.ReceiveBuffer = octets })
 	c.rcv.buf.limit = max(octets, 2<<c.rcv.scale)
 	c.noteWindow(now)
 	return nil
@@ -42,7 +54,7 @@ func (c *Conn) SetReceiveBuffer(now Time, octets int) error {
 // SetNoDelay switches Nagle's algorithm off or on again (RFC 9293 section
 // 3.7.4, MUST-17).
 func (c *Conn) SetNoDelay(on bool) {
-	c.cfg.NoDelay = on
+	c.change(func(cfg *ConnConfig) { cfg.NoDelay = on })
 	c.stack.wake(c)
 }
 
@@ -51,18 +63,18 @@ func (c *Conn) SetNoDelay(on bool) {
 // interval, and count unanswered ones end the connection. An idle time of 0
 // switches keep-alives off; 0 for another means that it stays as it is.
 func (c *Conn) SetKeepAlive(now Time, idle, interval time.Duration, count int) error {
-	cfg := c.cfg
-	cfg.KeepAliveIdle = idle
-	if interval != 0 {
-		cfg.KeepAliveInterval = interval
-	}
-	if count != 0 {
-		cfg.KeepAliveCount = count
-	}
-	if err := cfg.check(); err != nil {
+	err := c.change(func(cfg *ConnConfig) {
+		cfg.KeepAliveIdle = idle
+		if interval != 0 {
+			cfg.KeepAliveInterval = interval
+		}
+		if count != 0 {
+			cfg.KeepAliveCount = count
+		}
+	})
+	if err != nil {
 		return err
 	}
-	c.cfg = cfg
 	c.keepProbes, c.keepNow = 0, false
 	c.stopTimer(TimerKeepAlive)
 	c.touchKeepAlive(now)
@@ -72,13 +84,12 @@ func (c *Conn) SetKeepAlive(now Time, idle, interval time.Duration, count int) e
 // SetCongestion changes the congestion control, "cubic" or "reno". The window
 // and its threshold stay as they are.
 func (c *Conn) SetCongestion(name string) error {
+	if err := c.change(func(cfg *ConnConfig) { cfg.Congestion = name }); err != nil || c.cc == nil {
+		return err // or the handshake is not done
+	}
 	cc, err := newController(name, c.payloadRoom(0), c.cfg.InitialWindow)
 	if err != nil {
 		return err
-	}
-	c.cfg.Congestion = name
-	if c.cc == nil { // the handshake is not done
-		return nil
 	}
 	to, ok := cc.(windowed)
 	from, known := c.cc.(windowed)
@@ -101,18 +112,18 @@ func (c *Conn) SetTTL(ttl uint8) {
 	if ttl == 0 {
 		ttl = 64
 	}
-	c.cfg.TTL = ttl
+	c.change(func(cfg *ConnConfig) { cfg.TTL = ttl })
 }
 
 // SetTOS changes the DiffServ field of what we send (RFC 9293 section 3.9.1.9,
 // SHLD-21), with the ECN field in its two low bits; on a connection with ECN
 // these are RFC 3168's.
-func (c *Conn) SetTOS(tos uint8) { c.cfg.TOS = tos }
+func (c *Conn) SetTOS(tos uint8) { c.change(func(cfg *ConnConfig) { cfg.TOS = tos }) }
 
 // SetLinger changes how Close ends the connection: with 0 by a FIN, with a
 // negative time by a RST. A positive one is by a FIN too; to wait is the affair
 // of who blocks.
-func (c *Conn) SetLinger(d time.Duration) { c.cfg.Linger = d }
+func (c *Conn) SetLinger(d time.Duration) { c.change(func(cfg *ConnConfig) { cfg.Linger = d }) }
 
 // CloseRead says that the application will not read any more. What is unread
 // and what still comes is acknowledged and thrown away, as shutdown has it on

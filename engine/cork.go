@@ -6,16 +6,11 @@ import "time"
 // on Linux.
 const corkCeiling = 200 * time.Millisecond
 
-// A cork keeps small pieces back until they fill a segment.
-type cork struct {
-	pulled bool // the ceiling was reached: what is buffered up to here may leave
-}
-
 // SetCork keeps back, while on, what does not fill a segment: for a FIN, for
 // more data, or until 200 ms are over. Without it all leaves that may.
 func (c *Conn) SetCork(on bool) {
-	c.cfg.Cork = on
-	c.cork.pulled = false
+	c.change(func(cfg *ConnConfig) { cfg.Cork = on })
+	c.uncorked = false
 	c.stopTimer(TimerCork)
 	c.stack.wake(c)
 }
@@ -24,7 +19,7 @@ func (c *Conn) SetCork(on bool) {
 // fill a segment of room octets. A peer whose whole window is smaller than a
 // segment will never see a full one, so nothing waits for that.
 func (c *Conn) corked(now Time, n, room int) bool {
-	if !c.cfg.Cork || c.cork.pulled || n >= min(room, c.snd.wnd) {
+	if !c.cfg.Cork || c.uncorked || n >= min(room, c.snd.wnd) {
 		return false
 	}
 	if c.timers[TimerCork] == 0 {
@@ -33,8 +28,8 @@ func (c *Conn) corked(now Time, n, room int) bool {
 	return true
 }
 
-// uncorked notes that new data has left: the next small piece waits anew.
-func (c *Conn) uncorked() {
-	c.cork.pulled = false
+// corkAgain notes that new data has left: the next small piece waits anew.
+func (c *Conn) corkAgain() {
+	c.uncorked = false
 	c.stopTimer(TimerCork)
 }

@@ -142,15 +142,15 @@ func (c *NetConn) awaitOpen(ctx context.Context) error {
 			c.conn.Abort(h.now())
 			return ctx.Err()
 		}
-		h.sleep(&c.readable)
+		c.sleepReader()
 	}
 	return nil
 }
 
-// leave has a claim released, and done closed after that, when the lock is
-// given up.
-func (h *Host) leave(claim *claim, done chan struct{}) {
-	h.leaving = append(h.leaving, farewell{claim, done})
+// leave has a claim released, and conn told after that, when the lock is given
+// up.
+func (h *Host) leave(claim *claim, conn *NetConn) {
+	h.leaving = append(h.leaving, farewell{claim, conn})
 }
 
 // Listen opens a listener, on a port of its own choice if local has none. It

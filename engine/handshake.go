@@ -56,7 +56,6 @@ func (c *Conn) open(now Time) {
 // learn takes what the peer's SYN at irs said, tsVal with it if it had timestamps.
 func (c *Conn) learn(now Time, irs segment.Seq, p PeerInfo, tsVal uint32) {
 	c.peer = p
-	c.uto.remote = p.UserTimeout
 	c.rcv.irs = irs
 	c.rcv.nxt = irs.Add(1)
 	c.rcv.buf.nxt = c.rcv.nxt
@@ -167,7 +166,7 @@ func (c *Conn) receiveSynSent(now Time, s *segment.Segment) Note {
 		if !ackOK { // a RST without an ACK of our SYN could be anyone's
 			return NoteUnacceptable
 		}
-		c.stats.SegmentsIn++
+		c.traffic.SegmentsIn++
 		c.finish(ErrRefused, "RST answers our SYN")
 		return NoteNone
 	case !s.Flags.Has(segment.SYN), s.Flags.Has(segment.FIN):
@@ -190,7 +189,7 @@ func (c *Conn) receiveSynSent(now Time, s *segment.Segment) Note {
 // ackSYN accounts for the acknowledgement of our SYN.
 func (c *Conn) ackSYN(now Time, s *segment.Segment) {
 	d := c.delivery(now, s)
-	c.snd.sent.ack(s.Ack, &d)
+	c.settle(s.Ack, &d)
 	c.snd.una = s.Ack
 	c.sampleRTT(now, s, &d, true)
 	c.stopTimer(TimerRTO)

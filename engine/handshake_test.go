@@ -280,8 +280,8 @@ func TestSYNCacheIsBoundedAndDropsTheOldest(t *testing.T) {
 		k.peer = withPort(peer, uint16(port+1))
 		k.in("S 0:0(0) win 65535 <mss 1000>")
 	}
-	if len(k.l.cache) != 10 || len(k.stack.conns) != 0 || len(k.stack.timers) > 10 {
-		t.Errorf("%d half open, %d connections, %d timers", len(k.l.cache), len(k.stack.conns), len(k.stack.timers))
+	if len(k.l.cache) != 10 || k.stack.Conns() != 0 || len(k.stack.timers) > 10 {
+		t.Errorf("%d half open, %d connections, %d timers", len(k.l.cache), k.stack.Conns(), len(k.stack.timers))
 	}
 }
 

@@ -30,16 +30,17 @@ func (c *Conn) receiveICMP(now Time, seq segment.Seq, m ICMP) {
 	if v4 && m.Type == icmp4SourceQuench { // "MUST silently discard" MUST-55
 		return
 	}
-	c.softErr = fmt.Errorf("%w: ICMP type %d code %d from %s", ErrUnreachable, m.Type, m.Code, m.From)
+	soft := &c.rare().softErr
+	*soft = fmt.Errorf("%w: ICMP type %d code %d from %s", ErrUnreachable, m.Type, m.Code, m.From)
 	if !hardError(v4, m) || c.state != SynSent {
 		// On a synchronized connection a hard error is treated as soft too, or
 		// anyone who guesses a sequence number could end it (RFC 5927 section 5.2).
 		return
 	}
 	if refusal(v4, m) {
-		c.softErr = fmt.Errorf("%w: ICMP port unreachable from %s", ErrRefused, m.From)
+		*soft = fmt.Errorf("%w: ICMP port unreachable from %s", ErrRefused, m.From)
 	}
-	c.finish(c.softErr, "a hard ICMP error answers our SYN, RFC 9293 section 3.9.2.2")
+	c.finish(*soft, "a hard ICMP error answers our SYN, RFC 9293 section 3.9.2.2")
 }
 
 // hardError is SHLD-26: protocol unreachable, port unreachable, fragmentation

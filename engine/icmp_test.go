@@ -61,7 +61,7 @@ func TestHardErrorsDoNotEndAnEstablishedConnection(t *testing.T) { // RFC 5927 s
 		k.want("data", "P. 1:11(10) ack 1")
 		k.icmp(3, code, 0, 1)
 		k.wantState(Established)
-		if k.c.softErr == nil {
+		if k.c.softErr() == nil {
 			t.Error("not even remembered")
 		}
 	}
@@ -81,7 +81,7 @@ func TestICMPAboutNothingInFlightIsIgnored(t *testing.T) { // RFC 5927 section 4
 	}
 	k.icmp(4, 0, 0, 1) // source quench, MUST-55
 	k.wantIdle("nothing")
-	if k.c.softErr != nil {
+	if k.c.softErr() != nil {
 		t.Error("a source quench left something behind")
 	}
 }

@@ -7,9 +7,19 @@ import (
 
 // Stats count what passed over one connection.
 type Stats struct {
-	SegmentsIn, SegmentsOut   uint64
-	BytesIn, BytesOut         uint64 // payload; BytesOut counts retransmissions too
-	BytesWritten, BytesRead   uint64 // handed over by the application; delivered in order
+	Traffic
+	Incidents
+}
+
+// Traffic counts what every connection does.
+type Traffic struct {
+	SegmentsIn, SegmentsOut uint64
+	BytesIn, BytesOut       uint64 // payload; BytesOut counts retransmissions too
+	BytesWritten, BytesRead uint64 // handed over by the application; delivered in order
+}
+
+// Incidents count what an untroubled connection does not meet.
+type Incidents struct {
 	Retransmits               uint64 // segments
 	Timeouts                  uint64 // retransmission timeouts
 	FastRecoveries            uint64
@@ -52,15 +62,22 @@ type Info struct {
 
 // Info returns a snapshot.
 func (c *Conn) Info(now Time) Info {
-	st := c.stats
-	st.OverlapMismatch = uint64(c.rcv.buf.mismatch)
 	return Info{
 		ID: c.id, Local: c.local, Remote: c.remote, State: c.state, Passive: c.passive,
 		Vars: c.vars(), Peer: c.peer, SACK: c.sack, Timestamps: c.ts.on, ECN: c.ecn.on, MTU: c.mtu,
 		Congestion: c.cfg.Congestion, InRecovery: c.loss.recovery,
-		SendQueue: c.snd.buf.len(), ReceiveQueue: c.rcv.buf.readable, OutOfOrder: len(c.rcv.buf.spans),
-		Age: now.Sub(c.created), SoftError: c.softErr, Stats: st,
+		SendQueue: c.snd.buf.len(), ReceiveQueue: c.rcv.buf.readable, OutOfOrder: len(c.rcv.buf.spans()),
+		Age: now.Sub(c.created), SoftError: c.softErr(), Stats: c.stats(),
 	}
+}
+
+func (c *Conn) stats() Stats {
+	st := Stats{Traffic: c.traffic}
+	if c.cold != nil {
+		st.Incidents = c.cold.incidents
+	}
+	st.OverlapMismatch = uint64(c.rcv.buf.mismatch)
+	return st
 }
 
 func (c *Conn) vars() Vars {

@@ -27,6 +27,7 @@ type Listener struct {
 	stack   *Stack
 	local   netip.AddrPort
 	cfg     ListenConfig
+	conn    *ConnConfig // of the connections it accepts
 	mtuFor  func(remote netip.Addr) int
 	cache   map[fourTuple]*synEntry
 	order   []*synEntry // by age, for eviction; removed entries stay until they reach the front
@@ -64,13 +65,13 @@ func (s *Stack) Listen(_ Time, local netip.AddrPort, mtuFor func(netip.Addr) int
 	if cfg.Conn.SYNRetries == 0 {
 		cfg.Conn.SYNRetries = 3 // a reflector must not amplify
 	}
-	cfg.Conn = cfg.Conn.withDefaults()
-	if err := cfg.Conn.check(); err != nil {
+	shared, err := s.settings(cfg.Conn)
+	if err != nil {
 		return nil, err
 	}
 	setInt(&cfg.Backlog, 128)
 	setInt(&cfg.HalfOpen, 4096)
-	l := &Listener{stack: s, local: local, cfg: cfg, mtuFor: mtuFor, cache: make(map[fourTuple]*synEntry)}
+	l := &Listener{stack: s, local: local, cfg: cfg, conn: shared, mtuFor: mtuFor, cache: make(map[fourTuple]*synEntry)}
 	s.listeners[local] = l
 	return l, nil
 }
@@ -92,6 +93,7 @@ func (l *Listener) Accept() *Conn {
 // Close ends LISTEN. Handshakes under way and connections that nobody accepted
 // are reset: their peers must not wait for an application that is gone.
 func (l *Listener) Close(now Time) {
+	l.stack.now = now
 	if l.closed {
 		return
 	}
@@ -141,8 +143,8 @@ func (l *Listener) open(now Time, s *segment.Segment) {
 	l.stack.lastID++
 	e := &synEntry{
 		listener: l, tuple: fourTuple{s.Dst, s.Src}, id: l.stack.lastID,
-		iss: l.stack.isn(now, s.Dst, s.Src, &l.cfg.Conn), irs: s.Seq,
-		peer: peerInfo(s), tsVal: s.Options.TSVal, tos: l.cfg.Conn.TOS,
+		iss: l.stack.isn(now, s.Dst, s.Src, l.conn), irs: s.Seq,
+		peer: peerInfo(s), tsVal: s.Options.TSVal, tos: l.conn.TOS,
 	}
 	e.node.owner = e
 	l.cache[e.tuple] = e
@@ -259,7 +261,7 @@ func (l *Listener) checkTimestamp(now Time, e *synEntry, s *segment.Segment) boo
 
 // challenge answers for a handshake under way, limited like Conn.challengeACK.
 func (l *Listener) challenge(now Time, e *synEntry, why string) {
-	if e.ackAt != 0 && now.Sub(e.ackAt) < l.cfg.Conn.ChallengeACK {
+	if e.ackAt != 0 && now.Sub(e.ackAt) < l.conn.ChallengeACK {
 		return
 	}
 	e.ackAt = now
@@ -269,7 +271,7 @@ func (l *Listener) challenge(now Time, e *synEntry, why string) {
 func (l *Listener) say(e *synEntry, flags segment.Flags, why string) {
 	ev := Event{Conn: e.id, State: SynReceived, Vars: e.vars(), Reason: why}
 	seg := segment.Segment{Src: e.tuple.local, Dst: e.tuple.remote, Seq: e.iss.Add(1), Ack: e.irs.Add(1),
-		Flags: flags, TTL: l.cfg.Conn.TTL, TOS: e.tos}
+		Flags: flags, TTL: l.conn.TTL, TOS: e.tos}
 	c := &l.scratch
 	l.restore(c, e)
 	if !flags.Has(segment.RST) {
@@ -284,9 +286,9 @@ func (l *Listener) say(e *synEntry, flags segment.Flags, why string) {
 
 // restore makes c the connection that e stands for.
 func (l *Listener) restore(c *Conn, e *synEntry) {
-	*c = Conn{stack: l.stack, id: e.id, local: e.tuple.local, remote: e.tuple.remote, cfg: l.cfg.Conn,
+	*c = Conn{stack: l.stack, id: e.id, local: e.tuple.local, remote: e.tuple.remote, cfg: l.conn,
 		state: SynReceived, passive: true, mtu: l.mtuFor(e.tuple.remote.Addr())}
-	c.path = pathMTU{link: c.mtu, high: c.mtu}
+	c.link = int32(c.mtu)
 	c.ts.offset = l.stack.secrets.tsOffset(c.local, c.remote)
 	c.startAt(e.iss)
 	c.rcv.buf.limit = c.cfg.ReceiveBuffer
@@ -322,7 +324,7 @@ func (l *Listener) transmit(now Time, e *synEntry, s *segment.Segment) {
 // Advance is the SYN-ACK's timer: the delay of the first, or the wait for an answer.
 func (e *synEntry) Advance(Time) {
 	l := e.listener
-	if e.sent && e.retries >= l.cfg.Conn.SYNRetries {
+	if e.sent && e.retries >= l.conn.SYNRetries {
 		l.drop(e, "no answer to the SYN-ACK")
 		return
 	}
@@ -340,7 +342,7 @@ func (l *Listener) promote(now Time, e *synEntry, s *segment.Segment) {
 	c.created, c.lastRecv = e.at, now
 	c.retries = e.retries
 	c.snd.nxt = e.iss.Add(1)
-	c.snd.sent.push(sentRange{start: e.iss, end: c.snd.nxt, at: e.at, first: e.at,
+	c.track(sentRange{start: e.iss, end: c.snd.nxt, at: e.at, first: e.at,
 		flags: segment.SYN, everResent: e.retries > 0})
 	l.stack.add(c)
 	c.Receive(now, s)

@@ -29,22 +29,24 @@ type Host struct {
 	start  time.Time
 	claims claims
 
-	mu        sync.Mutex
-	stack     *Stack
-	out       outbox
-	timer     *time.Timer
-	armed     Time // what timer is set to, zero if it is not
-	excused   bool // the timer was late and got its grace
-	conns     map[*NetConn]struct{}
-	listeners []*NetListener
-	nextPort  int
-	leaving   []farewell // claims to release when the lock is given up
-	draining  int        // calls of Shutdown that wait
-	progress  sync.Cond  // something happened, for them
-	stirs     uint64     // counts calls of rouse
-	refusing  bool       // Shutdown or Close was called
-	isClosed  bool
-	failure   error // why the link ended, if not by Close
+	mu           sync.Mutex
+	stack        *Stack
+	out          outbox
+	timer        *time.Timer
+	armed        Time       // what timer is set to, zero if it is not
+	deadlines    timerQueue // of Read and Write calls
+	excused      bool       // the timer was late and got its grace
+	conns        map[*NetConn]struct{}
+	listeners    []*NetListener
+	spareWaiting []*waiting
+	nextPort     int
+	leaving      []farewell // claims to release when the lock is given up
+	draining     int        // calls of Shutdown that wait
+	progress     sync.Cond  // something happened, for them
+	stirs        uint64     // counts calls of rouse
+	refusing     bool       // Shutdown or Close was called
+	isClosed     bool
+	failure      error // why the link ended, if not by Close
 
 	closing chan struct{}
 	running sync.WaitGroup
@@ -155,7 +157,9 @@ func (h *Host) wait() {
 		case <-h.timer.C:
 			h.mu.Lock()
 			h.armed = 0
-			if now := h.now(); !h.late(now) {
+			now := h.now()
+			h.deadlines.fire(now)
+			if !h.late(now) {
 				h.stack.Advance(now)
 			}
 			h.unlock()
@@ -188,10 +192,7 @@ func (h *Host) late(now Time) bool {
 // moment stays: a deadline moves away with every ACK, and to follow it each time
 // would cost more than to look once too often.
 func (h *Host) arm(now Time) {
-	due := h.stack.Deadline()
-	if !h.out.retry.IsZero() && (due.IsZero() || h.out.retry < due) {
-		due = h.out.retry
-	}
+	due := earlier(h.stack.Deadline(), earlier(h.deadlines.due(), h.out.retry))
 	if due.IsZero() || !h.armed.IsZero() && (h.armed <= due || h.excused) {
 		return
 	}
@@ -199,11 +200,19 @@ func (h *Host) arm(now Time) {
 	h.timer.Reset(max(due.Sub(now), 0))
 }
 
+// earlier returns the earlier of two moments, of which the zero Time is none.
+func earlier(a, b Time) Time {
+	if a.IsZero() || !b.IsZero() && b < a {
+		return b
+	}
+	return a
+}
+
 // A farewell is what remains to be done, without the lock, for a connection or
 // a listener that has come to its end.
 type farewell struct {
 	claim *claim
-	done  chan struct{} // nil for a listener
+	conn  *NetConn // nil for a listener
 }
 
 // unlock sends what the stack has to say, gives up the lock and releases the
@@ -220,8 +229,14 @@ func (h *Host) unlock() {
 	h.mu.Unlock()
 	for _, f := range leaving {
 		f.claim.release()
-		if f.done != nil {
-			close(f.done)
+	}
+	if len(leaving) > 0 {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, f := range leaving {
+			if f.conn != nil {
+				f.conn.leftPort()
+			}
 		}
 	}
 }
@@ -374,43 +389,52 @@ func (h *Host) traceLocal(now Time, local, remote netip.AddrPort, reason string)
 	}
 }
 
-// A deadline ends waiting at a time of the wall clock. The host's lock guards it.
+// A deadline ends waiting at a time of the wall clock. The host's lock guards
+// it, and the host's one timer fires it: a runtime timer for each of a hundred
+// thousand connections would be too many.
 type deadline struct {
+	node    timerNode
+	conn    *NetConn
 	expired bool
-	timer   *time.Timer
 }
 
-// set moves the deadline; the zero time means none. wake is called, with the
-// lock held, when it has expired.
-func (d *deadline) set(h *Host, t time.Time, wake func()) {
+// farOff bounds deadlines: what lies beyond is as good as none.
+const farOff = 100 * 365 * 24 * time.Hour
+
+func newDeadline(c *NetConn) *deadline {
+	d := &deadline{conn: c}
+	d.node.owner = d
+	return d
+}
+
+// set moves the deadline; the zero time means none.
+func (d *deadline) set(t time.Time) {
 	d.stop()
 	d.expired = false
 	if !t.IsZero() {
-		d.in(h, time.Until(t), wake)
+		d.in(time.Until(t))
 	}
 }
 
 // in makes the deadline pass after wait.
-func (d *deadline) in(h *Host, wait time.Duration, wake func()) {
+func (d *deadline) in(wait time.Duration) {
 	if wait <= 0 {
 		d.expired = true
 		return
 	}
-	var timer *time.Timer
-	timer = time.AfterFunc(wait, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if d.timer == timer { // not replaced while this one was waiting for the lock
-			d.expired = true
-			wake()
-		}
-	})
-	d.timer = timer
+	h := d.conn.host
+	h.deadlines.set(&d.node, h.now().Add(min(wait, farOff)))
 }
 
+// stop takes the deadline, which may be nil, out of the queue.
 func (d *deadline) stop() {
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
+	if d != nil {
+		d.conn.host.deadlines.set(&d.node, 0)
 	}
+}
+
+// Advance is called when the deadline has come.
+func (d *deadline) Advance(Time) {
+	d.expired = true
+	d.conn.wake()
 }

@@ -6,13 +6,13 @@ import (
 	"rawtcp/segment"
 )
 
-// A pathMTU is what is known of the largest datagram that the path takes. The
-// one in use is Conn.mtu, eff_pmtu of RFC 4821; lengths are octets of IP datagram.
+// A pathMTU is what is known of a path that did not take what its link does. The
+// MTU in use is Conn.mtu, eff_pmtu of RFC 4821, and the largest datagram that is
+// known to have arrived Conn.works: search_low, and maxsizeacked of RFC 5927.
+// Lengths are octets of IP datagram.
 type pathMTU struct {
-	link  int // what the route takes: no datagram is larger
-	works int // the largest that is known to have arrived, 0 before any; search_low, and maxsizeacked of RFC 5927
-	high  int // search_high: none larger is tried before the MTU expires
-	tryAt Time
+	high  int  // search_high: none larger is tried before the MTU expires
+	tryAt Time // when a larger one may be tried, 0: never
 	probe mtuProbe
 	hole  bool // what is outstanding was cut on suspicion of a black hole
 
@@ -80,11 +80,11 @@ func (c *Conn) judgeTooBig(seq segment.Seq, mtu int, own bool) string {
 	switch {
 	case mtu >= size:
 		return mtuIgnored
-	case mtu >= c.mtu && c.path.probe.size > mtu:
+	case mtu >= c.mtu && c.cold != nil && c.cold.path.probe.size > mtu:
 		return mtuProbed
 	case mtu >= c.mtu:
 		return mtuKnown
-	case mtu < c.path.works && !own:
+	case mtu < int(c.works) && !own:
 		return mtuHeld
 	}
 	return mtuBelieved
@@ -94,10 +94,11 @@ func (c *Conn) judgeTooBig(seq segment.Seq, mtu int, own bool) string {
 func (c *Conn) packetTooBig(now Time, seq segment.Seq, mtu int, verdict string) {
 	switch verdict {
 	case mtuProbed:
-		c.path.high = mtu
+		c.rare().path.high = mtu
 		c.probeFailed(now, 0)
 	case mtuHeld:
-		c.path.claimed, c.path.claimedAt = mtu, seq
+		p := &c.rare().path
+		p.claimed, p.claimedAt = mtu, seq
 	case mtuBelieved:
 		c.setMTU(now, mtu)
 	}
@@ -110,9 +111,9 @@ func (c *Conn) setMTU(now Time, mtu int) {
 	if mtu >= c.mtu {
 		return
 	}
-	p := &c.path
-	c.mtu = mtu
-	p.high, p.works, p.claimed, p.probe = mtu, min(p.works, mtu), 0, mtuProbe{}
+	p := &c.rare().path
+	c.mtu, c.works = mtu, min(c.works, int32(mtu))
+	p.high, p.claimed, p.probe = mtu, 0, mtuProbe{}
 	p.tryAt = now.Add(c.cfg.MTUExpiry)
 	c.setMSS()
 	c.cutOutstanding()
@@ -145,10 +146,13 @@ func (c *Conn) outstanding(seq segment.Seq) *sentRange {
 // arrivedWhole learns from the payload of the largest datagram that an ACK
 // reports, and drops a claim that is refuted: the very octet arrived.
 func (c *Conn) arrivedWhole(now Time, payload int) {
-	p := &c.path
-	if payload > 0 {
-		p.works = max(p.works, min(payload+c.overhead(), max(c.mtu, p.probe.size)))
+	if size := min(payload+c.overhead(), c.mtu); size > c.leastMTU() {
+		c.works = max(c.works, int32(size))
 	}
+	if c.cold == nil {
+		return
+	}
+	p := &c.cold.path
 	if p.claimed > 0 && p.claimedAt.Less(c.snd.una) {
 		p.claimed = 0
 	}
@@ -163,15 +167,14 @@ func (c *Conn) arrivedWhole(now Time, payload int) {
 // when the timeouts of a large segment reach R1, the path may be swallowing
 // large segments in silence (RFC 4821 section 7.7, RFC 2923 section 2.1).
 func (c *Conn) mtuTimedOut(now Time) {
-	p := &c.path
-	if p.probe.size > 0 {
+	if c.cold != nil && c.cold.path.probe.size > 0 {
 		c.probeFailed(now, 5) // "five times the non-timeout failure case" RFC 4821 section 7.6.3
 	}
-	if p.claimed > 0 {
-		c.setMTU(now, p.claimed)
+	if c.cold != nil && c.cold.path.claimed > 0 {
+		c.setMTU(now, c.cold.path.claimed)
 		return
 	}
-	if c.retries < c.cfg.R1 || !c.cfg.PathMTU.or(true) || c.snd.sent.empty() {
+	if c.retries < c.cfg.R1 || !c.cfg.PathMTU.or(true) {
 		return
 	}
 	first := c.outstanding(c.snd.una)
@@ -181,15 +184,17 @@ func (c *Conn) mtuTimedOut(now Time) {
 	}
 	before := c.mtu
 	c.setMTU(now, low)
-	p.high, p.tryAt, p.works, p.hole = before, now, 0, true
+	c.works = 0
+	p := &c.rare().path
+	p.high, p.tryAt, p.hole = before, now, true
 }
 
 // searchLow is what is tried next when nothing larger arrives: the largest that
 // is known to have worked, then the base, then half of it each time.
 func (c *Conn) searchLow() int {
 	switch {
-	case c.path.works > baseMTU && c.path.works < c.mtu:
-		return c.path.works
+	case int(c.works) > baseMTU && int(c.works) < c.mtu:
+		return int(c.works)
 	case baseMTU < c.mtu:
 		return baseMTU
 	}
@@ -202,7 +207,10 @@ func (c *Conn) searchLow() int {
 // segments on it. wait says that the congestion window has room for a segment
 // and not yet for the probe, so that nothing should leave until an ACK comes.
 func (c *Conn) probeSize(now Time, unsent int) (size int, wait bool) {
-	p := &c.path
+	if c.cold == nil {
+		return 0, false
+	}
+	p := &c.cold.path
 	if p.tryAt == 0 || now < p.tryAt || !c.cfg.PathMTU.or(true) || !c.sack || p.probe.size > 0 {
 		return 0, false
 	}
@@ -229,7 +237,7 @@ func (c *Conn) probeSize(now Time, unsent int) (size int, wait bool) {
 
 // largestMTU is what neither the route nor the peer would let us exceed.
 func (c *Conn) largestMTU() int {
-	most := c.path.link
+	most := int(c.link)
 	if c.peer.MSS > 0 {
 		most = min(most, c.peer.MSS+ipHeaderLen(c.local.Addr())+segment.TCPHeaderLen)
 	}
@@ -238,20 +246,20 @@ func (c *Conn) largestMTU() int {
 
 // probeSent notes that [start, end) left as a probe.
 func (c *Conn) probeSent(size int, start, end segment.Seq) {
-	c.path.probe = mtuProbe{size: size, start: start, end: end}
-	c.stats.MTUProbes++
+	c.rare().path.probe = mtuProbe{size: size, start: start, end: end}
+	c.incidents().MTUProbes++
 }
 
 // probeArrived raises the MTU (RFC 4821 section 7.6.1). The congestion window
 // counts octets, and stays.
 func (c *Conn) probeArrived(now Time) {
-	p := &c.path
+	p := &c.cold.path
 	size := p.probe.size
 	p.probe = mtuProbe{}
 	if size <= c.mtu {
 		return
 	}
-	c.mtu, p.works, p.tryAt = size, size, now
+	c.mtu, c.works, p.tryAt = size, int32(size), now
 	if p.high = max(p.high, size); p.high-c.mtu < mtuStep {
 		p.tryAt = now.Add(c.cfg.MTUExpiry)
 		if c.mtu+mtuStep > c.largestMTU() {
@@ -266,7 +274,7 @@ func (c *Conn) probeArrived(now Time) {
 // current congestion window in packets" RFC 4821 section 7.6.2, times as often
 // as said; 0 means that the next probe is sure and need not wait.
 func (c *Conn) probeFailed(now Time, times int) {
-	p := &c.path
+	p := &c.cold.path
 	if times > 0 {
 		p.high = min(p.high, p.probe.size-1)
 	}
@@ -283,10 +291,10 @@ func (c *Conn) probeFailed(now Time, times int) {
 // this case alone, the normal congestion reduction SHOULD be suppressed"
 // RFC 4821 section 4.
 func (c *Conn) probeLost(now Time) bool {
-	p := &c.path.probe
-	if p.size == 0 {
+	if c.cold == nil || c.cold.path.probe.size == 0 {
 		return false
 	}
+	p := &c.cold.path.probe
 	r := c.outstanding(p.start)
 	if r == nil || !r.lost || r.resent || r.len() != c.snd.sent.lost {
 		return false

@@ -53,7 +53,7 @@ func TestTooBigWaitsForATimeoutOnceLargerOnesArrived(t *testing.T) {
 		t.Fatalf("MTU %d", k.c.mtu)
 	}
 	k.in(". 1:1(0) ack 5841 win 65535")
-	if k.c.path.claimed != 0 {
+	if k.c.rare().path.claimed != 0 {
 		t.Error("what it spoke of has arrived: the message was forged")
 	}
 	k.full(2)
@@ -184,14 +184,14 @@ func TestLargerMTUIsTriedWhenTheOldOneExpires(t *testing.T) {
 	k.advance(2 * time.Minute)
 	k.write(10_000)
 	k.want("all that could be", seq(". ", at, 1460)+" ack 1")
-	if k.want("the next is no probe", seq(". ", at+1460, 960)+" ack 1"); k.c.stats.MTUProbes != 1 {
-		t.Errorf("%d probes", k.c.stats.MTUProbes)
+	if k.want("the next is no probe", seq(". ", at+1460, 960)+" ack 1"); k.c.stats().MTUProbes != 1 {
+		t.Errorf("%d probes", k.c.stats().MTUProbes)
 	}
 	for k.stack.Transmit(k.now, &k.seg) {
 	}
 	k.in(". 1:1(0) ack " + itoa(at+10_000) + " win 65535")
-	if k.c.mtu != 1500 || k.c.path.tryAt != 0 {
-		t.Errorf("MTU %d, next try at %v: nothing is larger", k.c.mtu, k.c.path.tryAt)
+	if k.c.mtu != 1500 || k.c.rare().path.tryAt != 0 {
+		t.Errorf("MTU %d, next try at %v: nothing is larger", k.c.mtu, k.c.rare().path.tryAt)
 	}
 }
 
@@ -247,8 +247,8 @@ func TestTooBigAboutAProbeEndsTheSearch(t *testing.T) {
 	k.icmp(3, 4, 1300, at)
 	k.want("in pieces", seq(". ", at, 960)+" ack 1")
 	k.want("in pieces", seq(". ", at+960, 500)+" ack 1")
-	if k.c.mtu != 1000 || k.c.path.high != 1300 {
-		t.Errorf("MTU %d, none above %d", k.c.mtu, k.c.path.high)
+	if k.c.mtu != 1000 || k.c.rare().path.high != 1300 {
+		t.Errorf("MTU %d, none above %d", k.c.mtu, k.c.rare().path.high)
 	}
 }
 
@@ -288,7 +288,7 @@ func TestProbeThatTimesOutWaitsLonger(t *testing.T) {
 	k.advance(k.stack.Deadline().Sub(k.now))
 	k.want("in pieces", seq(". ", at, 960)+" ack 1")
 	segments := time.Duration(k.c.cc.Window() / k.c.snd.mss)
-	if wait := k.c.path.tryAt.Sub(k.now); wait < 5*100*time.Millisecond*segments || wait > time.Minute {
+	if wait := k.c.rare().path.tryAt.Sub(k.now); wait < 5*100*time.Millisecond*segments || wait > time.Minute {
 		t.Errorf("the next probe is %v away", wait)
 	}
 }

@@ -20,16 +20,24 @@ type NetConn struct {
 	host  *Host
 	conn  *Conn
 	claim *claim
-	done  chan struct{}
 
-	notices chan ConnEvents // room for one
 	// The host's lock guards what follows.
+	waiting         *waiting        // nil until somebody waits
+	notices         chan ConnEvents // nil until there is news or somebody asks
+	done            chan struct{}   // nil until somebody asks
+	readBy, writeBy *deadline       // nil until one is set
+	writing         bool            // a Write is under way: the bytes of two do not mix
+	connected       bool
+	isClosed        bool // by Close, Abort or Abandon
+	ended           bool // CLOSED
+	left            bool // the port is given back
+}
+
+// waiting is where calls wait for their connection. An idle connection that
+// nobody reads has none.
+type waiting struct {
 	readable, writable sync.Cond
-	readBy, writeBy    deadline
-	writing            bool // a Write is under way: the bytes of two do not mix
-	connected          bool
-	isClosed           bool // by Close, Abort or Abandon
-	ended              bool // CLOSED
+	calls              int // that wait
 }
 
 var (
@@ -39,8 +47,7 @@ var (
 
 // adopt makes the face of a connection. The claim becomes its own.
 func (h *Host) adopt(conn *Conn, claim *claim) *NetConn {
-	c := &NetConn{host: h, conn: conn, claim: claim, done: make(chan struct{}), notices: make(chan ConnEvents, 1)}
-	c.readable.L, c.writable.L = &h.mu, &h.mu
+	c := &NetConn{host: h, conn: conn, claim: claim}
 	h.conns[c] = struct{}{}
 	conn.OnEvent = c.onEvent
 	if conn.State() == Closed {
@@ -55,10 +62,10 @@ func (c *NetConn) onEvent(events ConnEvents) {
 		c.connected = true
 	}
 	if events&(Connected|Readable) != 0 {
-		c.host.rouse(&c.readable)
+		c.rouseReaders()
 	}
 	if events&Writable != 0 {
-		c.host.rouse(&c.writable)
+		c.rouseWriters()
 	}
 	c.notice(events)
 	if events&Settled != 0 {
@@ -70,13 +77,67 @@ func (c *NetConn) onEvent(events ConnEvents) {
 func (c *NetConn) end() {
 	c.ended = true
 	delete(c.host.conns, c)
-	c.host.leave(c.claim, c.done)
+	c.host.leave(c.claim, c)
 	c.wake()
 }
 
+// sleepReader waits until there may be something to read: call it in a loop.
+func (c *NetConn) sleepReader() { c.sleep(func(w *waiting) *sync.Cond { return &w.readable }) }
+
+// sleepWriter waits until there may be room to write: call it in a loop.
+func (c *NetConn) sleepWriter() { c.sleep(func(w *waiting) *sync.Cond { return &w.writable }) }
+
+func (c *NetConn) sleep(on func(*waiting) *sync.Cond) {
+	h := c.host
+	if c.waiting == nil {
+		c.waiting = h.takeWaiting()
+	}
+	w := c.waiting
+	w.calls++
+	h.sleep(on(w))
+	if w.calls--; w.calls == 0 {
+		h.giveWaiting(w)
+		c.waiting = nil
+	}
+}
+
+// maxSpareWaiting bounds what is kept for the next who wait.
+const maxSpareWaiting = 256
+
+func (h *Host) takeWaiting() *waiting {
+	if last := len(h.spareWaiting) - 1; last >= 0 {
+		w := h.spareWaiting[last]
+		h.spareWaiting = h.spareWaiting[:last]
+		return w
+	}
+	w := new(waiting)
+	w.readable.L, w.writable.L = &h.mu, &h.mu
+	return w
+}
+
+func (h *Host) giveWaiting(w *waiting) {
+	if len(h.spareWaiting) < maxSpareWaiting {
+		h.spareWaiting = append(h.spareWaiting, w)
+	}
+}
+
 func (c *NetConn) wake() {
-	c.host.rouse(&c.readable)
-	c.host.rouse(&c.writable)
+	c.rouseReaders()
+	c.rouseWriters()
+}
+
+func (c *NetConn) rouseReaders() {
+	c.host.stirs++
+	if c.waiting != nil {
+		c.waiting.readable.Broadcast()
+	}
+}
+
+func (c *NetConn) rouseWriters() {
+	c.host.stirs++
+	if c.waiting != nil {
+		c.waiting.writable.Broadcast()
+	}
 }
 
 // Read waits for data and copies what there is, up to len(p). It returns io.EOF
@@ -86,7 +147,7 @@ func (c *NetConn) Read(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.unlock()
 	for {
-		if err := c.mayNot(&c.readBy); err != nil {
+		if err := c.mayNot(c.readBy); err != nil {
 			return 0, c.opError("read", err)
 		}
 		n, err := c.conn.Read(h.now(), p)
@@ -96,7 +157,7 @@ func (c *NetConn) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, c.opError("read", err)
 		}
-		h.sleep(&c.readable)
+		c.sleepReader()
 	}
 }
 
@@ -109,18 +170,18 @@ func (c *NetConn) write(p []byte, how func(*Conn, Time, []byte) (int, error)) (n
 	h.mu.Lock()
 	defer h.unlock()
 	for c.writing {
-		if err := c.mayNot(&c.writeBy); err != nil {
+		if err := c.mayNot(c.writeBy); err != nil {
 			return 0, c.opError("write", err)
 		}
-		h.sleep(&c.writable)
+		c.sleepWriter()
 	}
 	c.writing = true
 	defer func() {
 		c.writing = false
-		c.writable.Broadcast()
+		c.rouseWriters()
 	}()
 	for {
-		if err := c.mayNot(&c.writeBy); err != nil {
+		if err := c.mayNot(c.writeBy); err != nil {
 			return n, c.opError("write", err)
 		}
 		m, err := how(c.conn, h.now(), p[n:])
@@ -130,7 +191,7 @@ func (c *NetConn) write(p []byte, how func(*Conn, Time, []byte) (int, error)) (n
 		if n == len(p) {
 			return n, nil
 		}
-		h.sleep(&c.writable)
+		c.sleepWriter()
 	}
 }
 
@@ -139,7 +200,7 @@ func (c *NetConn) mayNot(by *deadline) error {
 	switch {
 	case c.isClosed:
 		return net.ErrClosed
-	case by.expired:
+	case by != nil && by.expired:
 		return os.ErrDeadlineExceeded
 	}
 	return nil
@@ -176,6 +237,8 @@ func (c *NetConn) drop(how func(*Conn, Time)) error {
 	if c.ended {
 		return c.opError("close", net.ErrClosed)
 	}
+	c.readBy.stop()
+	c.writeBy.stop()
 	how(c.conn, h.now())
 	c.wake()
 	return nil
@@ -199,7 +262,7 @@ func (c *NetConn) CloseWrite() error {
 		return c.opError("close", net.ErrClosed)
 	}
 	c.conn.CloseWrite(h.now())
-	c.writable.Broadcast()
+	c.rouseWriters()
 	return nil
 }
 
@@ -212,14 +275,18 @@ func (c *NetConn) SetReadDeadline(t time.Time) error { return c.setDeadlines(t, 
 // SetWriteDeadline bounds Write calls, those that wait already included.
 func (c *NetConn) SetWriteDeadline(t time.Time) error { return c.setDeadlines(t, &c.writeBy) }
 
-func (c *NetConn) setDeadlines(t time.Time, deadlines ...*deadline) error {
-	c.host.mu.Lock()
-	defer c.host.mu.Unlock()
+func (c *NetConn) setDeadlines(t time.Time, deadlines ...**deadline) error {
+	h := c.host
+	h.mu.Lock()
+	defer h.unlock()
 	if c.isClosed {
 		return c.opError("set", net.ErrClosed)
 	}
 	for _, d := range deadlines {
-		d.set(c.host, t, c.wake)
+		if *d == nil {
+			*d = newDeadline(c)
+		}
+		(*d).set(t)
 	}
 	c.wake()
 	return nil
@@ -227,7 +294,25 @@ func (c *NetConn) setDeadlines(t time.Time, deadlines ...*deadline) error {
 
 // Done is closed when the connection is CLOSED, TIME-WAIT included, and its port
 // is given back.
-func (c *NetConn) Done() <-chan struct{} { return c.done }
+func (c *NetConn) Done() <-chan struct{} {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.left {
+			close(c.done)
+		}
+	}
+	return c.done
+}
+
+// leftPort says that nothing is left of the connection.
+func (c *NetConn) leftPort() {
+	c.left = true
+	if c.done != nil {
+		close(c.done)
+	}
+}
 
 // LocalAddr returns our address, a *net.TCPAddr.
 func (c *NetConn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(c.conn.Local()) }

@@ -120,7 +120,19 @@ func (c *NetConn) Urgent() int {
 // Notices delivers what is news beside the data: Urgent, Troubled and
 // TimeoutTold, one or several in one value. News that nobody takes are put
 // together, so that none is lost.
-func (c *NetConn) Notices() <-chan ConnEvents { return c.notices }
+func (c *NetConn) Notices() <-chan ConnEvents {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	return c.news()
+}
+
+// news is the channel of Notices; it has room for one.
+func (c *NetConn) news() chan ConnEvents {
+	if c.notices == nil {
+		c.notices = make(chan ConnEvents, 1)
+	}
+	return c.notices
+}
 
 // notice puts news where Notices finds them. The host's lock makes it the only
 // one who does.
@@ -128,12 +140,13 @@ func (c *NetConn) notice(events ConnEvents) {
 	if events &= Urgent | Troubled | TimeoutTold; events == 0 {
 		return
 	}
+	news := c.news()
 	select {
-	case before := <-c.notices:
+	case before := <-news:
 		events |= before
 	default:
 	}
-	c.notices <- events
+	news <- events
 }
 
 // linger waits until the peer has acknowledged all and our FIN, or the linger
@@ -143,10 +156,10 @@ func (c *NetConn) linger() {
 	if wait <= 0 {
 		return
 	}
-	var end deadline
-	end.in(c.host, wait, c.wake)
+	end := newDeadline(c)
+	end.in(wait)
 	defer end.stop()
 	for !end.expired && c.conn.unsettled() {
-		c.host.sleep(&c.writable)
+		c.sleepWriter()
 	}
 }

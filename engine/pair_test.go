@@ -113,7 +113,7 @@ func (p *pair) checkOutgoing(i int, s *segment.Segment, pkt []byte) {
 	if err := back.Parse(pkt); err != nil || back.Checksum != segment.ChecksumOK || len(pkt) > 1500 {
 		p.t.Fatalf("seed %d: %s parses back with %v, checksum %v, %d octets", p.seed, s, err, back.Checksum, len(pkt))
 	}
-	c := p.stacks[i].conns[fourTuple{s.Src, s.Dst}]
+	c := p.stacks[i].conns.find(s.Src, s.Dst)
 	if c == nil {
 		return
 	}
@@ -248,7 +248,7 @@ func (p *pair) converse(bytesA, bytesB int, cfg ConnConfig) {
 	if b.c == nil || !a.eof || !b.eof || a.read != bytesB || b.read != bytesA {
 		p.t.Fatalf("seed %d: read %d of %d and %d of %d", p.seed, a.read, bytesB, b.read, bytesA)
 	}
-	if n := len(p.stacks[0].conns) + len(p.stacks[1].conns); n != 0 {
+	if n := p.stacks[0].Conns() + p.stacks[1].Conns(); n != 0 {
 		p.t.Fatalf("seed %d: %d connections are left: %v %v", p.seed, n, a.c.State(), b.c.State())
 	}
 	if a.c.Err() != nil || b.c.Err() != nil {

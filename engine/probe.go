@@ -66,7 +66,7 @@ func (c *Conn) transmitLossProbe(now Time, s *segment.Segment) bool {
 		c.resend(now, s, &q[len(q)-1], NoteLossProbe, "no ACK of the last segments for two round trips, RFC 8985 section 7")
 	}
 	p.due, p.out, p.end = false, true, c.snd.nxt
-	c.stats.LossProbes++
+	c.incidents().LossProbes++
 	c.stopTimer(TimerProbe)
 	c.setTimer(TimerRTO, now.Add(c.rtt.rto()))
 	return true

@@ -56,12 +56,14 @@ func (f *minFilter) value() time.Duration {
 type delivery struct {
 	now     Time
 	rack    *rack
-	stamped bool   // the ACK echoes a timestamp
-	echoed  uint32 // TSecr
-	offset  uint32 // of our timestamp clock
-	sent    Time   // the earliest that was sent once and not reported before; zero: none
-	resent  Time   // the last retransmission among them; zero: all were sent once
-	largest int    // octets of the largest
+	before  bool        // something was delivered before this ACK,
+	fack    segment.Seq // and up to here
+	stamped bool        // the ACK echoes a timestamp
+	echoed  uint32      // TSecr
+	offset  uint32      // of our timestamp clock
+	sent    Time        // the earliest that was sent once and not reported before; zero: none
+	resent  Time        // the last retransmission among them; zero: all were sent once
+	largest int         // octets of the largest
 }
 
 // echo reports whether the echoed timestamp is not older than a transmission;
@@ -91,7 +93,9 @@ func sentAfter(t1 Time, end1 segment.Seq, t2 Time, end2 segment.Seq) bool {
 
 // update is RACK_update and RACK_detect_reordering (RFC 8985 section 6.2, steps 2 and 3).
 func (k *rack) update(d *delivery, r *sentRange) {
-	if k.delivered && r.end.Less(k.fack) && !r.everResent {
+	// Overtaken is what lies below the deliveries of earlier ACKs: the blocks of
+	// one ACK come in no order of arrival.
+	if d.before && r.end.Less(d.fack) && !r.everResent {
 		k.reordering = true
 	}
 	if !k.delivered || k.fack.Less(r.end) {

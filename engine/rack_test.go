@@ -46,7 +46,7 @@ func TestRACKGivesReorderedSegmentsTime(t *testing.T) {
 	if !k.c.loss.rack.reordering {
 		t.Error("the reordering was not noticed")
 	}
-	if k.c.stats.Retransmits != 0 {
+	if k.c.stats().Retransmits != 0 {
 		t.Error("something was sent again")
 	}
 }
@@ -61,7 +61,7 @@ func TestRACKFindsALostRetransmission(t *testing.T) {
 	k.advance(60 * time.Millisecond) // the new data arrived, the retransmission did not
 	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:5001>")
 	k.want("the hole once more, without a timeout", ". 1:1001(1000) ack 1")
-	if k.c.stats.Timeouts != 0 {
+	if k.c.stats().Timeouts != 0 {
 		t.Error("a timeout was needed")
 	}
 }
@@ -75,8 +75,8 @@ func TestReorderingWindowGrowsWithDSACKs(t *testing.T) {
 	if again := k.c.loss.rack.window(false, 0, time.Second); once != 2*before || again != once {
 		t.Errorf("%v, then %v, then %v: want one step per round trip", before, once, again)
 	}
-	if k.c.stats.DSACKsIn != 2 {
-		t.Errorf("%d DSACKs", k.c.stats.DSACKsIn)
+	if k.c.stats().DSACKsIn != 2 {
+		t.Errorf("%d DSACKs", k.c.stats().DSACKsIn)
 	}
 }
 
@@ -90,8 +90,8 @@ func TestTailLossProbe(t *testing.T) { // RFC 8985 section 7
 	k.advance(40 * time.Millisecond)
 	k.in(". 1:1(0) ack 2001 win 65535 <nop,nop,sack 3001:4001>")
 	k.want("what the probe's ACK shows", ". 2001:3001(1000) ack 1")
-	if k.c.stats.Timeouts != 0 || k.c.stats.LossProbes != 1 {
-		t.Errorf("%+v", k.c.stats)
+	if k.c.stats().Timeouts != 0 || k.c.stats().LossProbes != 1 {
+		t.Errorf("%+v", k.c.stats())
 	}
 }
 
@@ -102,7 +102,7 @@ func TestTailLossProbePrefersNewData(t *testing.T) {
 	k.now = k.c.timers[TimerProbe]
 	k.stack.Advance(k.now)
 	k.want("one segment beyond it", "P. 4001:5001(1000) ack 1")
-	if k.c.stats.Retransmits != 0 {
+	if k.c.stats().Retransmits != 0 {
 		t.Error("old data went out")
 	}
 }
@@ -134,8 +134,8 @@ func TestOneProbeAtATime(t *testing.T) {
 	k.now = k.stack.Deadline()
 	k.stack.Advance(k.now)
 	k.want("from the start", ". 1:1001(1000) ack 1")
-	if k.c.stats.Timeouts != 1 {
-		t.Errorf("%d timeouts", k.c.stats.Timeouts)
+	if k.c.stats().Timeouts != 1 {
+		t.Errorf("%d timeouts", k.c.stats().Timeouts)
 	}
 }
 

@@ -21,13 +21,29 @@ type receiveBuffer struct {
 	buf      []byte      // buf[head:]
 	head     int         // octets at the front of buf already read
 	readable int         // buf[head:head+readable] is in order
+	limit    int         // most octets held for the application
+	mismatch int         // octets that arrived again with another value
+	holes    *holes      // nil while there are none
 	nxt      segment.Seq // sequence number of buf[head+readable], RCV.NXT but for SYN and FIN
-	spans    []span      // sorted, disjoint, not adjacent, all beyond nxt
-	recent   [4]segment.Seq
-	recents  int // valid entries of recent, which start the latest arrivals, newest first
-	limit    int // most octets held for the application
-	mismatch int // octets that arrived again with another value
 }
+
+// holes are what a receiveBuffer knows of the octets beyond holes.
+type holes struct {
+	spans   []span // sorted, disjoint, not adjacent, all beyond nxt
+	recent  [4]segment.Seq
+	recents int // valid entries of recent, which start the latest arrivals, newest first
+}
+
+// spans returns the ranges held beyond holes.
+func (b *receiveBuffer) spans() []span {
+	if b.holes == nil {
+		return nil
+	}
+	return b.holes.spans
+}
+
+// idle reports whether the buffer holds nothing at all.
+func (b *receiveBuffer) idle() bool { return b.readable == 0 && len(b.spans()) == 0 }
 
 // insert takes the octets p that stand at seq. The caller has cut them to the
 // window. It returns how many octets became readable and how many were stored.
@@ -42,7 +58,7 @@ func (b *receiveBuffer) insert(seq segment.Seq, p []byte) (readable, stored int)
 	if len(p) == 0 {
 		return 0, 0
 	}
-	if seq == b.nxt && len(b.spans) == 0 { // the common case: in order, no holes
+	if seq == b.nxt && len(b.spans()) == 0 { // the common case: in order, no holes
 		b.place(seq, p)
 		b.advance(len(p))
 		return len(p), len(p)
@@ -53,24 +69,27 @@ func (b *receiveBuffer) insert(seq segment.Seq, p []byte) (readable, stored int)
 
 // holds reports whether the octet at seq was received beyond a hole.
 func (b *receiveBuffer) holds(seq segment.Seq) bool {
-	return slices.ContainsFunc(b.spans, func(s span) bool { return seq.InWindow(s.start, s.end.Sub(s.start)) })
+	return slices.ContainsFunc(b.spans(), func(s span) bool { return seq.InWindow(s.start, s.end.Sub(s.start)) })
 }
 
 // merge stores those octets of p that are not held yet, and adds their range.
 func (b *receiveBuffer) merge(seq segment.Seq, p []byte) (stored int) {
-	end := seq.Add(len(p))
+	if b.holes == nil {
+		b.holes = new(holes)
+	}
+	h, end := b.holes, seq.Add(len(p))
 	i := b.find(seq)
 	j := i
 	at := seq
-	for ; j < len(b.spans) && b.spans[j].start.LessEq(end); j++ {
-		s := b.spans[j]
+	for ; j < len(h.spans) && h.spans[j].start.LessEq(end); j++ {
+		s := h.spans[j]
 		if at.Less(s.start) {
 			stored += b.place(at, p[at.Sub(seq):s.start.Sub(seq)])
 		}
 		b.compare(s, seq, p)
 		at = segment.MaxSeq(at, segment.MinSeq(s.end, end))
 	}
-	if i == j && len(b.spans) >= maxSpans {
+	if i == j && len(h.spans) >= maxSpans {
 		return 0
 	}
 	if at.Less(end) {
@@ -78,17 +97,18 @@ func (b *receiveBuffer) merge(seq segment.Seq, p []byte) (stored int) {
 	}
 	merged := span{seq, end}
 	if i < j {
-		merged.start = segment.MinSeq(seq, b.spans[i].start)
-		merged.end = segment.MaxSeq(end, b.spans[j-1].end)
+		merged.start = segment.MinSeq(seq, h.spans[i].start)
+		merged.end = segment.MaxSeq(end, h.spans[j-1].end)
 	}
-	b.spans = slices.Replace(b.spans, i, j, merged)
-	b.noteRecent(seq)
+	h.spans = slices.Replace(h.spans, i, j, merged)
+	h.noteRecent(seq)
 	return stored
 }
 
 // find returns the index of the first span that ends at seq or after it.
 func (b *receiveBuffer) find(seq segment.Seq) int {
-	return sort.Search(len(b.spans), func(i int) bool { return seq.LessEq(b.spans[i].end) })
+	spans := b.spans()
+	return sort.Search(len(spans), func(i int) bool { return seq.LessEq(spans[i].end) })
 }
 
 // compare counts the octets of p, standing at seq, that differ from those held in s.
@@ -109,7 +129,7 @@ func (b *receiveBuffer) compare(s span, seq segment.Seq, p []byte) {
 // forget drops what lies beyond a hole that will not be filled.
 func (b *receiveBuffer) forget() {
 	b.buf = b.buf[:b.head+b.readable]
-	b.spans, b.recents = nil, 0
+	b.holes = nil
 }
 
 func (b *receiveBuffer) offset(seq segment.Seq) int { return b.head + b.readable + seq.Sub(b.nxt) }
@@ -135,25 +155,29 @@ func (b *receiveBuffer) advance(n int) {
 
 // absorb makes the first span readable if the hole before it is filled.
 func (b *receiveBuffer) absorb() int {
-	if len(b.spans) == 0 || b.nxt.Less(b.spans[0].start) {
+	spans := b.spans()
+	if len(spans) == 0 || b.nxt.Less(spans[0].start) {
 		return 0
 	}
-	n := b.spans[0].end.Sub(b.nxt)
-	b.spans = slices.Delete(b.spans, 0, 1)
+	n := spans[0].end.Sub(b.nxt)
+	b.holes.spans = slices.Delete(spans, 0, 1)
 	b.advance(n)
 	return n
 }
 
-func (b *receiveBuffer) noteRecent(seq segment.Seq) {
-	copy(b.recent[1:], b.recent[:])
-	b.recent[0] = seq
-	b.recents = min(b.recents+1, len(b.recent))
+func (h *holes) noteRecent(seq segment.Seq) {
+	copy(h.recent[1:], h.recent[:])
+	h.recent[0] = seq
+	h.recents = min(h.recents+1, len(h.recent))
 }
 
 // blocks fills dst with SACK blocks: the one of the latest arrival first, then
 // those of the arrivals before it (RFC 2018 section 4). It returns how many.
 func (b *receiveBuffer) blocks(dst []segment.SACKBlock) int {
-	n := 0
+	h, n := b.holes, 0
+	if h == nil {
+		return 0
+	}
 	add := func(s span) {
 		k := segment.SACKBlock{Start: s.start, End: s.end}
 		if n < len(dst) && !slices.Contains(dst[:n], k) {
@@ -161,17 +185,17 @@ func (b *receiveBuffer) blocks(dst []segment.SACKBlock) int {
 			n++
 		}
 	}
-	for _, seq := range b.recent[:b.recents] {
+	for _, seq := range h.recent[:h.recents] {
 		i := b.find(seq)
-		if i < len(b.spans) && b.spans[i].end == seq {
+		if i < len(h.spans) && h.spans[i].end == seq {
 			i++ // seq starts the range after this one
 		}
-		if i < len(b.spans) && b.spans[i].start.LessEq(seq) {
-			add(b.spans[i])
+		if i < len(h.spans) && h.spans[i].start.LessEq(seq) {
+			add(h.spans[i])
 		}
 	}
-	for i := 0; i < len(b.spans) && n < len(dst); i++ {
-		add(b.spans[i])
+	for i := 0; i < len(h.spans) && n < len(dst); i++ {
+		add(h.spans[i])
 	}
 	return n
 }

@@ -16,10 +16,10 @@ func (c *Conn) Receive(now Time, s *segment.Segment) {
 	if c.state == Closed {
 		return
 	}
-	c.stats.SegmentsIn++
-	c.stats.BytesIn += uint64(len(s.Payload))
+	c.traffic.SegmentsIn++
+	c.traffic.BytesIn += uint64(len(s.Payload))
 	if s.Checksum == segment.ChecksumPartial {
-		c.stats.PartialChecksums++
+		c.incidents().PartialChecksums++
 	}
 	c.stack.holdTrace()
 	note := c.receive(now, s)
@@ -70,12 +70,12 @@ func (c *Conn) checkTimestamp(now Time, s *segment.Segment) Note {
 	if !s.Options.Has(segment.HasTimestamps) {
 		// "If a non-<RST> segment is received without a TSopt, a TCP SHOULD
 		// silently drop the segment." RFC 7323 section 3.2. Linux accepts it.
-		c.stats.PAWSDrops++
+		c.incidents().PAWSDrops++
 		return NotePAWS
 	}
 	old := int32(s.Options.TSVal-c.ts.recent) < 0
 	if old && now.Sub(c.ts.recentAt) < tsRecentMaxAge {
-		c.stats.PAWSDrops++
+		c.incidents().PAWSDrops++
 		c.acknowledgeOld(now, s, "PAWS: an old timestamp, RFC 7323 section 5.3")
 		return NotePAWS
 	}
@@ -104,7 +104,7 @@ func (c *Conn) acceptable(s *segment.Segment) bool {
 // refuse answers an unacceptable segment: "an acknowledgment should be sent in
 // reply (unless the RST bit is set)". RFC 9293 section 3.10.7.4.
 func (c *Conn) refuse(now Time, s *segment.Segment) Note {
-	c.stats.Unacceptable++
+	c.incidents().Unacceptable++
 	if s.Flags.Has(segment.SYN) {
 		return c.receiveSYN(now, s)
 	}
@@ -121,7 +121,7 @@ func (c *Conn) refuse(now Time, s *segment.Segment) Note {
 	c.acknowledgeOld(now, s, "the segment is outside the window, RFC 9293 section 3.10.7.4")
 	if s.End().LessEq(c.rcv.nxt) {
 		c.arrivedAgain(s.Seq, s.Seq.Add(len(s.Payload)))
-		c.stats.DuplicatesIn++
+		c.incidents().DuplicatesIn++
 		return NoteDuplicate
 	}
 	return NoteUnacceptable
@@ -142,11 +142,12 @@ func (c *Conn) acknowledgeOld(now Time, s *segment.Segment, why string) {
 // per ChallengeACK on this connection: the limit is never shared, so that it
 // tells a third party nothing (RFC 5961 section 7, CVE-2016-5696).
 func (c *Conn) challengeACK(now Time, why string) {
-	if c.challenge != 0 && now.Sub(c.challenge) < c.cfg.ChallengeACK {
+	last := &c.rare().challenge
+	if *last != 0 && now.Sub(*last) < c.cfg.ChallengeACK {
 		return
 	}
-	c.challenge = now
-	c.stats.ChallengeAcks++
+	*last = now
+	c.incidents().ChallengeAcks++
 	c.ackDue(why)
 	c.ackNote = NoteChallengeAck
 }
@@ -163,7 +164,7 @@ func (c *Conn) resetAt(seq segment.Seq) (exact, inWindow bool) {
 func (c *Conn) receiveRST(now Time, s *segment.Segment) Note {
 	exact, inWindow := c.resetAt(s.Seq)
 	if !inWindow {
-		c.stats.Unacceptable++
+		c.incidents().Unacceptable++
 		return NoteUnacceptable
 	}
 	if c.state == TimeWait && c.cfg.TimeWaitRST != On {
@@ -199,6 +200,10 @@ func (c *Conn) receiveSYN(now Time, s *segment.Segment) Note {
 	if c.state == SynReceived && s.Seq == c.rcv.irs {
 		stamped := !c.ts.on || s.Options.Has(segment.HasTimestamps)    // RFC 7323 section 3.2
 		if s.Flags.Has(segment.ACK) && s.Ack == c.snd.nxt && stamped { // the SYN-ACK of a simultaneous open
+			// R3 of RFC 7323 section 5.3; text or a FIN on it is not taken and comes again
+			if c.ts.on && s.Len() == 1 && int32(s.Options.TSVal-c.ts.recent) >= 0 {
+				c.ts.recent, c.ts.recentAt = s.Options.TSVal, now
+			}
 			c.ackSYN(now, s)
 			c.begin(now, s, "simultaneous open: SYN-ACK received")
 			c.ackDue("completes the simultaneous open, RFC 9293 section 3.5")
@@ -226,8 +231,8 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 		c.abort(ErrReset, "data after the application closed, RFC 9293 section 3.6.1")
 		return NoteNone
 	}
-	holes, nxt := len(c.rcv.buf.spans), c.rcv.nxt
-	readable, stored := c.rcv.buf.insert(seq, p)
+	holes, nxt := len(c.rcv.buf.spans()), c.rcv.nxt
+	readable, stored := c.store(seq, p)
 	if seq.Less(nxt) {
 		c.arrivedAgain(seq, segment.MinSeq(nxt, seq.Add(len(p))))
 	} else if stored == 0 {
@@ -235,7 +240,7 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 	}
 	c.rcv.nxt = c.rcv.buf.nxt
 	if readable > 0 {
-		c.stats.BytesRead += uint64(readable)
+		c.traffic.BytesRead += uint64(readable)
 		c.traceData(EventDataIn, readable)
 		c.notify(Readable)
 	}
@@ -269,11 +274,11 @@ func (c *Conn) cutToWindow(seq segment.Seq, p []byte) []byte {
 func (c *Conn) acknowledgeText(now Time, readable, stored, holes int) Note {
 	switch {
 	case readable == 0 && stored == 0:
-		c.stats.DuplicatesIn++
+		c.incidents().DuplicatesIn++
 		c.ackDue("the data was here already, RFC 9293 section 3.10.7.4")
 		return NoteDuplicate
 	case readable == 0:
-		c.stats.OutOfOrderIn++
+		c.incidents().OutOfOrderIn++
 		c.acksDue++ // "SHOULD send an immediate duplicate ACK" RFC 5681 section 3.2, one for each
 		c.ackReason, c.ackNote = "an immediate duplicate ACK for data beyond a hole, RFC 5681 section 3.2", NoteDupAck
 		return NoteOutOfOrder

@@ -137,8 +137,8 @@ func TestNoKeepAliveWhileDataIsOutstanding(t *testing.T) { // MUST-26
 			t.Fatalf("sent %s", &k.seg)
 		}
 	}
-	if k.c.stats.KeepAlives != 0 {
-		t.Errorf("%d keep-alives", k.c.stats.KeepAlives)
+	if k.c.stats().KeepAlives != 0 {
+		t.Errorf("%d keep-alives", k.c.stats().KeepAlives)
 	}
 }
 
@@ -739,11 +739,11 @@ func TestOvertakenACKReportsNoDuplicate(t *testing.T) {
 	k.sendSegments(4)
 	k.in(". 1:1(0) ack 3001 win 65535")
 	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:2001>")
-	if n := k.c.stats.DSACKsIn; n != 0 {
+	if n := k.c.stats().DSACKsIn; n != 0 {
 		t.Errorf("%d duplicates reported", n)
 	}
 	k.in(". 1:1(0) ack 3001 win 65535 <nop,nop,sack 1001:2001>")
-	if n := k.c.stats.DSACKsIn; n != 1 {
+	if n := k.c.stats().DSACKsIn; n != 1 {
 		t.Errorf("%d duplicates reported, want 1", n)
 	}
 }

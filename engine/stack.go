@@ -1,10 +1,8 @@
 package engine
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -28,7 +26,9 @@ type StackConfig struct {
 type Stack struct {
 	cfg       StackConfig
 	secrets   *secrets
-	conns     map[fourTuple]*Conn
+	conns     connTable
+	shared    []*ConnConfig // settings in use, the latest last: see settings
+	spares    spares
 	listeners map[netip.AddrPort]*Listener
 	timers    timerQueue
 	ready     []*Conn // connections that may have something to say, in order
@@ -61,8 +61,6 @@ type Counters struct {
 	ICMPTaken     uint64
 }
 
-type fourTuple struct{ local, remote netip.AddrPort }
-
 // maxReplies bounds the segments that wait to be sent for no connection.
 const maxReplies = 256
 
@@ -70,7 +68,7 @@ const maxReplies = 256
 func NewStack(cfg StackConfig) *Stack {
 	return &Stack{
 		cfg: cfg, secrets: newSecrets(cfg.Secret),
-		conns: make(map[fourTuple]*Conn), listeners: make(map[netip.AddrPort]*Listener),
+		conns: newConnTable(), listeners: make(map[netip.AddrPort]*Listener),
 		resets: limiter{perSecond: 1000},
 	}
 }
@@ -79,11 +77,11 @@ func NewStack(cfg StackConfig) *Stack {
 func (s *Stack) Counters() Counters { return s.counters }
 
 // Conns returns how many connections are on the stack, TIME-WAIT included.
-func (s *Stack) Conns() int { return len(s.conns) }
+func (s *Stack) Conns() int { return s.conns.len() }
 
 // Each calls f for every connection; f may end connections.
 func (s *Stack) Each(f func(*Conn)) {
-	for _, c := range s.inOrder() {
+	for _, c := range s.conns.inOrder() {
 		f(c)
 	}
 }
@@ -95,7 +93,7 @@ func (s *Stack) Dial(now Time, local, remote netip.AddrPort, mtu int, cfg ConnCo
 	if err := checkRemote(local, remote); err != nil {
 		return nil, err
 	}
-	if s.conns[fourTuple{local, remote}] != nil {
+	if s.conns.find(local, remote) != nil {
 		return nil, ErrInUse
 	}
 	c, err := s.newConn(now, local, remote, mtu, cfg)
@@ -122,19 +120,19 @@ func checkRemote(local, remote netip.AddrPort) error {
 
 // newConn makes a connection in CLOSED; it is not on the stack yet.
 func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg ConnConfig) (*Conn, error) {
-	cfg = cfg.or(s.cfg.Conn).withDefaults()
-	if err := cfg.check(); err != nil {
+	shared, err := s.settings(cfg)
+	if err != nil {
 		return nil, err
 	}
 	s.lastID++
-	c := &Conn{stack: s, id: s.lastID, local: local, remote: remote, cfg: cfg, mtu: mtu, path: pathMTU{link: mtu, high: mtu}, created: now, lastRecv: now}
+	c := &Conn{stack: s, id: s.lastID, local: local, remote: remote, cfg: shared, mtu: mtu, link: int32(mtu), created: now, lastRecv: now}
 	c.node.owner = c
 	c.peer.WindowScale = -1
-	c.startAt(s.isn(now, local, remote, &cfg))
-	c.rcv.buf.limit = cfg.ReceiveBuffer
-	c.snd.buf.limit = cfg.SendBuffer
+	c.startAt(s.isn(now, local, remote, shared))
+	c.rcv.buf.limit = c.cfg.ReceiveBuffer
+	c.snd.buf.limit = c.cfg.SendBuffer
 	c.ts.offset = s.secrets.tsOffset(local, remote)
-	c.rtt.init(cfg.InitialRTO, cfg.MinRTO, cfg.MaxRTO)
+	c.rtt.init(c.cfg.InitialRTO, c.cfg.MinRTO, c.cfg.MaxRTO)
 	c.setMSS()
 	return c, nil
 }
@@ -155,12 +153,10 @@ func (c *Conn) startAt(iss segment.Seq) {
 	c.snd.buf.start = iss.Add(1)
 }
 
-func (s *Stack) add(c *Conn) { s.conns[fourTuple{c.local, c.remote}] = c }
+func (s *Stack) add(c *Conn) { s.conns.add(c) }
 
 func (s *Stack) remove(c *Conn) {
-	if t := (fourTuple{c.local, c.remote}); s.conns[t] == c {
-		delete(s.conns, t)
-	}
+	s.conns.remove(c)
 	s.timers.set(&c.node, 0)
 }
 
@@ -218,7 +214,7 @@ func martian(seg *segment.Segment) string {
 // rule for segments of no connection (RFC 9293 section 3.10.7.1).
 func (s *Stack) Receive(now Time, seg *segment.Segment) {
 	s.now = now
-	if c := s.conns[fourTuple{seg.Dst, seg.Src}]; c != nil && !s.reopens(now, c, seg) {
+	if c := s.conns.find(seg.Dst, seg.Src); c != nil && !s.reopens(now, c, seg) {
 		c.Receive(now, seg)
 		return
 	}
@@ -299,7 +295,7 @@ func (s *Stack) reset(seg *segment.Segment, why string) {
 		r.Options = segment.Options{Set: segment.HasTimestamps, TSEcr: seg.Options.TSVal}
 	}
 	e := Event{Reason: why}
-	if c := s.conns[fourTuple{seg.Dst, seg.Src}]; c != nil {
+	if c := s.conns.find(seg.Dst, seg.Src); c != nil {
 		e.Conn, e.State, e.Vars = c.id, c.state, c.vars()
 	}
 	s.say(e, r)
@@ -341,20 +337,12 @@ func (s *Stack) schedule(c *Conn) {
 }
 
 // Deadline returns when Advance has something to do; zero: nothing waits.
-func (s *Stack) Deadline() Time {
-	if n := s.timers.first(); n != nil {
-		return n.due
-	}
-	return 0
-}
+func (s *Stack) Deadline() Time { return s.timers.due() }
 
 // Advance fires every timer that is due.
 func (s *Stack) Advance(now Time) {
 	s.now = now
-	for n := s.timers.first(); n != nil && n.due <= now; n = s.timers.first() {
-		s.timers.set(n, 0)
-		n.owner.Advance(now)
-	}
+	s.timers.fire(now)
 }
 
 // Transmit fills seg with the next segment that any connection has to send. Its
@@ -393,7 +381,7 @@ func (s *Stack) DeliverICMP(now Time, m ICMP) {
 	src, dst, seq, err := segment.ParseQuoted(m.Quoted)
 	var c *Conn
 	if err == nil {
-		c = s.conns[fourTuple{src, dst}]
+		c = s.conns.find(src, dst)
 	}
 	if c == nil || seq.Less(c.snd.una) || !seq.Less(c.snd.nxt) {
 		s.counters.ICMPIgnored++
@@ -404,11 +392,6 @@ func (s *Stack) DeliverICMP(now Time, m ICMP) {
 	}
 	s.counters.ICMPTaken++
 	c.receiveICMP(now, seq, m)
-}
-
-// inOrder returns the connections by age, so that no decision hangs on a map's order.
-func (s *Stack) inOrder() []*Conn {
-	return slices.SortedFunc(maps.Values(s.conns), func(a, b *Conn) int { return cmp.Compare(a.id, b.id) })
 }
 
 // A limiter allows so many events in each second that begins with its first.

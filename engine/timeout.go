@@ -36,7 +36,7 @@ func (c *Conn) fire(now Time, k TimerKind) {
 	case TimerUser:
 		c.userTimedOut(now)
 	case TimerCork:
-		c.cork.pulled = true
+		c.uncorked = true
 	}
 }
 
@@ -75,7 +75,7 @@ func (c *Conn) retransmissionTimeout(now Time) {
 	if c.snd.sent.empty() {
 		return
 	}
-	c.stats.Timeouts++
+	c.incidents().Timeouts++
 	if c.snd.wnd == 0 && c.state.Synchronized() && c.lastRecv >= c.snd.sent.ranges()[0].at {
 		c.retries = 0 // the peer closed its window but lives (RFC 9293 section 3.8.6.1, MUST-37)
 	}
@@ -118,8 +118,8 @@ func (c *Conn) outOfPatience(now Time) bool {
 // only be deaf for a while is told (RFC 9293 section 3.9.1, the ABORT in 3.8.3).
 func (c *Conn) giveUp(why string) {
 	err := ErrTimeout
-	if c.state == SynSent && c.softErr != nil {
-		err = c.softErr
+	if soft := c.softErr(); c.state == SynSent && soft != nil {
+		err = soft
 	}
 	if c.state.Synchronized() {
 		c.abort(err, why)
@@ -140,7 +140,7 @@ func (c *Conn) armPersist(now Time) {
 
 func (c *Conn) persistTimeout(now Time) {
 	if c.unanswered > 0 && c.cfg.UserTimeout > 0 && now.Sub(c.progressAt) >= c.cfg.UserTimeout ||
-		c.unanswered >= c.cfg.Retries {
+		int(c.unanswered) >= c.cfg.Retries {
 		c.giveUp("no answer to window probes, RFC 9293 section 3.8.6.1")
 		return
 	}
@@ -177,7 +177,7 @@ func (c *Conn) keepAliveTimeout(now Time) {
 	case !c.snd.sent.empty() || c.snd.buf.len() > 0:
 		c.setTimer(TimerKeepAlive, now.Add(c.keepAliveIdle()))
 		return
-	case c.keepProbes >= c.cfg.KeepAliveCount:
+	case int(c.keepProbes) >= c.cfg.KeepAliveCount:
 		c.giveUp("no answer to keep-alives, RFC 9293 section 3.8.4")
 		return
 	}

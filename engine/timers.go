@@ -67,6 +67,22 @@ func (q timerQueue) first() *timerNode {
 	return q[0]
 }
 
+// due returns when the first node is due, zero if there is none.
+func (q timerQueue) due() Time {
+	if n := q.first(); n != nil {
+		return n.due
+	}
+	return 0
+}
+
+// fire takes out every node that is due and advances its owner.
+func (q *timerQueue) fire(now Time) {
+	for n := q.first(); n != nil && n.due <= now; n = q.first() {
+		q.set(n, 0)
+		n.owner.Advance(now)
+	}
+}
+
 func (q timerQueue) swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].index, q[j].index = i+1, j+1

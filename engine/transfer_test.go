@@ -299,7 +299,7 @@ func TestTimestampsAndPAWS(t *testing.T) {
 	k.want("an old timestamp: an ACK and no data", ". ack 11")
 	k.in("P. 11:21(10) ack 1 win 65535")
 	k.wantIdle("no timestamp: silently dropped (RFC 7323 section 3.2)")
-	if n := k.c.stats.PAWSDrops; n != 2 {
+	if n := k.c.stats().PAWSDrops; n != 2 {
 		t.Errorf("%d PAWS drops", n)
 	}
 	k.advance(25 * 24 * time.Hour)

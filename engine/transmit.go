@@ -54,7 +54,7 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 	switch first := answer && !c.answered; {
 	case c.snd.sent.empty():
 		c.snd.nxt = c.snd.iss.Add(1)
-		c.snd.sent.push(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, first: now, flags: segment.SYN})
+		c.track(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, first: now, flags: segment.SYN})
 	default:
 		if !first {
 			note, reason = NoteRetransmission, "no answer to the SYN, RFC 6298 section 5"
@@ -83,7 +83,7 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 	}
 	note, reason := NoteFastRetransmit, "held for lost: what was sent later has arrived, RFC 8985 section 6"
 	switch {
-	case c.path.hole:
+	case c.cold != nil && c.cold.path.hole:
 		note, reason = NoteRetransmission, "the path may swallow large segments in silence: smaller pieces, RFC 4821 section 7.7"
 	case c.loss.timeout:
 		note, reason = NoteRetransmission, "the retransmission timer expired, RFC 6298 section 5"
@@ -107,7 +107,7 @@ func (c *Conn) resend(now Time, s *segment.Segment, r *sentRange, note Note, rea
 	}
 	c.load(s, r.start, r.end)
 	c.snd.sent.update(r, func(r *sentRange) { r.at, r.resent, r.everResent = now, true, true })
-	c.stats.Retransmits++
+	c.incidents().Retransmits++
 	if c.timers[TimerRTO] == 0 {
 		c.restartRTO(now)
 	}
@@ -167,7 +167,7 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	}
 	c.load(s, c.snd.nxt, end)
 	c.markECN(s, n > 0)
-	c.snd.sent.push(sentRange{start: c.snd.nxt, end: end, at: now, first: now, flags: s.Flags & segment.FIN})
+	c.track(sentRange{start: c.snd.nxt, end: end, at: now, first: now, flags: s.Flags & segment.FIN})
 	c.snd.nxt = end
 	c.snd.lastData = now
 	if c.timers[TimerRTO] == 0 {
@@ -176,7 +176,7 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 		c.watchPatience(now)
 	}
 	c.stopTimer(TimerPersist)
-	c.uncorked()
+	c.corkAgain()
 	c.armProbe(now)
 	c.sent(now, s, note, reason)
 	return true
@@ -225,7 +225,7 @@ func (c *Conn) transmitProbe(now Time, s *segment.Segment) bool {
 		return false
 	}
 	c.probeNow = false
-	c.stats.WindowProbes++
+	c.incidents().WindowProbes++
 	c.transmitEmpty(now, s, c.snd.una.Add(-1), NoteWindowProbe, "probes a closed window, RFC 9293 section 3.8.6.1")
 	return true
 }
@@ -236,7 +236,7 @@ func (c *Conn) transmitKeepAlive(now Time, s *segment.Segment) bool {
 		return false
 	}
 	c.keepNow = false
-	c.stats.KeepAlives++
+	c.incidents().KeepAlives++
 	c.transmitEmpty(now, s, c.snd.nxt.Add(-1), NoteKeepAlive, "asks whether the peer is alive, RFC 9293 section 3.8.4")
 	return true
 }
@@ -279,7 +279,7 @@ func (c *Conn) addOptions(now Time, s *segment.Segment, sack bool) int {
 	if sack { // a retransmission must not become larger than it was
 		used += c.addTimeout(o)
 	}
-	if sack && c.sack && (len(c.rcv.buf.spans) > 0 || c.rcv.again.Start != c.rcv.again.End) {
+	if sack && c.sack && (len(c.rcv.buf.spans()) > 0 || c.rcv.again.Start != c.rcv.again.End) {
 		most := (segment.MaxOptionsLen - used - 4) / 8
 		o.SACKCount = uint8(c.sackBlocks(o.SACK[:most]))
 		o.Set |= segment.HasSACK
@@ -311,8 +311,8 @@ func (c *Conn) payloadRoom(n int) int {
 // sent completes a segment that is about to leave: window, counters, and what
 // its acknowledgement settles.
 func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
-	c.stats.SegmentsOut++
-	c.stats.BytesOut += uint64(len(s.Payload))
+	c.traffic.SegmentsOut++
+	c.traffic.BytesOut += uint64(len(s.Payload))
 	if s.Flags.Has(segment.ACK) {
 		if !s.Flags.Has(segment.SYN) {
 			s.Window = c.advertise()
@@ -322,8 +322,8 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 		c.ts.lastAck = c.rcv.nxt
 		c.stopTimer(TimerDelayedAck)
 	}
-	if c.uto.tell && !s.Flags.Has(segment.SYN) {
-		c.uto.tell = false
+	if c.tellUTO && !s.Flags.Has(segment.SYN) {
+		c.tellUTO = false
 	}
 	if note == NoteNone && c.state >= Established && s.Window == 0 && !s.Flags.Has(segment.SYN) {
 		note = NoteZeroWindow

@@ -12,12 +12,6 @@ import (
 // cfg.UserTimeout, ADV_UTO cfg.AdvertisedTimeout, ENABLED cfg.UserTimeoutOption,
 // CHANGEABLE cfg.TimeoutChangeable.
 
-// utoState is what RFC 5482 wants remembered.
-type utoState struct {
-	remote time.Duration // REMOTE_UTO: what the peer told last, 0 if nothing
-	tell   bool          // the next segment without SYN says ADV_UTO
-}
-
 func (c *ConnConfig) userTimeoutDefaults() {
 	if c.TimeoutChangeable == Default {
 		// "If an application explicitly sets the USER_TIMEOUT, CHANGEABLE MUST
@@ -49,12 +43,12 @@ func (c *Conn) SetUserTimeout(now Time, d time.Duration) error {
 	if d < 0 || d > maxTime {
 		return fmt.Errorf("%w: UserTimeout %v is not between 0 and %v", ErrBadConfig, d, maxTime)
 	}
-	c.cfg.UserTimeout = d
-	if c.cfg.TimeoutChangeable = Off; d == 0 {
-		c.cfg.TimeoutChangeable = On
-	} else {
-		c.cfg.AdvertisedTimeout = advertisable(d)
-	}
+	c.change(func(cfg *ConnConfig) {
+		cfg.UserTimeout, cfg.TimeoutChangeable = d, On
+		if d > 0 {
+			cfg.AdvertisedTimeout, cfg.TimeoutChangeable = advertisable(d), Off
+		}
+	})
 	c.stopTimer(TimerUser)
 	c.watchPatience(now)
 	c.tellTimeout()
@@ -87,11 +81,11 @@ func (c *Conn) userTimedOut(now Time) {
 // tellTimeout has the next segment carry our option: "SHOULD include one in the
 // next possible outgoing segment whenever it starts using a new user timeout"
 // RFC 5482 section 3. It does not ask for a segment of its own.
-func (c *Conn) tellTimeout() { c.uto.tell = c.cfg.UserTimeoutOption == On }
+func (c *Conn) tellTimeout() { c.tellUTO = c.cfg.UserTimeoutOption == On }
 
 // addTimeout puts the option into o if it is due and returns its length.
 func (c *Conn) addTimeout(o *segment.Options) int {
-	if !c.uto.tell {
+	if !c.tellUTO {
 		return 0
 	}
 	o.SetUserTimeout(int(c.cfg.AdvertisedTimeout / time.Second))
@@ -114,16 +108,15 @@ func (c *Conn) adoptTimeout(now Time, remote time.Duration) {
 	if c.cfg.UserTimeoutOption != On || remote == 0 {
 		return
 	}
-	if c.uto.remote != remote {
-		c.uto.remote = remote
+	if c.peer.UserTimeout = remote; c.cfg.TimeoutChangeable != On {
 		c.notify(TimeoutTold)
-	}
-	if c.cfg.TimeoutChangeable != On {
 		return
 	}
 	lower := max(c.cfg.UserTimeoutMin, c.rtt.rto()+time.Second)
 	upper := max(c.cfg.UserTimeoutMax, lower)
-	c.cfg.UserTimeout = min(upper, max(c.cfg.AdvertisedTimeout, remote, lower))
+	adopted := min(upper, max(c.cfg.AdvertisedTimeout, remote, lower))
+	c.change(func(cfg *ConnConfig) { cfg.UserTimeout = adopted })
+	c.notify(TimeoutTold)
 	c.watchPatience(now)
 }
 

@@ -45,8 +45,10 @@ func (c *Conn) noteWindow(Time) {
 		return
 	}
 	open := max(0, c.rcv.edge.Sub(c.rcv.nxt))
-	gain := c.windowWanted() - open
-	if open >= c.rcv.buf.limit/2 || gain < min(c.rcv.buf.limit/2, 2*c.snd.mss) {
+	most := 0xffff << c.rcv.scale // that the field can say
+	gain := min(c.windowWanted(), most) - open
+	half := min(c.rcv.buf.limit, most) / 2
+	if open >= half || gain < min(half, 2*c.snd.mss) {
 		return
 	}
 	c.ackDue("tells that the window opened, RFC 9293 section 3.8.6.2.2")

@@ -37,6 +37,7 @@ type Conn struct {
 	// goroutine can wait for both families.
 	epoll  *os.File
 	poller syscall.RawConn
+	wakeFd int // has ReadBatch look for news; -1 before Open is done
 
 	reader reader
 	claims claims
@@ -51,7 +52,7 @@ type Conn struct {
 // failure, is listed by Notes. The Conn belongs to the network namespace of the
 // calling thread, whichever threads use it later.
 func Open(cfg Config) (*Conn, error) {
-	c := &Conn{cfg: cfg.withDefaults()}
+	c := &Conn{cfg: cfg.withDefaults(), wakeFd: -1}
 	if err := c.open(); err != nil {
 		c.Close()
 		return nil, err
@@ -127,8 +128,16 @@ func (c *Conn) watch() error {
 			return os.NewSyscallError("epoll_ctl", err)
 		}
 	}
+	if c.wakeFd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		c.wakeFd = -1
+		return os.NewSyscallError("eventfd", err)
+	}
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeEvent}
+	if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, c.wakeFd, &ev); err != nil {
+		return os.NewSyscallError("epoll_ctl", err)
+	}
 	c.poller, err = c.epoll.SyscallConn()
-	c.reader.init(c, fd)
+	c.reader.init(c, fd, c.wakeFd)
 	return err
 }
 
@@ -145,6 +154,9 @@ func (c *Conn) Close() error {
 		c.closed = true
 		for _, s := range c.sockets {
 			unix.Close(s.fd)
+		}
+		if c.wakeFd >= 0 {
+			unix.Close(c.wakeFd)
 		}
 		if c.routes != nil {
 			c.routes.close()

@@ -129,6 +129,33 @@ func TestICMPErrorsComeOutOfReadBatch(t *testing.T) { // E5
 	})
 }
 
+// The kernel queues an ICMP error and then sets the socket's error: a reader in
+// between must not take the socket to be ready for ever after.
+func TestReaderRestsAfterICMPErrors(t *testing.T) {
+	bothFamilies(t, func(t *testing.T, family int) {
+		l := newLab(t)
+		s := openStation(t, Config{TxTimestamps: true})
+		local := netip.AddrPortFrom(l.ours[family], 4001)
+		s.claim(local)
+		sent := tcpPacket{src: local, dst: netip.AddrPortFrom(l.theirs[family], 80), seq: 99, flags: ack}.bytes()
+		c := icmpCases[family][1]
+		message := icmpMessage(family == 1, c.typ, c.code, c.word, sent)
+		var stamps [BatchSize]TxStamp
+		for range 3000 {
+			l.sendICMP(family, message)
+			s.TxStamps(stamps[:]) // another reader of the queue
+			s.wantICMP()
+			poll(t, "reader at rest", func() bool {
+				rests := s.mu.TryLock() // a reader that goes round and round holds it
+				if rests {
+					s.mu.Unlock()
+				}
+				return rests
+			})
+		}
+	})
+}
+
 func TestICMPErrorsOfStrangersStayOut(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {
 		l := newLab(t)

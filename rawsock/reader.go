@@ -12,8 +12,9 @@ import (
 type reader struct {
 	c       *Conn
 	epollFd int
+	wakeFd  int                // an event descriptor among the watched, or -1
 	step    func(uintptr) bool // readReady, bound once: a closure per call would allocate
-	events  [2]unix.EpollEvent
+	events  [3]unix.EpollEvent
 	turn    int // whose turn it is to be read first
 
 	// The call in progress.
@@ -29,8 +30,8 @@ type reader struct {
 	quoted  [maxQuoted]byte
 }
 
-func (r *reader) init(c *Conn, epollFd int) {
-	r.c, r.epollFd = c, epollFd
+func (r *reader) init(c *Conn, epollFd, wakeFd int) {
+	r.c, r.epollFd, r.wakeFd = c, epollFd, wakeFd
 	r.step = r.readReady
 }
 
@@ -103,15 +104,34 @@ func (r *reader) poll() bool {
 	r.turn++ // so that a busy family cannot starve the other
 	for i := range n {
 		ev := r.events[(i+r.turn)%n]
+		if ev.Fd == wakeEvent {
+			var count [8]byte
+			_, _ = unix.Read(r.wakeFd, count[:])
+			continue
+		}
 		s := r.c.sockets[ev.Fd]
-		if ev.Events&unix.EPOLLERR != 0 {
-			r.readErrors(s)
+		if ev.Events&unix.EPOLLERR != 0 && r.readErrors(s) == 0 {
+			r.takeSocketError(s)
 		}
 		if ev.Events&unix.EPOLLIN != 0 {
 			r.receive(s)
 		}
 	}
 	return n > 0
+}
+
+// wakeEvent is what epoll calls the event descriptor; a socket has its index.
+const wakeEvent = -1
+
+// tell wakes ReadBatch if another goroutine has found news for it in an error
+// queue.
+func (r *reader) tell() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.news) > 0 {
+		one := [8]byte{1} // the host's byte order does not matter
+		_, _ = unix.Write(r.wakeFd, one[:])
+	}
 }
 
 // receive reads one batch of a socket behind what the call already has.
@@ -128,15 +148,35 @@ func (r *reader) receive(s *socket) {
 	r.n += r.c.claims.filter(bufs[:n], sizes, stamps)
 }
 
-// receiveFailed turns a failed receive into news. An error that ICMP caused has
-// its full story in the error queue, and the next round reads that.
+// takeSocketError takes SO_ERROR, which keeps a socket ready as long as it is
+// set. The kernel queues an ICMP error first and sets this after; who reads the
+// queue in between finds it empty the next time and the socket ready for ever.
+func (r *reader) takeSocketError(s *socket) {
+	errno, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && errno != 0 {
+		r.receiveFailed(s, unix.Errno(errno))
+	}
+}
+
+// receiveFailed turns a failed receive into news.
 func (r *reader) receiveFailed(s *socket, errno unix.Errno) {
-	if errno == unix.EAGAIN || errno == unix.EINTR || r.readErrors(s) > 0 {
+	if errno == unix.EAGAIN || errno == unix.EINTR || r.readErrors(s) > 0 || toldByICMP(errno) {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.news = append(r.news, readError(s, errno))
+}
+
+// toldByICMP reports whether the kernel makes an errno out of an ICMP error,
+// whose full story another reader of the error queue has.
+func toldByICMP(errno unix.Errno) bool {
+	switch errno {
+	case unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EHOSTDOWN, unix.ENONET, unix.ECONNREFUSED,
+		unix.ENOPROTOOPT, unix.EOPNOTSUPP, unix.EMSGSIZE, unix.EPROTO, unix.EACCES:
+		return true
+	}
+	return false
 }
 
 // takeNews moves one error to the call, if it has no packets to return first.

@@ -32,6 +32,7 @@ func (c *Conn) TxStamps(dst []TxStamp) int {
 		for c.reader.readErrors(s) == BatchSize {
 		}
 	}
+	c.reader.tell()
 	return c.stamps.take(dst)
 }
 

@@ -32,7 +32,8 @@ type session struct {
 	columns int           // of the terminal; 0: lines may be of any length
 	json    *trace.JSONLines
 	pcap    *trace.Pcap
-	file    *os.File // of the capture; nil if that is stdout
+	tap     *rawsock.Tap // of the capture, or nil
+	file    *os.File     // of the capture; nil if that is stdout
 	sums    *trace.Collector
 	total   trace.Total
 	opened  sync.Once
@@ -121,11 +122,17 @@ func (s *session) begin(iface string, first func(local string)) (engine.Tracer, 
 }
 
 // link is the host's link, seen by the capture if there is one.
-func (s *session) link(l engine.Link) engine.Link {
+func (s *session) link(l *rawsock.Conn) engine.Link {
 	if s.pcap == nil {
 		return l
 	}
-	return s.pcap.Link(l)
+	tap, err := l.OpenTap()
+	if err != nil {
+		s.say("note: what we send has the program's time in the capture: " + err.Error())
+		return s.pcap.Link(l, nil)
+	}
+	s.tap = tap
+	return s.pcap.Link(l, tap)
 }
 
 // firstEvent calls once, when a connection first shows its local address.
@@ -266,6 +273,9 @@ func (s *session) close() error {
 	}
 	if s.pcap != nil {
 		err := s.pcap.Close(drainTime)
+		if s.tap != nil {
+			err = errors.Join(err, s.tap.Close())
+		}
 		if s.file != nil {
 			err = errors.Join(err, s.file.Close())
 		}

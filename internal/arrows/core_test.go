@@ -148,6 +148,34 @@ func TestCoreIsPure(t *testing.T) {
 	}
 }
 
+// TestOneTimer holds the host to one runtime timer, however many connections it
+// has: what waits for a moment stands in a queue of ours.
+func TestOneTimer(t *testing.T) {
+	packages := list(t, "-export", "-deps", "./engine")
+	engine := packages["rawtcp/engine"]
+	sources := map[string]any{}
+	for _, name := range engine.GoFiles {
+		sources[filepath.Join(engine.Dir, name)] = nil
+	}
+	c := newChecker(packages)
+	files, err := c.check("rawtcp/engine", sources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var timers []string
+	for _, file := range files {
+		for _, s := range c.sinsOf(file) {
+			switch s.what {
+			case "time.After", "time.AfterFunc", "time.Sleep", "time.Tick", "time.NewTimer", "time.NewTicker":
+				timers = append(timers, s.what)
+			}
+		}
+	}
+	if want := []string{"time.NewTimer"}; !slices.Equal(timers, want) {
+		t.Errorf("engine makes timers by %v, want %v, once for each host", timers, want)
+	}
+}
+
 // TestCoreRulesBite plants each sin once, and what is allowed beside it.
 func TestCoreRulesBite(t *testing.T) {
 	packages := list(t, "-export", "-deps", "maps", "math/rand/v2", "net", "slices", "sync", "syscall", "time")

@@ -157,6 +157,8 @@ func runProgram(t *testing.T, h *netlab.Host, stdin io.Reader, name string, args
 	var stdout, stderr bytes.Buffer
 	cmd := h.Command(ctx, name, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGABRT) } // a Go program then says where it hangs
+	cmd.WaitDelay = 10 * time.Second
 	start := time.Now()
 	err := cmd.Run()
 	if ctx.Err() != nil {

@@ -163,9 +163,9 @@ func TestPingDroppedSYN(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := record(t, b, "eth0")
-			lines := ping(t, a, 0, append([]string{"-c", "5", "-i", "0.4", "-W", "0.3", target(f.of(b), echo.Port())}, way...)...)
+			lines := ping(t, a, 0, append([]string{"-c", "5", "-i", "1", "-W", "0.5", target(f.of(b), echo.Port())}, way...)...)
 			wantResults(t, lines, "1 reply", "2 lost", "3 reply", "4 lost", "5 reply")
-			if p := lines[len(lines)-1].Ping; p.Lost != 2 || p.Late != 0 || p.RTT.Max > 250_000 {
+			if p := lines[len(lines)-1].Ping; p.Lost != 2 || p.Late != 0 || p.RTT.Max > 500_000 {
 				t.Errorf("%+v", p)
 			}
 			syns := 0
@@ -190,7 +190,7 @@ func TestPingDroppedSYNACK(t *testing.T) {
 		if err := r.Set(netlab.BtoA, netlab.Impairment{Drop: dropNth(segment.SYN|segment.ACK, 1)}); err != nil {
 			t.Fatal(err)
 		}
-		lines := ping(t, a, 0, "-c", "2", "-i", "0.4", "-W", "0.3", target(f.of(b), echo.Port()))
+		lines := ping(t, a, 0, "-c", "2", "-i", "1", "-W", "0.5", target(f.of(b), echo.Port()))
 		wantResults(t, lines, "1 lost", "2 reply")
 		if left := peerSockets(t, b); left != "" {
 			t.Errorf("the peer is left with\n%s", left)
@@ -202,18 +202,18 @@ func TestPingDroppedSYNACK(t *testing.T) {
 func TestPingLate(t *testing.T) {
 	a, b, r := netlab.RelayPair(t, netlab.RelayConfig{})
 	echo := b.MustServe(t, netlab.Echo)
-	if err := r.Set(netlab.BtoA, netlab.Impairment{Delay: 300 * time.Millisecond}); err != nil {
+	if err := r.Set(netlab.BtoA, netlab.Impairment{Delay: time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	both(t, func(t *testing.T, f family) {
 		for _, way := range [][]string{nil, {"--full"}} {
-			lines := ping(t, a, 1, append([]string{"-c", "2", "-i", "0.4", "-W", "0.2", target(f.of(b), echo.Port())}, way...)...)
+			lines := ping(t, a, 1, append([]string{"-c", "2", "-i", "1.6", "-W", "0.2", target(f.of(b), echo.Port())}, way...)...)
 			wantResults(t, lines, "1 lost", "1 late", "2 lost")
 			if p := lines[len(lines)-1].Ping; p.Lost != 1 || p.Late != 1 || p.Replies != 0 || p.RTT != nil {
 				t.Errorf("%+v", p)
 			}
 			for _, l := range lines {
-				if l.Result == "late" && l.Type == "probe" && *l.RTTUS < 300_000 {
+				if l.Result == "late" && l.Type == "probe" && *l.RTTUS < 1_000_000 {
 					t.Errorf("late after %v us", *l.RTTUS)
 				}
 			}

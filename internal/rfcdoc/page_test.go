@@ -28,6 +28,26 @@ const header = "| id | section | requirement | function | test | status |"
 
 // readPage returns the rows of the page's tables, and what is wrong with its form.
 func readPage(name string) (rows []row, faults []string) {
+	lines, faults := readTables(name, header)
+	for _, l := range lines {
+		r, fault := readRow(l.text)
+		if r.line = l.number; fault != "" {
+			faults = append(faults, fmt.Sprintf("line %d: %s", l.number, fault))
+			continue
+		}
+		rows = append(rows, r)
+	}
+	return rows, faults
+}
+
+// A tableLine is one row of a table, as it stands.
+type tableLine struct {
+	number int // in the file, from 1
+	text   string
+}
+
+// readTables returns the rows of a file's tables, which must all have this header.
+func readTables(name, header string) (lines []tableLine, faults []string) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, []string{err.Error()}
@@ -43,24 +63,28 @@ func readPage(name string) (rows []row, faults []string) {
 			faults = append(faults, fmt.Sprintf("line %d: a table must begin with %s", i+1, header))
 		case strings.HasPrefix(line, "|--"):
 		default:
-			r, fault := readRow(line)
-			if r.line = i + 1; fault != "" {
-				faults = append(faults, fmt.Sprintf("line %d: %s", i+1, fault))
-				continue
-			}
-			rows = append(rows, r)
+			lines = append(lines, tableLine{i + 1, line})
 		}
 	}
-	return rows, faults
+	return lines, faults
 }
 
-func readRow(line string) (r row, fault string) {
-	cells := strings.Split(strings.Trim(line, "|"), "|")
-	if len(cells) != 6 {
-		return r, fmt.Sprintf("%d cells, want 6", len(cells))
+// cellsOf splits a table's row.
+func cellsOf(line string, want int) (cells []string, fault string) {
+	cells = strings.Split(strings.Trim(line, "|"), "|")
+	if len(cells) != want {
+		return nil, fmt.Sprintf("%d cells, want %d", len(cells), want)
 	}
 	for i := range cells {
 		cells[i] = strings.TrimSpace(cells[i])
+	}
+	return cells, ""
+}
+
+func readRow(line string) (r row, fault string) {
+	cells, fault := cellsOf(line, 6)
+	if fault != "" {
+		return r, fault
 	}
 	r.id, r.section, r.requirement, r.status = cells[0], cells[1], cells[2], cells[5]
 	if r.functions, fault = readReferences(cells[3]); fault == "" {

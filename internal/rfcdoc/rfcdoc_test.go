@@ -52,12 +52,26 @@ func TestEveryRequirementStandsOnce(t *testing.T) {
 }
 
 func compare(rows []row, lists []series) (faults []string) {
+	at := make([]place, len(rows))
+	for i, r := range rows {
+		at[i] = place{r.id, r.line}
+	}
+	return compareIDs(at, lists)
+}
+
+// A place is where an identifier stands.
+type place struct {
+	id   string
+	line int
+}
+
+func compareIDs(places []place, lists []series) (faults []string) {
 	lines := map[string]int{}
-	for _, r := range rows {
-		if at := lines[r.id]; at != 0 {
-			faults = append(faults, fmt.Sprintf("line %d: %s stands in line %d already", r.line, r.id, at))
+	for _, p := range places {
+		if at := lines[p.id]; at != 0 {
+			faults = append(faults, fmt.Sprintf("line %d: %s stands in line %d already", p.line, p.id, at))
 		}
-		lines[r.id] = r.line
+		lines[p.id] = p.line
 	}
 	for _, s := range lists {
 		for i := range s.n {

@@ -34,7 +34,7 @@ func TestABlockedOutputDelaysNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return p, p.Link(link), p
+			return p, p.Link(link, nil), p
 		}},
 	} {
 		t.Run(s.name, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestABlockedOutputDelaysNothing(t *testing.T) {
 			for range rounds {
 				wall, _ := bulkTransfer(t, octets, func(link engine.Link) (engine.Tracer, engine.Link) {
 					if p, ok := out.(*Pcap); ok {
-						return tracer, p.Link(link)
+						return tracer, p.Link(link, nil)
 					}
 					if out == nil {
 						tracer, link, out = s.start(t, pipe, link)

@@ -104,7 +104,7 @@ func BenchmarkTracing(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			return Tee{NewCollector(), p}, p.Link(l), p.Close
+			return Tee{NewCollector(), p}, p.Link(l, nil), p.Close
 		}},
 		{"json", func(l engine.Link) (engine.Tracer, engine.Link, func(time.Duration) error) {
 			j := NewJSONLines(file())

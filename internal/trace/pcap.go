@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
@@ -25,32 +24,60 @@ type PcapConfig struct {
 	Comment     string           // what was run
 }
 
+// A Tap sees packets of ours pass the network interface.
+type Tap interface {
+	// Next writes the first octets of the next packet that has passed to
+	// headers and returns how many, and when it passed, in nanoseconds since
+	// 1970. It does not wait: ok is false if there is none.
+	Next(headers []byte) (n int, stamp int64, ok bool)
+}
+
 // A Pcap writes a pcapng file (LINKTYPE_RAW, nanoseconds) with the direction of
 // each packet, and with what the engine made of it as comments: changes of
 // state, notes, and why a packet of ours was sent. Every packet is a record of
 // its own, so that a file cut short is readable to its last packet.
+//
+// The events of a packet only put it in line. A round later, on another
+// goroutine, the line is put in order of time, encoded and written.
 type Pcap struct {
 	queue *queue
 
 	mu     sync.Mutex
 	time   timeline
-	record writer // one finished record
-	ng     *pcapgo.NgWriter
 	conns  map[uint64]*pcapConn
 	told   int // events to come that stand on the packet before them
-	count  uint64
-	fresh  uint64 // of them, those not handed over yet
+	line   lineup
+	timer  *time.Timer // ends a round
+	armed  bool        // timer will fire
+	soon   bool        // timer fires at once
+	closed bool
 
 	linked bool         // a link tells when packets leave
+	tap    Tap          // sees them, or nil
 	held   []heldPacket // packets of ours that have not left yet, oldest first
 	head   int          // held[head:] are those
 	packet []byte       // scratch
+
+	writing sync.Mutex // taken before mu
+	record  writer     // finished records
+	ng      *pcapgo.NgWriter
+	batch   []*record // scratch
+	count   uint64
+	fresh   uint64 // of them, those not handed over yet
 }
+
+// A round is how long a packet waits for older ones. It is shorter when the line
+// holds many octets, and nothing waits when it holds too many.
+const (
+	round   = 5 * time.Millisecond
+	many    = 1 << 20
+	tooMany = 4 << 20
+)
 
 // A heldPacket is what is known of a packet of ours before it leaves.
 type heldPacket struct {
-	id       packetID
-	comments []string
+	id      packetID
+	remarks []remark
 }
 
 // A packetID tells packets apart that a host has ready at the same time.
@@ -77,7 +104,7 @@ func idIn(pkt []byte) packetID {
 // happened since its last packet that the next packet of ours stands for.
 type pcapConn struct {
 	state   engine.State
-	waiting []string
+	waiting []remark
 }
 
 // NewPcap starts a capture that is written to cfg.Out until Close.
@@ -87,6 +114,8 @@ func NewPcap(cfg PcapConfig) (*Pcap, error) {
 		time:  timeline{now: cfg.Now},
 		conns: map[uint64]*pcapConn{},
 	}
+	p.timer = time.AfterFunc(round, p.endRound)
+	p.timer.Stop()
 	intf := pcapgo.NgInterface{Name: cfg.Interface, OS: runtime.GOOS, LinkType: layers.LinkTypeRaw, TimestampResolution: 9}
 	section := pcapgo.NgSectionInfo{Hardware: runtime.GOARCH, OS: runtime.GOOS, Application: cfg.Application, Comment: cfg.Comment}
 	var err error
@@ -94,7 +123,11 @@ func NewPcap(cfg PcapConfig) (*Pcap, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start capture: %w", err)
 	}
-	return p, p.flush()
+	if err := p.ng.Flush(); err != nil {
+		return nil, fmt.Errorf("start capture: %w", err)
+	}
+	p.handOver()
+	return p, nil
 }
 
 // pcapLimit is how many octets of packets wait for a slow disk or reader.
@@ -103,7 +136,15 @@ const pcapLimit = 32 << 20
 // Trace implements engine.Tracer.
 func (p *Pcap) Trace(e *engine.Event) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.trace(e)
+	full := p.line.octets >= tooMany
+	p.mu.Unlock()
+	if full {
+		p.drain(true)
+	}
+}
+
+func (p *Pcap) trace(e *engine.Event) {
 	p.time.since(e.At)
 	told := p.told > 0
 	p.told = max(0, p.told-1)
@@ -112,14 +153,7 @@ func (p *Pcap) Trace(e *engine.Event) {
 		p.told = len(e.Follows)
 		fallthrough
 	case engine.EventDrop:
-		if len(e.Packet) > 0 {
-			at := p.time.now()
-			if e.Stamp != 0 {
-				at = time.Unix(0, e.Stamp)
-			}
-			p.write(at, e.Packet, p.comments(e), pcapgo.NgEpbFlagDirectionInbound)
-			_ = p.flush()
-		}
+		p.segmentIn(e)
 	case engine.EventSegmentOut:
 		p.segmentOut(e)
 	default:
@@ -132,10 +166,24 @@ func (p *Pcap) Trace(e *engine.Event) {
 	}
 }
 
+// segmentIn puts a packet of the peer's in line.
+func (p *Pcap) segmentIn(e *engine.Event) {
+	if len(e.Packet) == 0 {
+		return
+	}
+	r := p.line.take(e.Packet)
+	r.remarks = p.remarks(r.remarks, e)
+	if r.at = e.Stamp; r.at == 0 {
+		r.at = p.time.now().UnixNano()
+	}
+	p.line.insert(r)
+	p.arm()
+}
+
 // wait keeps what happened without a packet for the next packet of ours.
 func (p *Pcap) wait(e *engine.Event) {
-	line := happening(e)
-	if line == "" || e.Conn == 0 {
+	r, ok := happening(e)
+	if !ok || e.Conn == 0 {
 		return
 	}
 	c := p.conn(e)
@@ -143,63 +191,52 @@ func (p *Pcap) wait(e *engine.Event) {
 		c.state = e.To
 	}
 	if len(c.waiting) < maxWaiting {
-		c.waiting = append(c.waiting, line)
+		c.waiting = append(c.waiting, r)
 	}
-}
-
-// comment is a text that a packet's comment can hold: an option of the format
-// has a length of 16 bits.
-func comment(text string) string {
-	const longest = 1000
-	text = safe(text)
-	return text[:min(len(text), longest)]
 }
 
 // maxWaiting bounds the comments of one packet.
 const maxWaiting = 16
 
-// happening is a change of state, a timer or an ICMP message as a comment.
-func happening(e *engine.Event) string {
-	switch e.Kind {
-	case engine.EventState:
-		return fmt.Sprintf("%s -> %s: %s", e.From, e.To, comment(e.Reason))
-	case engine.EventTimerArmed:
-		return fmt.Sprintf("timer %s armed, due in %v", spaced(e.Timer.String()), e.Due.Sub(e.At).Round(time.Microsecond))
-	case engine.EventTimerFired:
-		return "timer " + spaced(e.Timer.String()) + " fired"
-	case engine.EventTimerStopped:
-		return "timer " + spaced(e.Timer.String()) + " stopped"
-	case engine.EventICMP:
-		return fmt.Sprintf("ICMP %s from %s", ICMPText(e.ICMP), e.ICMP.From)
-	}
-	return ""
-}
-
-// segmentOut writes a packet of ours, or keeps its comments until it leaves.
+// segmentOut keeps the comments of a packet of ours until it leaves. Without a
+// link it leaves now.
 func (p *Pcap) segmentOut(e *engine.Event) {
 	if p.linked {
 		if len(p.held)-p.head < maxHeld {
-			p.held = append(p.held, heldPacket{idOf(e.Segment), p.comments(e)})
+			h := p.hold()
+			h.id, h.remarks = idOf(e.Segment), p.remarks(h.remarks[:0], e)
 		}
 		return
 	}
 	var err error
 	if p.packet, err = e.Segment.Append(p.packet[:0]); err == nil {
-		p.write(p.time.now(), p.packet, p.comments(e), pcapgo.NgEpbFlagDirectionOutbound)
-		_ = p.flush()
+		r := p.leave(p.packet, p.time.now())
+		r.remarks = p.remarks(r.remarks, e)
 	}
+}
+
+// hold returns a new place at the end of held, with what the last packet there
+// has left.
+func (p *Pcap) hold() *heldPacket {
+	if len(p.held) == cap(p.held) {
+		p.held = append(p.held, heldPacket{})
+	} else {
+		p.held = p.held[:len(p.held)+1]
+	}
+	return &p.held[len(p.held)-1]
 }
 
 // maxHeld is more packets than a host has ready at once.
 const maxHeld = 1024
 
-// Link puts the capture between a host and its link: packets of ours are
-// stamped when they are handed to the link, and written after that, so that the
-// capture delays none of them, and holds what has left and no more. Call it before the first event.
-func (p *Pcap) Link(link engine.Link) engine.Link {
+// Link puts the capture between a host and its link, so that it holds what has
+// left and no more. A packet of ours has the time at which tap saw it. One that
+// it does not see for half a second has the program's time, and a comment that
+// says so. Without a tap (nil) all have the program's. Call it before the first event.
+func (p *Pcap) Link(link engine.Link, tap Tap) engine.Link {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.linked = true
+	p.linked, p.tap = true, tap
 	return pcapLink{link, p}
 }
 
@@ -210,92 +247,153 @@ type pcapLink struct {
 
 // WriteBatch implements engine.Link.
 func (l pcapLink) WriteBatch(pkts [][]byte) (int, error) {
-	before := l.pcap.time.now()
-	n, err := l.Link.WriteBatch(pkts)
-	if n > 0 {
-		l.pcap.left(pkts[:n], before, l.pcap.time.now())
+	n, err, full := l.pcap.send(l.Link, pkts)
+	if full {
+		l.pcap.drain(true)
 	}
 	return n, err
 }
 
-// left writes packets that the link took, one after the other, between two times.
-func (p *Pcap) left(pkts [][]byte, before, after time.Time) {
+// send takes the packets that the link took: one after the other, between two
+// times. The lock keeps others from asking the tap for packets that are not in
+// line yet.
+func (p *Pcap) send(link engine.Link, pkts [][]byte) (n int, err error, full bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	step := after.Sub(before) / time.Duration(len(pkts))
-	for i, pkt := range pkts {
-		p.write(before.Add(step*time.Duration(i)), pkt, p.commentsOf(pkt), pcapgo.NgEpbFlagDirectionOutbound)
+	before := p.time.now()
+	n, err = link.WriteBatch(pkts)
+	if n > 0 {
+		step := p.time.now().Sub(before) / time.Duration(n)
+		for i, pkt := range pkts[:n] {
+			r := p.leave(pkt, before.Add(step*time.Duration(i)))
+			r.remarks = p.remarksOf(r.remarks, pkt)
+		}
 	}
-	_ = p.flush()
+	return n, err, p.line.octets >= tooMany
 }
 
-// commentsOf takes the comments of a packet that leaves. Those before it are of
-// packets that the link refused.
-func (p *Pcap) commentsOf(pkt []byte) []string {
+// leave puts a packet of ours in line; at is the program's time.
+func (p *Pcap) leave(pkt []byte, at time.Time) *record {
+	r := p.line.take(pkt)
+	r.at, r.out = at.UnixNano(), true
+	if p.tap == nil {
+		p.line.insert(r)
+	} else {
+		p.line.await(r)
+	}
+	p.arm()
+	return r
+}
+
+// arm makes sure that the round will end, and soon if the line is long.
+func (p *Pcap) arm() {
+	switch {
+	case p.closed:
+	case !p.soon && p.line.octets >= many:
+		p.armed, p.soon = true, true
+		p.timer.Reset(0)
+	case !p.armed:
+		p.armed = true
+		p.timer.Reset(round)
+	}
+}
+
+// endRound is the timer's.
+func (p *Pcap) endRound() {
+	p.drain(false)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.armed, p.soon = p.line.octets > 0 && !p.closed, false
+	if p.armed {
+		p.timer.Reset(round)
+	}
+}
+
+// drain writes what has waited long enough.
+func (p *Pcap) drain(hurry bool) {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	p.mu.Lock()
+	p.look()
+	if hurry {
+		p.line.giveUp((len(p.line.unseen) + 1) / 2)
+	}
+	p.batch = p.line.due(p.batch[:0], p.time.now().UnixNano(), hurry)
+	p.mu.Unlock()
+	for _, r := range p.batch {
+		p.encode(r)
+	}
+	p.handOver()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.line.recycle(p.batch)
+}
+
+// look asks the tap what it has seen.
+func (p *Pcap) look() {
+	if p.tap == nil {
+		return
+	}
+	var headers [segment.IPv6HeaderLen + segment.TCPHeaderLen]byte
+	for n, at, ok := p.tap.Next(headers[:]); ok; n, at, ok = p.tap.Next(headers[:]) {
+		p.line.saw(headers[:n], at)
+	}
+}
+
+// remarksOf appends the comments of a packet that leaves to dst. Those before
+// it are of packets that the link refused.
+func (p *Pcap) remarksOf(dst []remark, pkt []byte) []remark {
 	for id := idIn(pkt); p.head < len(p.held); {
-		h := p.held[p.head]
-		p.held[p.head] = heldPacket{}
+		h := &p.held[p.head]
 		if p.head++; p.head == len(p.held) {
 			p.held, p.head = p.held[:0], 0
 		}
 		if h.id == id {
-			return h.comments
+			return append(dst, h.remarks...)
 		}
 	}
-	return nil
+	return dst
 }
 
-func (p *Pcap) write(at time.Time, packet []byte, comments []string, dir pcapgo.NgEpbFlag) {
-	info := gopacket.CaptureInfo{Timestamp: at, CaptureLength: len(packet), Length: len(packet)}
-	options := pcapgo.NgPacketOptions{Comments: comments, Flags: &pcapgo.NgEpbFlags{Direction: dir}}
-	// The writer fills a buffer in memory: only a record that is too long for
-	// the format can fail, and it costs itself and no other.
-	if p.ng.WritePacketWithOptions(info, packet, options) == nil {
-		p.count++
-		p.fresh++
-	}
-}
-
-// comments are the story of one packet: what led to it or what it led to, what
-// is remarkable about it, and why we sent it or refused it.
-func (p *Pcap) comments(e *engine.Event) []string {
-	var lines []string
+// remarks appends the story of one packet to dst: what led to it or what it led
+// to, what is remarkable about it, and why we sent it or refused it.
+func (p *Pcap) remarks(dst []remark, e *engine.Event) []remark {
 	if e.Conn != 0 {
-		lines = p.conn(e).story(e)
+		dst = p.conn(e).story(dst, e)
 	}
 	if e.Kind == engine.EventDrop {
-		return append(lines, "dropped: "+comment(e.Reason))
+		return append(dst, remark{text: "dropped: " + e.Reason})
 	}
 	if note := notes(e); note != "" {
-		lines = append(lines, note)
+		dst = append(dst, remark{text: note})
 	}
 	if e.Reason != "" {
-		lines = append(lines, comment(e.Reason))
+		dst = append(dst, remark{text: e.Reason})
 	}
-	return lines
+	return dst
 }
 
-// story returns what a packet of ours was waited for, or what a packet of the
+// story appends what a packet of ours was waited for, or what a packet of the
 // peer's has caused.
-func (c *pcapConn) story(e *engine.Event) []string {
+func (c *pcapConn) story(dst []remark, e *engine.Event) []remark {
 	if e.Kind == engine.EventSegmentOut {
-		lines := c.waiting
-		c.waiting = nil
+		dst = append(dst, c.waiting...)
+		c.waiting = c.waiting[:0]
 		if c.state != e.State { // a RST is told before the end that it brings
-			lines = append(lines, fmt.Sprintf("%s -> %s", c.state, e.State))
+			dst = append(dst, remark{kind: engine.EventState, from: c.state, to: e.State})
 			c.state = e.State
 		}
-		return lines
+		return dst
 	}
-	var lines []string
+	first := len(dst)
 	for i := range e.Follows {
 		f := &e.Follows[i]
-		if line := happening(f); line != "" && f.Conn == e.Conn && len(lines) < maxWaiting {
-			lines = append(lines, line)
+		if r, ok := happening(f); ok && f.Conn == e.Conn && len(dst)-first < maxWaiting {
+			dst = append(dst, r)
 		}
 	}
 	c.state = e.State
-	return lines
+	return dst
 }
 
 // conn finds or begins a connection; an event before its first change of state
@@ -311,14 +409,6 @@ func (p *Pcap) conn(e *engine.Event) *pcapConn {
 	return c
 }
 
-// flush hands what the writer holds over: the records of one batch.
-func (p *Pcap) flush() error {
-	err := p.ng.Flush()
-	p.queue.putAll(p.record, p.fresh)
-	p.record, p.fresh = p.record[:0], 0
-	return err
-}
-
 // Lost returns how many packets a slow disk or reader has cost.
 func (p *Pcap) Lost() uint64 { return p.queue.lost() }
 
@@ -329,19 +419,39 @@ func (p *Pcap) Failed() <-chan struct{} { return p.queue.failed }
 func (p *Pcap) Err() error { return p.queue.failure() }
 
 // Close adds the statistics (packets seen and lost), writes out what is left,
-// for at most d, and returns the first write error of the capture's life.
+// for at most d, and returns the first write error of the capture's life. The
+// tap is not asked any more after it.
 func (p *Pcap) Close(d time.Duration) error {
 	p.mu.Lock()
+	p.closed = true
+	p.timer.Stop()
+	p.mu.Unlock()
+	p.finish()
+	return p.queue.close(d)
+}
+
+// finish writes what nobody has seen until the end, and the statistics.
+func (p *Pcap) finish() {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	p.mu.Lock()
 	now := p.time.now()
+	p.look()
+	p.tap = nil
+	p.line.giveUp(len(p.line.unseen))
+	p.batch = p.line.due(p.batch[:0], now.UnixNano(), true)
+	p.mu.Unlock()
+	for _, r := range p.batch {
+		p.encode(r)
+	}
+	p.handOver()
 	stats := pcapgo.NgInterfaceStatistics{
 		LastUpdate:      now,
 		EndTime:         now,
 		PacketsReceived: p.count,
 		PacketsDropped:  p.queue.lost(),
 	}
-	if p.ng.WriteInterfaceStats(0, stats) == nil {
-		_ = p.flush()
+	if p.ng.WriteInterfaceStats(0, stats) == nil && p.ng.Flush() == nil {
+		p.handOver()
 	}
-	p.mu.Unlock()
-	return p.queue.close(d)
 }

@@ -192,7 +192,7 @@ func (takingLink) WriteBatch(pkts [][]byte) (int, error) { return len(pkts), nil
 // with it.
 func TestPcapHoldsWhatHasLeft(t *testing.T) {
 	packets := readPcap(t, pcapOf(t, func(tr engine.Tracer) {
-		link := tr.(*Pcap).Link(takingLink{})
+		link := tr.(*Pcap).Link(takingLink{}, nil)
 		s := newScript(tr)
 		var pkts [][]byte
 		for i := range 3 {

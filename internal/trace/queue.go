@@ -67,6 +67,26 @@ func (q *queue) putAll(record []byte, count uint64) {
 	q.signal()
 }
 
+// empty returns an empty chunk to fill and to put.
+func (q *queue) empty() []byte {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.chunk(0)
+}
+
+// putChunk is putAll for a chunk that the queue keeps.
+func (q *queue) putChunk(chunk []byte, count uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err != nil || q.closed || q.octets+len(chunk) > q.limit {
+		q.dropped += count
+		return
+	}
+	q.waiting = append(q.waiting, chunk)
+	q.octets += len(chunk)
+	q.signal()
+}
+
 func (q *queue) last() []byte { return q.waiting[len(q.waiting)-1] }
 
 // chunk returns an empty chunk that has room for n octets.

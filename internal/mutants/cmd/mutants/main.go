@@ -1,0 +1,52 @@
+// Command mutants brings back known bugs, one at a time, and tells which test
+// notices each.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+
+	"rawtcp/internal/mutants"
+)
+
+func main() {
+	only := flag.String("only", "", "try the mutants whose name, class or package matches `regexp`")
+	jobs := flag.Int("jobs", runtime.GOMAXPROCS(0), "how many to try at once")
+	flag.Parse()
+	if err := campaign(*only, *jobs); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+func campaign(only string, jobs int) error {
+	wanted, err := regexp.Compile(only)
+	if err != nil {
+		return fmt.Errorf("read -only: %w", err)
+	}
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return fmt.Errorf("ask go where the module is: %w", err)
+	}
+	work, err := os.MkdirTemp("", "mutants-*")
+	if err != nil {
+		return fmt.Errorf("make a directory for test binaries: %w", err)
+	}
+	defer os.RemoveAll(work) //nolint:errcheck // in the directory for such things
+	var list []mutants.Mutant
+	for _, m := range mutants.All() {
+		if wanted.MatchString(m.Name) || wanted.MatchString(m.Class) || wanted.MatchString(m.Dir) {
+			list = append(list, m)
+		}
+	}
+	bench := mutants.Bench{Root: filepath.Dir(strings.TrimSpace(string(out))), Work: work}
+	report := bench.Run(list, jobs, func(v *mutants.Verdict) { fmt.Fprintln(os.Stdout, v) })
+	fmt.Fprintln(os.Stdout, &report)
+	return report.Failed()
+}

@@ -1,0 +1,129 @@
+package trace
+
+import (
+	"bytes"
+	"slices"
+
+	"rawtcp/segment"
+)
+
+// A record is one packet of a capture that is not written yet.
+type record struct {
+	at      int64 // ns since 1970; of an unseen packet, when it was given to the link
+	round   int   // of the lineup, when it was taken in
+	out     bool
+	guessed bool // nobody saw it pass: at is the program's time
+	packet  []byte
+	remarks []remark
+}
+
+// A lineup puts packets into the order of their times. What came in is heard of
+// some time after its stamp, and what goes out may have been seen on the
+// interface before that: so a packet waits for one round, and a packet of ours
+// until it was seen. Its owner's lock guards it.
+type lineup struct {
+	known  []*record // the oldest first
+	unseen []*record // packets of ours that wait to be seen, as they were sent
+	round  int
+	octets int // what it holds
+	free   []*record
+}
+
+// patience is how long a packet of ours may be unseen, in ns: it may wait in a
+// queue of this host.
+const patience = 500e6
+
+// recordCost is what a record counts for beside its packet, in octets.
+const recordCost = 2048
+
+// take returns a record to fill, with a copy of the packet.
+func (l *lineup) take(packet []byte) *record {
+	r := &record{}
+	if n := len(l.free); n > 0 {
+		r = l.free[n-1]
+		l.free = l.free[:n-1]
+	}
+	*r = record{packet: append(r.packet[:0], packet...), remarks: r.remarks[:0], round: l.round}
+	l.octets += len(packet) + recordCost
+	return r
+}
+
+// insert gives a record its place: behind those of the same time.
+func (l *lineup) insert(r *record) {
+	i := len(l.known)
+	for i > 0 && l.known[i-1].at > r.at {
+		i--
+	}
+	l.known = slices.Insert(l.known, i, r)
+}
+
+// await keeps a packet of ours until it is seen.
+func (l *lineup) await(r *record) { l.unseen = append(l.unseen, r) }
+
+// saw gives the packet with these headers the time at which it was seen.
+func (l *lineup) saw(headers []byte, at int64) {
+	for i, r := range l.unseen {
+		if samePacket(r.packet, headers) {
+			l.unseen = slices.Delete(l.unseen, i, i+1)
+			r.at = at
+			l.insert(r)
+			return
+		}
+	}
+}
+
+// samePacket compares a packet with the headers of one that was seen: addresses
+// and the TCP header with its checksum. The kernel fills in the rest of an IPv4
+// header as it likes.
+func samePacket(packet, headers []byte) bool {
+	from, tcp := 12, segment.IPv4HeaderLen
+	if packet[0]>>4 == 6 {
+		from, tcp = 8, segment.IPv6HeaderLen
+	}
+	end := tcp + segment.TCPHeaderLen
+	return len(packet) >= end && len(headers) >= end && packet[0] == headers[0] && bytes.Equal(packet[from:end], headers[from:end])
+}
+
+// giveUp ends the waiting of the first n unseen packets.
+func (l *lineup) giveUp(n int) {
+	for _, r := range l.unseen[:n] {
+		r.guessed = true
+		l.insert(r)
+	}
+	l.unseen = slices.Delete(l.unseen, 0, n)
+}
+
+// due ends a round and appends to dst what has waited long enough, the oldest
+// first; now is in ns since 1970. In a hurry nothing waits for what is to come.
+func (l *lineup) due(dst []*record, now int64, hurry bool) []*record {
+	late := 0
+	for late < len(l.unseen) && now-l.unseen[late].at >= patience {
+		late++
+	}
+	l.giveUp(late)
+	n := 0
+	for n < len(l.known) && (hurry || l.known[n].round < l.round) && (len(l.unseen) == 0 || l.known[n].at < l.unseen[0].at) {
+		l.octets -= len(l.known[n].packet) + recordCost
+		n++
+	}
+	dst = append(dst, l.known[:n]...)
+	l.known = slices.Delete(l.known, 0, n)
+	l.round++
+	return dst
+}
+
+// Written records are kept to be used again, some of them, unless they are
+// merged packets.
+const (
+	maxFreeRecords = 2048
+	maxFreePacket  = 4 << 10
+)
+
+// recycle takes back what has been written.
+func (l *lineup) recycle(records []*record) {
+	for _, r := range records {
+		if len(l.free) < maxFreeRecords && cap(r.packet) <= maxFreePacket {
+			l.free = append(l.free, r)
+		}
+	}
+}
