@@ -51,7 +51,7 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 		c.progressAt = now
 	}
 	c.unanswered = 0
-	dup := c.isDuplicate(s)
+	dup, held := c.isDuplicate(s), c.snd.buf.len()
 	d := c.delivery(now, s)
 	reported, dsack := c.receiveSACK(s, &d)
 	octets := 0
@@ -69,6 +69,7 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 	}
 	c.updateWindow(s, octets > 0)
 	c.arrivedWhole(now, d.largest)
+	c.noteDelivered(now, octets+reported, held-c.snd.buf.len())
 	if dup {
 		c.incidents().DupAcksIn++
 		c.loss.dup++

@@ -135,6 +135,7 @@ func (c *Conn) enterTimeWait(now Time, why string) {
 	}
 	c.dropSend()
 	c.setState(TimeWait, why)
+	c.noteBusy(now)
 	c.restartTimeWait(now)
 }
 

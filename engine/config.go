@@ -96,6 +96,8 @@ type ConnConfig struct {
 	Linger       time.Duration // how Close ends: 0 (default): FIN, what is queued goes on; negative: RST; positive: NetConn.Close waits so long for the peer to have all
 	ChallengeACK time.Duration // least time between challenge ACKs; default 500 ms (RFC 5961 section 7); negative: no limit
 
+	Accounts Switch // keep Info.Accounts, some 200 octets a connection; default off
+
 	// The path.
 
 	PathMTU   Switch        // find a path's MTU without ICMP, too (RFC 4821); default on

@@ -88,6 +88,7 @@ type coldState struct {
 	softErr   error // the last ICMP error that did not end it
 	challenge Time  // when the last challenge ACK left
 	path      pathMTU
+	meter     *meter
 }
 
 // incidents returns the counters of what few connections meet.
@@ -277,6 +278,7 @@ func (c *Conn) finish(err error, why string) {
 		c.stopTimer(TimerKind(k))
 	}
 	c.dropSend()
+	c.noteBusy(c.stack.now)
 	if err != nil {
 		c.rcv.buf = receiveBuffer{}
 	}

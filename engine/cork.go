@@ -11,7 +11,7 @@ const corkCeiling = 200 * time.Millisecond
 func (c *Conn) SetCork(on bool) {
 	c.change(func(cfg *ConnConfig) { cfg.Cork = on })
 	c.uncorked = false
-	c.stopTimer(TimerCork)
+	c.stopTimer(TimerHold)
 	c.stack.wake(c)
 }
 
@@ -22,8 +22,8 @@ func (c *Conn) corked(now Time, n, room int) bool {
 	if !c.cfg.Cork || c.uncorked || n >= min(room, c.snd.wnd) {
 		return false
 	}
-	if c.timers[TimerCork] == 0 {
-		c.setTimer(TimerCork, now.Add(corkCeiling))
+	if c.timers[TimerHold] == 0 {
+		c.setTimer(TimerHold, now.Add(corkCeiling))
 	}
 	return true
 }
@@ -31,5 +31,5 @@ func (c *Conn) corked(now Time, n, room int) bool {
 // corkAgain notes that new data has left: the next small piece waits anew.
 func (c *Conn) corkAgain() {
 	c.uncorked = false
-	c.stopTimer(TimerCork)
+	c.stopTimer(TimerHold)
 }

@@ -44,7 +44,7 @@ func TestCorkLetsAFINPass(t *testing.T) {
 	k.wantIdle("held")
 	k.c.CloseWrite(k.now)
 	k.want("with the FIN", "FP. 1:11(10) ack 1")
-	if k.c.timers[TimerCork] != 0 {
+	if k.c.timers[TimerHold] != 0 {
 		t.Error("the cork's timer is armed")
 	}
 }

@@ -69,11 +69,11 @@ const (
 	TimerTimeWait                    // 2MSL, RFC 9293 section 3.6.1
 	TimerFinWait2                    // a closed application's wait for the peer's FIN
 	TimerUser                        // user timeout or connect timeout
-	TimerCork                        // how long what does not fill a segment is kept back
+	TimerHold                        // how long new data is kept back, by a cork or by RFC 3168 section 6.1.2
 	NumTimers                        // how many there are
 )
 
-var timerNames = [NumTimers]string{"reorder", "loss_probe", "rto", "persist", "keepalive", "delayed_ack", "time_wait", "fin_wait_2", "user", "cork"}
+var timerNames = [NumTimers]string{"reorder", "loss_probe", "rto", "persist", "keepalive", "delayed_ack", "time_wait", "fin_wait_2", "user", "hold"}
 
 // String returns the name used in the JSON field "timer".
 func (k TimerKind) String() string {

@@ -339,6 +339,7 @@ func (l *Listener) promote(now Time, e *synEntry, s *segment.Segment) {
 	l.restore(c, e)
 	c.node.owner = c
 	c.listener = l
+	c.account(now)
 	c.created, c.lastRecv = e.at, now
 	c.retries = e.retries
 	c.snd.nxt = e.iss.Add(1)

@@ -23,8 +23,8 @@ type NetConn struct {
 
 	// The host's lock guards what follows.
 	waiting         *waiting        // nil until somebody waits
-	notices         chan ConnEvents // nil until there is news or somebody asks
 	done            chan struct{}   // nil until somebody asks
+	notices         chan ConnEvents // nil until there is news or somebody asks
 	readBy, writeBy *deadline       // nil until one is set
 	writing         bool            // a Write is under way: the bytes of two do not mix
 	connected       bool

@@ -18,6 +18,7 @@ func (c *Conn) Receive(now Time, s *segment.Segment) {
 	}
 	c.traffic.SegmentsIn++
 	c.traffic.BytesIn += uint64(len(s.Payload))
+	c.noteIn(now, len(s.Payload))
 	if s.Checksum == segment.ChecksumPartial {
 		c.incidents().PartialChecksums++
 	}

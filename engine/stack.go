@@ -129,6 +129,7 @@ func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg Con
 	c.node.owner = c
 	c.peer.WindowScale = -1
 	c.startAt(s.isn(now, local, remote, shared))
+	c.account(now)
 	c.rcv.buf.limit = c.cfg.ReceiveBuffer
 	c.snd.buf.limit = c.cfg.SendBuffer
 	c.ts.offset = s.secrets.tsOffset(local, remote)

@@ -35,8 +35,8 @@ func (c *Conn) fire(now Time, k TimerKind) {
 		c.probeTimeout(now)
 	case TimerUser:
 		c.userTimedOut(now)
-	case TimerCork:
-		c.uncorked = true
+	case TimerHold:
+		c.uncorked, c.ecn.held = true, false
 	}
 }
 
@@ -131,8 +131,8 @@ func (c *Conn) giveUp(why string) {
 // armPersist starts the wait for a window (RFC 9293 section 3.8.6.1): the first
 // probe after one RTO, the next ones ever later (SHLD-29, SHLD-30).
 func (c *Conn) armPersist(now Time) {
-	if !c.snd.sent.empty() || c.timers[TimerPersist] != 0 || c.timers[TimerCork] != 0 {
-		return // the cork asks again when its time is over
+	if !c.snd.sent.empty() || c.timers[TimerPersist] != 0 || c.timers[TimerHold] != 0 {
+		return // it asks again when the hold is over
 	}
 	wait := min(c.rtt.rto()<<min(c.probes, 16), c.cfg.MaxRTO)
 	c.setTimer(TimerPersist, now.Add(max(wait, c.rtt.rto())))

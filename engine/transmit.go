@@ -26,8 +26,12 @@ func (c *Conn) Transmit(now Time, s *segment.Segment) bool {
 	case SynSent, SynReceived:
 		return c.transmitSYN(now, s) || c.state == SynReceived && c.transmitACK(now, s)
 	}
-	return c.transmitLost(now, s) || c.transmitLossProbe(now, s) || c.transmitNew(now, s) || c.transmitProbe(now, s) ||
+	more := c.transmitLost(now, s) || c.transmitLossProbe(now, s) || c.transmitNew(now, s) || c.transmitProbe(now, s) ||
 		c.transmitKeepAlive(now, s) || c.transmitACK(now, s)
+	if !more {
+		c.noteBusy(now)
+	}
+	return more
 }
 
 // transmitSYN sends our SYN, or in SYN-RECEIVED our SYN-ACK.
@@ -186,6 +190,9 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 // the congestion window, Nagle, and the sender's part against silly windows
 // (RFC 9293 sections 3.7.4 and 3.8.6.2.1).
 func (c *Conn) allowance(now Time, unsent, room int, fin bool) (n int, ok bool) {
+	if c.ecn.held {
+		return 0, false
+	}
 	window := c.snd.una.Add(c.snd.wnd).Sub(c.snd.nxt)
 	n = min(unsent, room, max(0, window))
 	if n < unsent && n < room && !c.probeNow && n < c.snd.maxWnd/2 {
@@ -313,6 +320,7 @@ func (c *Conn) payloadRoom(n int) int {
 func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	c.traffic.SegmentsOut++
 	c.traffic.BytesOut += uint64(len(s.Payload))
+	c.noteOut(now, len(s.Payload), note.Resent())
 	if s.Flags.Has(segment.ACK) {
 		if !s.Flags.Has(segment.SYN) {
 			s.Window = c.advertise()

@@ -101,9 +101,9 @@ func (t *tale) tellTimer(e *engine.Event) []string {
 		}
 		return t.full("patience", "The time that the application gives the peer for an answer is over.",
 			"This is the user timeout. It counts from the last time that something new was acknowledged, whatever the retransmission timer does.")
-	case engine.TimerCork:
-		return t.full("cork", "The application had asked to wait until a segment is full, and none came about in time: what there is goes now.",
-			"That is a cork. It makes few large segments out of many small writes, and lets go after a fifth of a second so that nothing is kept for ever.")
+	case engine.TimerHold:
+		return t.full("hold", "What was kept back may go now.",
+			"A cork makes few large segments out of many small writes, and lets go after a fifth of a second so that nothing is kept for ever. A congestion mark at the smallest window also keeps new data back, for as long as the retransmission timer.")
 	case engine.TimerFinWait2:
 		return []string{"The peer has not closed within " + timeText(t.wait[e.Timer]) + "."}
 	}
