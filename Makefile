@@ -67,8 +67,8 @@ D ?= 30s
 fuzz: ## fuzz; T=FuzzParse picks targets, D=30s is the time for each
 	scripts/fuzz.sh $(D) '$(T)'
 
-sim: ## simulated networks, a seed each; D=30s is the time
-	$(GO) run ./internal/sim/cmd/sim -d $(D)
+sim: ## simulated networks, a seed each; D=30s is the time, SIM="-segments N -connections M" more
+	$(GO) run ./internal/sim/cmd/sim -d $(D) $(SIM)
 
 mutants: ## bring back known bugs, one at a time: which test notices? M=REGEXP picks some
 	$(GO) run ./internal/mutants/cmd/mutants -only '$(M)'

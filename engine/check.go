@@ -29,6 +29,7 @@ func (c *ConnConfig) check() error {
 		{"SendBuffer", c.SendBuffer, 1, maxBuffer},
 		{"ReceiveBuffer", c.ReceiveBuffer, 1, maxBuffer},
 		{"InitialWindow", c.InitialWindow, 1, 1000},
+		{"ABCLimit", c.ABCLimit, 0, 1000},
 		{"SYNRetries", c.SYNRetries, 0, 255},
 		{"R1", c.R1, 1, 255},
 		{"Retries", c.Retries, 1, 255},
@@ -79,7 +80,7 @@ const maxTime = 100 * 365 * 24 * time.Hour
 
 // checkWords refuses names and kinds that are not known.
 func (c *ConnConfig) checkWords() error {
-	if _, err := newController(c.Congestion, defaultMSS, c.InitialWindow); err != nil {
+	if _, err := newController(c, defaultMSS, c.InitialWindow); err != nil {
 		return err
 	}
 	if c.Push > PushNever {

@@ -63,7 +63,14 @@ type ConnConfig struct {
 	DelayedAck    time.Duration // longest wait of an ACK, below 500 ms (MUST-40); default 40 ms as Linux; negative: acknowledge at once
 	InitialWindow int           // segments, 1 to 1000; default 10 (RFC 6928)
 	LossProbe     Switch        // tail loss probes (RFC 8985 section 7); default on
-	Congestion    string        // "cubic" (RFC 9438, default) or "reno" (RFC 5681)
+	Congestion    string        // "cubic" (RFC 9438, default) or "reno" (RFC 5681); with Controller only a name
+	HyStart       Switch        // HyStart++ ends the first slow start (RFC 9406); default on
+	ABCLimit      int           // L: segments by which one ACK may open the window in slow start (RFC 3465 section 2.2); 1 to 1000; default 8 (RFC 9406 section 4.3)
+
+	// Controller, if not nil, makes a congestion control of the application's own
+	// for each connection; mss and initialWindow are octets. It may be called once
+	// more when a connection or listener is made, to try it.
+	Controller func(mss, initialWindow int) Controller
 
 	// Patience.
 

@@ -130,7 +130,9 @@ type sender struct {
 	mss           int // largest payload less options, octets
 	buf           sendBuffer
 	sent          sentQueue
-	lastData      Time // when data last left, for the restart after idle
+	lastData      Time        // when data last left, for the restart after idle
+	round         int32       // round trips so far
+	roundEnd      segment.Seq // an ACK beyond it begins the next one
 }
 
 // finState is how far our FIN has come.
@@ -293,13 +295,17 @@ func (c *Conn) tracing() bool { return c.stack.cfg.Tracer != nil }
 
 func (c *Conn) traceData(kind EventKind, n int) {
 	if c.tracing() {
-		c.trace(&Event{Kind: kind, Size: n})
+		e := c.newEvent(kind)
+		e.Size = n
+		c.stack.tell(e)
 	}
 }
 
 func (c *Conn) traceTimer(kind EventKind, t TimerKind, due Time) {
 	if c.tracing() {
-		c.trace(&Event{Kind: kind, Timer: t, Due: due})
+		e := c.newEvent(kind)
+		e.Timer, e.Due = t, due
+		c.stack.tell(e)
 	}
 }
 
@@ -308,6 +314,20 @@ func (c *Conn) trace(e *Event) {
 	if !c.tracing() {
 		return
 	}
-	e.Conn, e.Local, e.Remote, e.State, e.Vars = c.id, c.local, c.remote, c.state, c.vars()
+	c.complete(e)
 	c.stack.trace(e)
+}
+
+// newEvent starts an event where it will be told from: the frequent ones are
+// not built first and copied then. Nothing may be traced before it is told.
+func (c *Conn) newEvent(kind EventKind) *Event {
+	e := c.stack.eventSlot()
+	e.Kind, e.At = kind, c.stack.now
+	c.complete(e)
+	return e
+}
+
+func (c *Conn) complete(e *Event) {
+	e.Conn, e.Local, e.Remote, e.State = c.id, c.local, c.remote, c.state
+	c.fillVars(&e.Vars)
 }

@@ -37,9 +37,6 @@ func (k *play) reach() error {
 	if got := k.state('a'); got != g.state {
 		return fmt.Errorf("the real segments lead to %s", got)
 	}
-	if k.listener != nil {
-		k.listener.evict() // of entries that are only forgotten
-	}
 	p := k.party('a')
 	p.changes, p.told, k.sent = nil, 0, nil
 	return nil
@@ -194,21 +191,22 @@ func (k *play) config() ConnConfig {
 // constructEntry is a SYN that was answered and no more: SYN-RECEIVED of a passive open.
 func (k *play) constructEntry(syn *segment.Segment) {
 	l := k.listener
-	e := &synEntry{listener: l, tuple: fourTuple{k.local, k.party('a').remote}, id: 1, iss: k.iss, irs: k.irs,
-		peer: peerInfo(syn), tsVal: syn.Options.TSVal, tos: l.conn.TOS, sent: true, at: k.now}
-	e.node.owner = e
-	l.cache[e.tuple] = e
-	l.order = append(l.order, e)
+	remote := k.party('a').remote
+	e := &synEntry{listener: l, id: 1, iss: k.iss, tos: l.conn.TOS, at: k.now, key: k.stack.secrets.tableKey(k.local, remote)}
+	e.set(k.local, remote, k.irs, peerInfo(syn), syn.Options.TSVal)
+	e.note(synAnswered, true)
+	l.cache.entries[e.key] = e
+	l.cache.waiting[0].push(e)
 	k.stack.lastID = 1
 	k.stack.counters.PacketsIn = 1
-	k.stack.timers.set(&e.node, k.now.Add(l.conn.InitialRTO))
+	l.schedule()
 }
 
 // constructSYN is SYN-SENT: our SYN is out and its timer runs.
 func (k *play) constructSYN(c *Conn, start Time) {
 	c.state = SynSent
 	c.snd.nxt = k.iss.Add(1)
-	c.snd.sent.push(sentRange{start: k.iss, end: c.snd.nxt, at: start, first: start, flags: segment.SYN})
+	c.snd.sent.push(sentRange{start: k.iss, end: c.snd.nxt, at: start, flags: segment.SYN})
 	if k.s.given.passive {
 		return
 	}
@@ -317,17 +315,20 @@ func (k *play) constructOurFIN(c *Conn, acked bool) {
 	c.progressAt = k.now
 	c.traffic.SegmentsOut++
 	if acked {
+		c.snd.sent.push(sentRange{start: k.iss.Add(1), end: c.snd.nxt, at: k.now, flags: segment.FIN})
+		c.snd.sent.ack(c.snd.nxt, &delivery{now: k.now, rack: &rack{}})
 		c.snd.una = c.snd.nxt
+		c.snd.round, c.snd.roundEnd = c.snd.round+1, c.snd.nxt
 		c.loss.rack.end, c.loss.rack.fack, c.loss.rack.xmit = c.snd.una, c.snd.una, k.now
 		c.loss.rack.rtt = 0
 		k.heard(c)
-		c.cc.OnAck(k.now, 1, 0, c.rtt.srtt)
+		c.cc.OnAck(Ack{Now: k.now, Acked: 1, SRTT: c.rtt.srtt, Round: int(c.snd.round)})
 		if c.readClosed {
 			c.timers[TimerFinWait2] = k.now.Add(c.cfg.FinWait2)
 		}
 		return
 	}
-	c.snd.sent.push(sentRange{start: k.iss.Add(1), end: c.snd.nxt, at: k.now, first: k.now, flags: segment.FIN})
+	c.snd.sent.push(sentRange{start: k.iss.Add(1), end: c.snd.nxt, at: k.now, flags: segment.FIN})
 	c.timers[TimerRTO] = k.now.Add(c.rtt.rto())
 	c.armProbe(k.now)
 }
@@ -348,7 +349,7 @@ func (k *play) heard(c *Conn) {
 // scratchFields hold what is left over from the last call and means nothing.
 var scratchFields = map[string]bool{
 	"Stack.event": true, "Stack.held": true, "Stack.meta": true, "Stack.parsed": true, "Stack.optionScratch": true,
-	"Stack.now": true, "Stack.spares": true, "Listener.scratch": true, "StackConfig.Tracer": true, "Conn.ackReason": true, "Conn.ackNote": true,
+	"Stack.now": true, "Stack.spares": true, "sentQueue.steps": true, "Listener.scratch": true, "StackConfig.Tracer": true, "Conn.ackReason": true, "Conn.ackNote": true,
 }
 
 // differences compares two stacks field by field, through pointers, maps and

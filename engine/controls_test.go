@@ -62,7 +62,7 @@ func TestExactWindowStaysFlat(t *testing.T) {
 	k := established(t, plain(func(c *ConnConfig) { c.Window, c.WindowScale, c.DelayedAck = 65535, -1, -1 }))
 	for i := range 8 {
 		k.in(seq(". ", 1+1000*i, 1000) + " ack 1 win 65535")
-		k.want("unread data does not show", ". 1:1(0) ack "+itoa(1001+1000*i)+" win 65535")
+		k.want("unread data does not show", ". 1:1(0) ack "+num(1001+1000*i)+" win 65535")
 	}
 }
 
@@ -142,7 +142,7 @@ func TestReceiveBufferChangesInLife(t *testing.T) {
 	}
 	for i := range 10 {
 		k.in(seq(". ", 1+1000*i, 1000) + " ack 1 win 65535")
-		k.want("the edge stays", ". 1:1(0) ack "+itoa(1001+1000*i)+" win "+itoa(9000-1000*i))
+		k.want("the edge stays", ". 1:1(0) ack "+num(1001+1000*i)+" win "+num(9000-1000*i))
 	}
 	k.read(10_000)
 	k.want("the new buffer is empty", ". 1:1(0) ack 10001 win 4000")
@@ -283,7 +283,7 @@ func TestCloseRead(t *testing.T) {
 	}
 	for i := 1; i < 20; i++ { // more than the buffer
 		k.in(seq("P. ", 1+1000*i, 1000) + " ack 1 win 65535")
-		k.want("it is acknowledged", ". ack "+itoa(1001+1000*i))
+		k.want("it is acknowledged", ". ack "+num(1001+1000*i))
 	}
 	k.write(10)
 	k.want("writing goes on", "P. 1:11(10) ack 20001")
@@ -314,7 +314,7 @@ func TestNegativeLingerResets(t *testing.T) {
 	k.wantIdle("a peer that knows nothing yet gets no RST")
 }
 
-func itoa(n int) string { return strconv.Itoa(n) }
+func num(n int) string { return strconv.Itoa(n) }
 
 // seq is the line of a segment of n octets that starts at from.
 func seq(flags string, from, n int) string {

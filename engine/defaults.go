@@ -57,6 +57,9 @@ func (c ConnConfig) withDefaults() ConnConfig {
 	if c.TTL == 0 {
 		c.TTL = 64
 	}
+	if c.Congestion == "" && c.Controller != nil {
+		c.Congestion = "custom"
+	}
 	if c.Congestion == "" {
 		c.Congestion = "cubic"
 	}
@@ -64,8 +67,12 @@ func (c ConnConfig) withDefaults() ConnConfig {
 		c.WindowScale = scaleFor(max(c.ReceiveBuffer, c.Window))
 	}
 	c.WindowScale = min(c.WindowScale, maxScale)
-	for c.WindowScale > 0 && 2<<c.WindowScale > c.ReceiveBuffer {
-		c.WindowScale-- // or an empty buffer would be told as a closed window, for ever
+	widest := c.ReceiveBuffer
+	if c.Window > 0 {
+		widest = min(widest, c.Window)
+	}
+	for c.WindowScale > 0 && 2<<c.WindowScale > widest {
+		c.WindowScale-- // or an open window would be told as a closed one, for ever
 	}
 	return c
 }

@@ -45,8 +45,9 @@ func (c *Conn) ackECN(now Time, s *segment.Segment) {
 	if !c.echoes(s) || c.loss.recovery || c.ecn.lowered {
 		return
 	}
+	c.disarmUndo()
 	c.noteReduction()
-	c.cc.OnLoss(now, c.snd.nxt.Sub(c.snd.una))
+	c.cc.OnECN(now, c.snd.nxt.Sub(c.snd.una))
 }
 
 // holdBack is what remains where the window cannot be lowered any more: "the

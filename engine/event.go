@@ -47,7 +47,7 @@ const (
 	NoteOldSYN         Note = "old_duplicate_syn"
 	NotePAWS           Note = "paws"
 	NoteMTUProbe       Note = "mtu_probe"
-	NoteSYNCookie      Note = "syn_cache"
+	NoteSYNCookie      Note = "syn_cookie"
 )
 
 // Resent reports whether the note says that the segment was sent before.

@@ -102,15 +102,15 @@ func TestManyHolesCostNoMoreThanTheirNumber(t *testing.T) {
 		var k rack
 		at := segment.MakeSeq(1<<32 - 1000)
 		for i := range n {
-			s.push(sentRange{start: at.Add(i), end: at.Add(i + 1), at: 1, first: 1})
+			s.push(sentRange{start: at.Add(i), end: at.Add(i + 1), at: 1})
 		}
 		start := threadTime(t)
 		for i := 1; i < n; i += 2 {
 			s.sack(at.Add(i), at.Add(i+1), &delivery{now: 2, rack: &k})
 		}
 		s.markAllLost()
-		for r := s.nextLost(); r != nil; r = s.nextLost() {
-			s.update(r, func(r *sentRange) { r.resent = true })
+		for r := s.nextLost(); r != 0; r = s.nextLost() {
+			s.resend(r, 3)
 		}
 		return threadTime(t) - start
 	}
@@ -148,8 +148,8 @@ func TestHalfOpenLeavesNothing(t *testing.T) {
 		k.in("S 0:0(0) win 65535 <mss 1000>") // another is due now
 		k.in(end)
 		k.wantIdle(name + " takes back what was due")
-		if k.stack.Deadline() != 0 || len(k.l.cache) != 0 {
-			t.Errorf("%s leaves %d entries, a timer due at %v", name, len(k.l.cache), k.stack.Deadline())
+		if k.stack.Deadline() != 0 || k.l.cache.len() != 0 {
+			t.Errorf("%s leaves %d entries, a timer due at %v", name, k.l.cache.len(), k.stack.Deadline())
 		}
 		k.advance(time.Hour)
 		k.wantIdle("and so it stays")

@@ -97,15 +97,19 @@ func peerInfo(s *segment.Segment) PeerInfo {
 // setMSS computes Eff.snd.MSS without options: the least of what the peer takes
 // and what the path carries (RFC 9293 section 3.7.1, MUST-15 and MUST-16).
 func (c *Conn) setMSS() {
-	mss := c.peer.MSS
-	if mss == 0 {
-		mss = defaultMSS
-		if c.remote.Addr().Is6() {
-			mss = defaultMS6
-		}
-	}
 	fits := c.mtu - ipHeaderLen(c.local.Addr()) - segment.TCPHeaderLen
-	c.snd.mss = max(minMSS, min(mss, fits))
+	c.snd.mss = max(minMSS, min(c.peerMSS(), fits))
+}
+
+// peerMSS is what the peer takes, by its MSS option or without one.
+func (c *Conn) peerMSS() int {
+	switch {
+	case c.peer.MSS != 0:
+		return c.peer.MSS
+	case c.remote.Addr().Is6():
+		return defaultMS6
+	}
+	return defaultMSS
 }
 
 // begin starts the data phase once the handshake is done.
@@ -139,7 +143,7 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 }
 
 func (c *Conn) newController(segments int) {
-	cc, err := newController(c.cfg.Congestion, c.payloadRoom(0), segments)
+	cc, err := newController(c.cfg, c.payloadRoom(0), segments)
 	if err != nil { // the name was checked when the connection was made
 		panic(err)
 	}

@@ -156,7 +156,7 @@ func TestSYNACKIsRepeatedAndGivenUp(t *testing.T) {
 	k.want("the third repetition", "S. 0:0(0) ack 1")
 	k.advanceToTimer(8 * time.Second)
 	k.wantIdle("given up without a word")
-	if len(k.l.cache) != 0 || k.stack.Deadline() != 0 {
+	if k.l.cache.len() != 0 || k.stack.Deadline() != 0 {
 		t.Error("the handshake is still there")
 	}
 }
@@ -169,6 +169,24 @@ func TestRepeatedSYNDrawsTheSYNACKAgain(t *testing.T) {
 	k.want("again", "S. 0:0(0) ack 1")
 }
 
+// Copies of a SYN do not use up the patience for its answer: a network that
+// repeats packets would end a handshake that the peer holds for complete.
+func TestRepeatedSYNsAreNotRetriesOfTheSYNACK(t *testing.T) {
+	k := listening(t, ListenConfig{Conn: plain()})
+	for range 10 {
+		k.in("S 0:0(0) win 65535 <mss 1000>")
+		k.want("SYN-ACK", "S. 0:0(0) ack 1")
+	}
+	k.advanceToTimer(time.Second)
+	k.want("the first repetition of our own", "S. 0:0(0) ack 1")
+	k.in(". 1:1(0) ack 1 win 65535")
+	if c := k.l.Accept(); c == nil || c.State() != Established {
+		t.Error("no connection")
+	} else if c.cc.Window() != 1000 {
+		t.Errorf("initial window %d after a SYN-ACK that left again, want one segment", c.cc.Window())
+	}
+}
+
 // RFC 9293 section 3.5, figure 9: the peer resets an old duplicate SYN's
 // handshake, and the new SYN then succeeds.
 func TestOldDuplicateSYN(t *testing.T) {
@@ -177,7 +195,7 @@ func TestOldDuplicateSYN(t *testing.T) {
 	k.want("it cannot know", "S. 0:0(0) ack 1")
 	k.in("R 1:1(0) win 0")
 	k.wantIdle("no answer")
-	if len(k.l.cache) != 0 {
+	if k.l.cache.len() != 0 {
 		t.Fatal("still half open")
 	}
 	k.in("S 500:500(0) win 65535 <mss 1000>")
@@ -215,7 +233,7 @@ func TestSynReceivedChecksSequenceAckAndRST(t *testing.T) {
 			if !k.stack.Transmit(k.now, &k.seg) {
 				t.Fatal("no answer")
 			}
-			if len(k.l.cache) != 1 || k.l.Accept() != nil {
+			if k.l.cache.len() != 1 || k.l.Accept() != nil {
 				t.Error("the handshake moved")
 			}
 		})
@@ -280,8 +298,8 @@ func TestSYNCacheIsBoundedAndDropsTheOldest(t *testing.T) {
 		k.peer = withPort(peer, uint16(port+1))
 		k.in("S 0:0(0) win 65535 <mss 1000>")
 	}
-	if len(k.l.cache) != 10 || k.stack.Conns() != 0 || len(k.stack.timers) > 10 {
-		t.Errorf("%d half open, %d connections, %d timers", len(k.l.cache), k.stack.Conns(), len(k.stack.timers))
+	if k.l.cache.len() != 10 || k.stack.Conns() != 0 || len(k.stack.timers) > 10 {
+		t.Errorf("%d half open, %d connections, %d timers", k.l.cache.len(), k.stack.Conns(), len(k.stack.timers))
 	}
 }
 
@@ -299,4 +317,10 @@ func TestOpenToWhatCannotBeAPeerIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
+}
+
+// The window that was asked for has to be sayable with the scale that was asked for.
+func TestScaleIsNoCoarserThanTheWindow(t *testing.T) {
+	k := dial(t, plain(func(c *ConnConfig) { c.Window, c.WindowScale, c.ReceiveBuffer = 1000, 14, 1<<20 }))
+	k.want("a scale that can say 1000", "S 0:0(0) win 1000 <mss 1460,nop,nop,sackOK,nop,wscale 8>")
 }

@@ -35,7 +35,8 @@ type Incidents struct {
 	KeepAlives                uint64
 	PartialChecksums          uint64 // segments that never left this machine unfinished
 	OverlapMismatch           uint64 // octets that arrived twice with different values
-	SpuriousOptions           uint64 // malformed or misplaced options
+	BadSACKs                  uint64 // SACK and DSACK blocks that name what was not sent, and were ignored
+	SpuriousRecoveries        uint64 // fast recoveries and timeouts that proved needless and were undone (RFC 4015)
 }
 
 // Info is a snapshot of a connection. It says what a Linux host says in struct
@@ -198,15 +199,18 @@ func (c *Conn) stats() Stats {
 	return st
 }
 
-func (c *Conn) vars() Vars {
-	v := Vars{
-		ISS: c.snd.iss, IRS: c.rcv.irs, SndUna: c.snd.una, SndNxt: c.snd.nxt,
-		SndWnd: c.snd.wnd, RcvNxt: c.rcv.nxt, RcvWnd: max(0, c.rcv.edge.Sub(c.rcv.nxt)),
-		SndScale: c.snd.scale, RcvScale: c.rcv.scale, Flight: c.snd.nxt.Sub(c.snd.una),
-		SRTT: c.rtt.srtt, RTTVar: c.rtt.rttvar, RTO: c.rtt.rto(), MSS: c.snd.mss,
-	}
-	if c.cc != nil {
-		v.Cwnd, v.Ssthresh = c.cc.Window(), c.cc.Ssthresh()
-	}
+func (c *Conn) vars() (v Vars) {
+	c.fillVars(&v)
 	return v
+}
+
+// fillVars fills an empty v where it lies: every event has one.
+func (c *Conn) fillVars(v *Vars) {
+	v.ISS, v.IRS, v.SndUna, v.SndNxt = c.snd.iss, c.rcv.irs, c.snd.una, c.snd.nxt
+	v.SndWnd, v.RcvNxt, v.RcvWnd = c.snd.wnd, c.rcv.nxt, max(0, c.rcv.edge.Sub(c.rcv.nxt))
+	v.SndScale, v.RcvScale, v.Flight = c.snd.scale, c.rcv.scale, c.snd.nxt.Sub(c.snd.una)
+	v.SRTT, v.RTTVar, v.RTO, v.MSS = c.rtt.srtt, c.rtt.rttvar, c.rtt.rto(), c.snd.mss
+	if c.cc != nil {
+		v.Cwnd, v.Ssthresh = c.window(), c.cc.Ssthresh()
+	}
 }

@@ -114,7 +114,7 @@ func TestInfoOfTheDeliveryRate(t *testing.T) {
 		}
 		k.advance(10 * time.Millisecond)
 		at += 2000
-		k.in(". 1:1(0) ack " + itoa(at) + " win 65535")
+		k.in(". 1:1(0) ack " + num(at) + " win 65535")
 	}
 	if i := k.c.Info(k.now).Accounts; i.DeliveryRate < 150_000 || i.DeliveryRate > 250_000 {
 		t.Errorf("2000 octets each 10 ms are told as %d octets a second", i.DeliveryRate)

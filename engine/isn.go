@@ -18,6 +18,9 @@ const (
 	purposeISN = iota + 1
 	purposePort
 	purposeTimestamp
+	purposeTable
+	purposeCookie
+	purposeCookieTag
 )
 
 // isn returns an initial sequence number: M + F(connection-id, secret) of RFC
@@ -38,17 +41,33 @@ func (s *secrets) tsOffset(local, remote netip.AddrPort) uint32 {
 	return s.hash(purposeTimestamp, local, remote)
 }
 
-// hash is SHA-256 over key and message, cut to 32 bits. All messages have the
-// same length and the output is cut, so that nothing can be appended to one;
+// tableKey returns where the SYN cache keeps a pair; who does not know it cannot
+// make two pairs fall together.
+func (s *secrets) tableKey(local, remote netip.AddrPort) uint64 {
+	sum := s.sum(purposeTable, local, remote)
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// hash is sum cut to 32 bits.
+func (s *secrets) hash(purpose byte, local, remote netip.AddrPort, more ...uint32) uint32 {
+	sum := s.sum(purpose, local, remote, more...)
+	return binary.BigEndian.Uint32(sum[:])
+}
+
+// sum is SHA-256 over key and message, of which no more than 64 bits get out;
+// up to two more words may be in the message. All messages of a purpose have
+// the same length and the output is cut, so that nothing can be appended to one;
 // plain hashing is therefore as good as HMAC here, and allocates nothing.
-func (s *secrets) hash(purpose byte, local, remote netip.AddrPort) uint32 {
-	var msg [32 + 1 + 18 + 18]byte
+func (s *secrets) sum(purpose byte, local, remote netip.AddrPort, more ...uint32) [sha256.Size]byte {
+	var msg [32 + 1 + 18 + 18 + 8]byte
 	copy(msg[:], s.key[:])
 	msg[32] = purpose
 	putAddrPort(msg[33:], local)
 	putAddrPort(msg[51:], remote)
-	sum := sha256.Sum256(msg[:])
-	return binary.BigEndian.Uint32(sum[:])
+	for i, word := range more {
+		binary.BigEndian.PutUint32(msg[69+4*i:], word)
+	}
+	return sha256.Sum256(msg[:69+4*len(more)])
 }
 
 func putAddrPort(dst []byte, a netip.AddrPort) {

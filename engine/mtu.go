@@ -121,26 +121,19 @@ func (c *Conn) setMTU(now Time, mtu int) {
 
 // cutOutstanding sends what is larger than a segment may be in smaller pieces.
 func (c *Conn) cutOutstanding() {
-	room := c.payloadRoom(0)
-	sent := &c.snd.sent
-	for i := range sent.ranges() {
-		r := &sent.ranges()[i]
-		if payload := segment.MinSeq(r.end, c.snd.buf.end()).Sub(r.start); payload > room && !r.sacked {
-			sent.lose(r)
-		}
-	}
-	c.loss.urgently = sent.lost > 0
-	c.loss.tooBig = sent.lost > 0
+	c.snd.sent.cut(c.payloadRoom(0), c.snd.buf.end())
+	c.loss.urgently = c.snd.sent.lost > 0
+	c.loss.tooBig = c.snd.sent.lost > 0
 	c.stack.wake(c)
 }
 
 // outstanding returns the range that holds seq, nil if there is none.
 func (c *Conn) outstanding(seq segment.Seq) *sentRange {
-	q := c.snd.sent.ranges()
-	if i := c.snd.sent.find(seq); i < len(q) && q[i].start.LessEq(seq) {
-		return &q[i]
+	n := c.snd.sent.find(seq)
+	if n > c.snd.sent.last() || seq.Less(c.snd.sent.numbered(n).start) {
+		return nil
 	}
-	return nil
+	return c.snd.sent.numbered(n)
 }
 
 // arrivedWhole learns from the payload of the largest datagram that an ACK

@@ -179,7 +179,7 @@ func TestLargerMTUIsTriedWhenTheOldOneExpires(t *testing.T) {
 	k.want("not yet", seq(". ", at, 960)+" ack 1")
 	for k.stack.Transmit(k.now, &k.seg) {
 	}
-	k.in(". 1:1(0) ack " + itoa(at+8000) + " win 65535")
+	k.in(". 1:1(0) ack " + num(at+8000) + " win 65535")
 	at += 8000
 	k.advance(2 * time.Minute)
 	k.write(10_000)
@@ -189,7 +189,7 @@ func TestLargerMTUIsTriedWhenTheOldOneExpires(t *testing.T) {
 	}
 	for k.stack.Transmit(k.now, &k.seg) {
 	}
-	k.in(". 1:1(0) ack " + itoa(at+10_000) + " win 65535")
+	k.in(". 1:1(0) ack " + num(at+10_000) + " win 65535")
 	if k.c.mtu != 1500 || k.c.rare().path.tryAt != 0 {
 		t.Errorf("MTU %d, next try at %v: nothing is larger", k.c.mtu, k.c.rare().path.tryAt)
 	}
@@ -206,19 +206,19 @@ func TestLostProbeIsNoCongestion(t *testing.T) {
 	}
 	window := k.c.cc.Window()
 	k.advance(20 * time.Millisecond)
-	k.in(". 1:1(0) ack " + itoa(at) + " win 65535 <nop,nop,sack " + itoa(at+1460) + ":" + itoa(at+1460+4*960) + ">")
+	k.in(". 1:1(0) ack " + num(at) + " win 65535 <nop,nop,sack " + num(at+1460) + ":" + num(at+1460+4*960) + ">")
 	k.want("in pieces", seq(". ", at, 960)+" ack 1")
 	k.want("in pieces", seq(". ", at+960, 500)+" ack 1")
 	if k.c.cc.Window() != window || k.c.loss.recovery || k.c.mtu != 1000 {
 		t.Errorf("the window went from %d to %d, MTU %d", window, k.c.cc.Window(), k.c.mtu)
 	}
-	k.in(". 1:1(0) ack " + itoa(at+10_000) + " win 65535")
+	k.in(". 1:1(0) ack " + num(at+10_000) + " win 65535")
 	at += 10_000
 	k.write(10_000)
 	k.want("no probe for some round trips", seq(". ", at, 960)+" ack 1")
 	for k.stack.Transmit(k.now, &k.seg) {
 	}
-	k.in(". 1:1(0) ack " + itoa(at+10_000) + " win 65535")
+	k.in(". 1:1(0) ack " + num(at+10_000) + " win 65535")
 	at += 10_000
 	k.advance(10 * time.Second)
 	k.write(10_000)
@@ -232,7 +232,7 @@ func TestOtherLossesBesideAProbeAreCongestion(t *testing.T) {
 	for k.stack.Transmit(k.now, &k.seg) {
 	}
 	window := k.c.cc.Window()
-	k.in(". 1:1(0) ack " + itoa(at) + " win 65535 <nop,nop,sack " + itoa(at+1460+960) + ":" + itoa(at+1460+6*960) + ">")
+	k.in(". 1:1(0) ack " + num(at) + " win 65535 <nop,nop,sack " + num(at+1460+960) + ":" + num(at+1460+6*960) + ">")
 	if k.c.cc.Window() >= window || !k.c.loss.recovery {
 		t.Errorf("the window went from %d to %d", window, k.c.cc.Window())
 	}
@@ -259,7 +259,7 @@ func TestProbeNeedsDataAndWindowBehindIt(t *testing.T) {
 	k.want("too little data", seq(". ", at, 960)+" ack 1")
 	for k.stack.Transmit(k.now, &k.seg) {
 	}
-	k.in(". 1:1(0) ack " + itoa(at+4000) + " win 4000")
+	k.in(". 1:1(0) ack " + num(at+4000) + " win 4000")
 	k.write(10_000)
 	k.want("too small a window", seq(". ", at+4000, 960)+" ack 1")
 }

@@ -63,7 +63,8 @@ type delivery struct {
 	offset  uint32      // of our timestamp clock
 	sent    Time        // the earliest that was sent once and not reported before; zero: none
 	resent  Time        // the last retransmission among them; zero: all were sent once
-	largest int         // octets of the largest
+	octets  int         // how many octets arrived, by what the ACK says and no earlier one did
+	largest int         // of them, those of the largest range
 }
 
 // echo reports whether the echoed timestamp is not older than a transmission;
@@ -77,6 +78,7 @@ func (d *delivery) add(r *sentRange) {
 	if r.sacked {
 		return
 	}
+	d.octets += r.len()
 	d.largest = max(d.largest, r.len())
 	if r.everResent {
 		d.resent = max(d.resent, r.at)
@@ -84,6 +86,13 @@ func (d *delivery) add(r *sentRange) {
 		d.sent = r.at
 	}
 	d.rack.update(d, r)
+}
+
+// part takes the first n octets of a range.
+func (d *delivery) part(r *sentRange, n int) {
+	if !r.sacked {
+		d.octets += n
+	}
 }
 
 // sentAfter is RACK_sent_after: ties are broken by sequence.
@@ -149,7 +158,7 @@ func (c *Conn) detectByTime(now Time) {
 	wait := time.Duration(0)
 	if k.delivered && !sent.empty() {
 		var again bool
-		wait, again = sent.markOverdue(now, k, k.window(c.loss.recovery || c.loss.timeout, sent.reports, c.rtt.srtt))
+		wait, again = sent.markOverdue(now, k, k.window(c.loss.recovery || c.loss.timeout, int(sent.reports), c.rtt.srtt))
 		if again {
 			c.reduceAgain(now)
 		}
@@ -169,35 +178,49 @@ func (c *Conn) reduceAgain(now Time) {
 		return
 	}
 	c.loss.reduced = now
+	c.disarmUndo()
 	c.noteReduction()
 	c.cc.OnLoss(now, min(c.snd.nxt.Sub(c.snd.una), c.cc.Window()))
 }
 
 // markOverdue marks what RACK holds for lost, and returns how long the rest of
 // what was overtaken may still take; zero: nothing was overtaken. again says
-// that a retransmission was lost.
+// that a retransmission was lost. What was sent earliest is overdue first, so
+// that it need not look at all that is in flight.
 func (s *sentQueue) markOverdue(now Time, k *rack, window time.Duration) (wait time.Duration, again bool) {
-	q := s.ranges()
-	for i := range q {
-		r := &q[i]
-		if r.first > k.xmit {
-			break // and so was all behind it
+	left := func(r *sentRange) time.Duration { return r.at.Add(k.rtt + window).Sub(now) }
+	for n := s.oldest; n != 0; n = s.oldest {
+		r := s.numbered(n)
+		if !sentAfter(k.xmit, k.end, r.at, r.end) || left(r) > 0 {
+			break
 		}
-		if r.sacked || r.lost && !r.resent || !sentAfter(k.xmit, k.end, r.at, r.end) {
-			continue
+		again = again || r.lost
+		s.lose(n)
+	}
+	for next := s.follows(s.overtaken); next != 0; next = s.follows(s.overtaken) {
+		r := s.numbered(next)
+		if s.steps++; !sentAfter(k.xmit, k.end, r.at, r.end) {
+			break
 		}
-		if left := r.at.Add(k.rtt + window).Sub(now); left > 0 {
-			wait = max(wait, left)
-		} else {
-			again = again || r.lost
-			s.lose(r)
-		}
+		s.overtaken = next
+	}
+	if s.overtaken != 0 {
+		wait = left(s.numbered(s.overtaken))
 	}
 	return wait, again
+}
+
+// follows returns what was transmitted next after a range, and for 0 what was
+// transmitted first.
+func (s *sentQueue) follows(n int32) int32 {
+	if n == 0 {
+		return s.oldest
+	}
+	return s.numbered(n).after
 }
 
 // reorderTimeout judges again what was given time to arrive.
 func (c *Conn) reorderTimeout(now Time) {
 	c.detectByTime(now)
-	c.enterRecovery(now)
+	c.enterRecovery(now, 0)
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"rawtcp/segment"
 )
@@ -34,7 +33,7 @@ type Stack struct {
 	ready     []*Conn // connections that may have something to say, in order
 	readyHead int
 	replies   []segment.Segment // of no live connection
-	synAcks   []*synEntry       // half-open connections that owe a SYN-ACK
+	synAcks   synList           // half-open connections that owe a SYN-ACK
 	lastID    uint64
 	now       Time // of the call under way, for events
 	resets    limiter
@@ -50,15 +49,18 @@ type Stack struct {
 
 // Counters count what belongs to no connection.
 type Counters struct {
-	PacketsIn     uint64
-	Malformed     uint64 // refused by segment.Parse
-	BadChecksum   uint64
-	NoConnection  uint64 // of no connection and no listener
-	ResetsSent    uint64 // in answer to such segments
-	ResetsLimited uint64
-	SYNDropped    uint64 // backlog or SYN cache full
-	ICMPIgnored   uint64 // about nothing that is in flight (RFC 5927)
-	ICMPTaken     uint64
+	PacketsIn      uint64
+	Malformed      uint64 // refused by segment.Parse
+	BadChecksum    uint64
+	NoConnection   uint64 // of no connection and no listener
+	ResetsSent     uint64 // in answer to such segments
+	ResetsLimited  uint64
+	SYNDropped     uint64 // backlog or SYN cache full
+	CookiesSent    uint64 // SYN-ACKs with a SYN cookie
+	CookiesTaken   uint64 // ACKs that brought a valid one back
+	CookiesRefused uint64 // ACKs that did not, at a time when cookies were out
+	ICMPIgnored    uint64 // about nothing that is in flight (RFC 5927)
+	ICMPTaken      uint64
 }
 
 // maxReplies bounds the segments that wait to be sent for no connection.
@@ -151,7 +153,7 @@ func (s *Stack) isn(now Time, local, remote netip.AddrPort, cfg *ConnConfig) seg
 
 func (c *Conn) startAt(iss segment.Seq) {
 	c.snd.iss, c.snd.una, c.snd.nxt = iss, iss, iss
-	c.snd.buf.start = iss.Add(1)
+	c.snd.buf.start, c.snd.roundEnd = iss.Add(1), iss.Add(1)
 }
 
 func (s *Stack) add(c *Conn) { s.conns.add(c) }
@@ -322,14 +324,6 @@ func (s *Stack) wake(c *Conn) {
 	}
 }
 
-// unqueue takes back a SYN-ACK that is not owed any more.
-func (s *Stack) unqueue(e *synEntry) {
-	if i := slices.Index(s.synAcks, e); e.queued && i >= 0 {
-		s.synAcks = slices.Delete(s.synAcks, i, i+1)
-		e.queued = false
-	}
-}
-
 // schedule tells the timer queue about a connection's next deadline.
 func (s *Stack) schedule(c *Conn) {
 	if c.state != Closed {
@@ -355,10 +349,7 @@ func (s *Stack) Transmit(now Time, seg *segment.Segment) bool {
 		s.replies = s.replies[:copy(s.replies, s.replies[1:])]
 		return true
 	}
-	if len(s.synAcks) > 0 {
-		e := s.synAcks[0]
-		s.synAcks = s.synAcks[:copy(s.synAcks, s.synAcks[1:])]
-		e.queued = false
+	if e := s.synAcks.first; e != nil {
 		e.listener.transmit(now, e, seg)
 		return true
 	}

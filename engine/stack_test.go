@@ -93,7 +93,7 @@ func TestListenerOfOneAddressComesBeforeTheWildcard(t *testing.T) {
 	}
 	k.in("S 0:0(0) win 65535")
 	k.want("from the exact one", "S. 0:0(0) ack 1")
-	if len(all.cache) != 0 {
+	if all.cache.len() != 0 {
 		t.Error("the wildcard took it")
 	}
 	if _, err := k.stack.Listen(k.now, us, nil, ListenConfig{}); err != ErrInUse {

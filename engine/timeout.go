@@ -90,12 +90,16 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		c.synNow = true
 		return
 	}
-	c.snd.sent.markAllLost()
 	if c.retries == 1 {
+		c.armUndo(true)
 		c.noteReduction()
 		c.cc.OnRTO(now, c.snd.nxt.Sub(c.snd.una))
 	}
-	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack}
+	c.snd.sent.markAllLost()
+	if c.loss.episode != nil {
+		c.loss.episode.revive = revival{}
+	}
+	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack, episode: c.loss.episode}
 	c.mtuTimedOut(now)
 	c.stopTimer(TimerReorder)
 	c.stopTimer(TimerProbe)

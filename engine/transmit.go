@@ -58,13 +58,12 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 	switch first := answer && !c.answered; {
 	case c.snd.sent.empty():
 		c.snd.nxt = c.snd.iss.Add(1)
-		c.track(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, first: now, flags: segment.SYN})
+		c.track(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, flags: segment.SYN})
 	default:
 		if !first {
 			note, reason = NoteRetransmission, "no answer to the SYN, RFC 6298 section 5"
 		}
-		syn := &c.snd.sent.ranges()[0]
-		syn.at, syn.everResent = now, true
+		c.snd.sent.update(c.snd.sent.first(), func(syn *sentRange) { syn.at, syn.everResent = now, true })
 	}
 	c.answered = c.answered || answer
 	c.setTimer(TimerRTO, now.Add(c.rtt.rto()))
@@ -74,15 +73,19 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 
 // transmitLost sends the next range that is held for lost.
 func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
-	r := c.snd.sent.nextLost()
-	if r == nil {
+	n := c.snd.sent.nextLost()
+	if n == 0 {
 		c.loss.tooBig = false
 		return false
 	}
+	if c.frto() == frtoSecond {
+		return false // new data goes first: what it draws tells whether anything is lost
+	}
+	r := c.snd.sent.numbered(n)
 	if r.start != c.snd.una && !r.start.Less(c.snd.una.Add(c.snd.wnd)) {
 		return false // the window shrank (RFC 9293 section 3.8.6, SHLD-16)
 	}
-	if c.inFlight()+r.len() > c.cc.Window() && c.inFlight() > 0 && !c.loss.urgently {
+	if c.inFlight()+r.len() > c.window() && c.inFlight() > 0 && !c.loss.urgently {
 		return false
 	}
 	note, reason := NoteFastRetransmit, "held for lost: what was sent later has arrived, RFC 8985 section 6"
@@ -97,20 +100,20 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 		reason = "held for lost: three duplicate ACKs, RFC 5681 section 3.2"
 	}
 	c.loss.urgently = false
-	c.resend(now, s, r, note, reason)
+	c.resend(now, s, n, note, reason)
 	return true
 }
 
-// resend repeats a range, or its front if the MSS became smaller since.
-func (c *Conn) resend(now Time, s *segment.Segment, r *sentRange, note Note, reason string) {
+// resend repeats a range.
+func (c *Conn) resend(now Time, s *segment.Segment, n int32, note Note, reason string) {
+	r := c.snd.sent.numbered(n)
 	c.head(s, r.start, segment.ACK)
-	room := c.addOptions(now, s, false)
-	if start := r.start; start.Add(room).Less(segment.MinSeq(r.end, c.snd.buf.end())) {
-		c.snd.sent.split(r, room)
-		r = &c.snd.sent.ranges()[c.snd.sent.find(start)]
-	}
+	c.addOptions(now, s, false)
 	c.load(s, r.start, r.end)
-	c.snd.sent.update(r, func(r *sentRange) { r.at, r.resent, r.everResent = now, true, true })
+	c.snd.sent.resend(n, now)
+	if note != NoteLossProbe {
+		c.noteSent(now, r.start, r.end, true)
+	}
 	c.incidents().Retransmits++
 	if c.timers[TimerRTO] == 0 {
 		c.restartRTO(now)
@@ -171,7 +174,11 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	}
 	c.load(s, c.snd.nxt, end)
 	c.markECN(s, n > 0)
-	c.track(sentRange{start: c.snd.nxt, end: end, at: now, first: now, flags: s.Flags & segment.FIN})
+	c.track(sentRange{start: c.snd.nxt, end: end, at: now, flags: s.Flags & segment.FIN})
+	c.noteSent(now, c.snd.nxt, end, false)
+	if c.snd.sent.sacked > 0 || c.loss.dup > 0 {
+		c.loss.limited += int32(end.Sub(c.snd.nxt))
+	}
 	c.snd.nxt = end
 	c.snd.lastData = now
 	if c.timers[TimerRTO] == 0 {
@@ -201,7 +208,10 @@ func (c *Conn) allowance(now Time, unsent, room int, fin bool) (n int, ok bool) 
 	if n == 0 {
 		return 0, fin && unsent == 0 && window > 0
 	}
-	if flight := c.inFlight(); flight > 0 && flight+n > c.cc.Window() && !c.loss.probe.due {
+	if c.frto() == frtoSecond {
+		return n, c.loss.episode.undo.unsent > 0 // whatever the window and Nagle say: RFC 5682 section 2.1, step 2b
+	}
+	if flight := c.inFlight(); flight > 0 && flight+n > c.window() && !c.loss.probe.due {
 		return 0, false
 	}
 	last := n == unsent
@@ -218,6 +228,7 @@ func (c *Conn) allowance(now Time, unsent, room int, fin bool) (n int, ok bool) 
 // than one RTO (RFC 5681 section 4.1).
 func (c *Conn) restartAfterIdle(now Time) {
 	if c.snd.sent.empty() && c.snd.lastData != 0 && now.Sub(c.snd.lastData) > c.rtt.rto() {
+		c.disarmUndo()
 		c.cc.OnRestart(now)
 		c.snd.lastData = now
 	}
@@ -337,6 +348,8 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 		note = NoteZeroWindow
 	}
 	if c.tracing() {
-		c.trace(&Event{Kind: EventSegmentOut, At: now, Segment: s, Note: note, Reason: reason})
+		e := c.newEvent(EventSegmentOut)
+		e.At, e.Segment, e.Note, e.Reason = now, s, note, reason
+		c.stack.tell(e)
 	}
 }

@@ -127,9 +127,9 @@ func TestUserTimeoutCountsFromTheLastProgress(t *testing.T) {
 	k := established(t, plain(func(c *ConnConfig) { c.UserTimeout = 5 * time.Second }))
 	for i := range 5 {
 		k.write(10)
-		k.want("data", strings.Replace("P. A:B(10) ack 1", "A:B", itoa(1+10*i)+":"+itoa(11+10*i), 1))
+		k.want("data", strings.Replace("P. A:B(10) ack 1", "A:B", num(1+10*i)+":"+num(11+10*i), 1))
 		k.advance(900 * time.Millisecond)
-		k.in(". 1:1(0) ack " + itoa(11+10*i) + " win 65535")
+		k.in(". 1:1(0) ack " + num(11+10*i) + " win 65535")
 		k.advance(2 * time.Second)
 	}
 	k.advance(time.Hour)

@@ -258,12 +258,13 @@ func (r *pingRun) series() error {
 	for _, t := range taps {
 		defer t.Close()
 	}
+	link := stampingLink{r.session.link(r.link), r.link}
 	var way pinger
 	if r.o.full {
 		r.o.conn.TimeWait = oneRTO
-		way = ping.NewFull(r.link, r.config, r.o.conn, sinks, taps...)
+		way = ping.NewFull(link, r.config, r.o.conn, sinks, taps...)
 	} else {
-		way = ping.NewPinger(r.link, r.config, sinks, taps...)
+		way = ping.NewPinger(link, r.config, sinks, taps...)
 	}
 	r.mu.Lock()
 	r.pinger = way
@@ -277,6 +278,16 @@ func (r *pingRun) series() error {
 	}
 	return r.sum(way.Stats(), err)
 }
+
+// A stampingLink is a link as the capture sees it, with the stamps of the
+// socket below.
+type stampingLink struct {
+	engine.Link
+	conn *rawsock.Conn
+}
+
+// TxStamps implements ping.Link.
+func (l stampingLink) TxStamps(dst []rawsock.TxStamp) int { return l.conn.TxStamps(dst) }
 
 // taps opens one for each interface that we send by. Where there is none, the
 // link's own timestamps serve.

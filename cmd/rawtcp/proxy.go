@@ -157,7 +157,7 @@ func (r *proxyRun) prepare(addrs []netip.Addr) error {
 	if r.bridge, err = newBridge(r.session, r.rein); err != nil {
 		return err
 	}
-	r.host = engine.NewHost(engine.HostConfig{Link: r.link, Tracer: tracer})
+	r.host = engine.NewHost(engine.HostConfig{Link: r.session.link(r.link), Tracer: tracer})
 	guard := r.link.Guard()
 	r.session.start(trace.Start{
 		Local: r.local, Remote: r.remote.String(), Iface: r.route.Interface, MTU: r.route.MTU, Guard: guard,

@@ -41,7 +41,7 @@ func (t *tale) inText(e *engine.Event) []string {
 	case engine.NoteDuplicate:
 		return t.inOld(e)
 	}
-	text := t.inOpening(e, from)
+	text := t.inOpening(e, from, to)
 	if len(s.Payload) > 0 {
 		text = append(text, t.inData(e)...)
 	}
@@ -55,7 +55,10 @@ func (t *tale) inText(e *engine.Event) []string {
 }
 
 func inListen(e *engine.Event) []string {
-	if e.Segment.Flags.Has(segment.SYN) {
+	switch {
+	case e.Note == engine.NoteSYNCookie:
+		return []string{"A peer wants to connect, but we do not remember it: too many handshakes are under way, or the listener never does. All that we would have to keep goes into the number of our answer."}
+	case e.Segment.Flags.Has(segment.SYN):
 		return []string{"A SYN for a listener that is mute: it gets no answer, as if a firewall had dropped it. The peer will try again a few times, then time out."}
 	}
 	return []string{"It acknowledges something, but in LISTEN nothing was sent yet: it belongs to an old connection that only its sender remembers."}
@@ -158,7 +161,10 @@ func (t *tale) inOld(e *engine.Event) []string {
 }
 
 // inOpening explains the ACK that ends a passive or a simultaneous open.
-func (t *tale) inOpening(e *engine.Event, from engine.State) []string {
+func (t *tale) inOpening(e *engine.Event, from, to engine.State) []string {
+	if from == engine.Listen && to >= engine.Established {
+		return []string{"The number it acknowledges is a SYN cookie of ours, made for this very peer not long ago: so it gets what we send, and the handshake that we had forgotten is complete, ESTABLISHED."}
+	}
 	if from != engine.SynReceived || e.State < engine.Established || t.opened {
 		return nil
 	}

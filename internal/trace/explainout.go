@@ -43,6 +43,11 @@ func (t *tale) outSYN(e *engine.Event, again bool) []string {
 	t.active = t.active || !answer
 	rto := timeText(t.wait[engine.TimerRTO])
 	switch {
+	case e.Note == engine.NoteSYNCookie:
+		return []string{
+			"We accept without remembering anything: our first sequence number is a SYN cookie, from which only we can tell that this peer asked, when, and for which MSS.",
+			"Who sends SYNs with false addresses never sees it, and costs us no memory; a real peer sends it back in its ACK.",
+		}
 	case answer && e.State == engine.SynReceived && t.crossed && !again:
 		return []string{"The peer's SYN has crossed ours: both sides asked at once, a simultaneous open. We say our SYN again, now with the ACK of the peer's, and the two requests become one connection."}
 	case answer && !again:

@@ -109,6 +109,12 @@ var plots = []plot{
 		s.closeOnEOF(server, 0)
 	}},
 	{"open-backlog-full", "A second client finds the backlog full, and a third has its ACK ignored.", playBacklog},
+	{"open-cookie", "The listener answers by a SYN cookie and remembers nothing.", func(s *story) {
+		s.listen(func(c *engine.ListenConfig) { c.Cookies, c.Conn.ISN = engine.CookiesAlways, nil })
+		s.dial(client)
+		s.at(50, func() { s.close(client) })
+		s.closeOnEOF(server, 30)
+	}},
 	{"open-old-syn", "An old duplicate SYN comes first (RFC 9293 figure 9).", func(s *story) {
 		s.listen()
 		s.at(1, func() { s.inject(server, "S 5000:5000(0) win 1000 <mss 1000>") })

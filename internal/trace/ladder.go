@@ -287,7 +287,7 @@ func spaced(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
 // bases are the numbers that relative sequence numbers count from.
 func (l *Ladder) bases(e *engine.Event) segment.Relative {
-	if l.cfg.Absolute || e.Conn == 0 {
+	if l.cfg.Absolute {
 		return segment.Relative{}
 	}
 	if e.Kind == engine.EventSegmentOut {

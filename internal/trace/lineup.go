@@ -17,11 +17,12 @@ type record struct {
 	remarks []remark
 }
 
-// A lineup puts packets into the order of their times. What came in is heard of
-// some time after its stamp, and what goes out may have been seen on the
-// interface before that: so a packet waits for one round, and a packet of ours
-// until it was seen. Its owner's lock guards it.
+// A lineup puts packets into the order of their times, if there is a tap. What
+// came in is heard of some time after its stamp, and what goes out may have been
+// seen on the interface before that: so a packet waits for one round, and a
+// packet of ours until it was seen. Its owner's lock guards it.
 type lineup struct {
+	sorted bool      // by time, and not as they came
 	known  []*record // the oldest first
 	unseen []*record // packets of ours that wait to be seen, as they were sent
 	round  int
@@ -38,10 +39,12 @@ const recordCost = 2048
 
 // take returns a record to fill, with a copy of the packet.
 func (l *lineup) take(packet []byte) *record {
-	r := &record{}
+	var r *record
 	if n := len(l.free); n > 0 {
 		r = l.free[n-1]
 		l.free = l.free[:n-1]
+	} else {
+		r = new(record)
 	}
 	*r = record{packet: append(r.packet[:0], packet...), remarks: r.remarks[:0], round: l.round}
 	l.octets += len(packet) + recordCost
@@ -51,7 +54,7 @@ func (l *lineup) take(packet []byte) *record {
 // insert gives a record its place: behind those of the same time.
 func (l *lineup) insert(r *record) {
 	i := len(l.known)
-	for i > 0 && l.known[i-1].at > r.at {
+	for l.sorted && i > 0 && l.known[i-1].at > r.at {
 		i--
 	}
 	l.known = slices.Insert(l.known, i, r)
@@ -93,14 +96,18 @@ func (l *lineup) giveUp(n int) {
 	l.unseen = slices.Delete(l.unseen, 0, n)
 }
 
-// due ends a round and appends to dst what has waited long enough, the oldest
-// first; now is in ns since 1970. In a hurry nothing waits for what is to come.
-func (l *lineup) due(dst []*record, now int64, hurry bool) []*record {
-	late := 0
-	for late < len(l.unseen) && now-l.unseen[late].at >= patience {
-		late++
+// giveUpBefore ends the waiting of what was sent before a time.
+func (l *lineup) giveUpBefore(at int64) {
+	n := 0
+	for n < len(l.unseen) && l.unseen[n].at < at {
+		n++
 	}
-	l.giveUp(late)
+	l.giveUp(n)
+}
+
+// due ends a round and appends to dst what has waited long enough, the oldest
+// first. In a hurry nothing waits for what is to come.
+func (l *lineup) due(dst []*record, hurry bool) []*record {
 	n := 0
 	for n < len(l.known) && (hurry || l.known[n].round < l.round) && (len(l.unseen) == 0 || l.known[n].at < l.unseen[0].at) {
 		l.octets -= len(l.known[n].packet) + recordCost

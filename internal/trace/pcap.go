@@ -38,7 +38,8 @@ type Tap interface {
 // its own, so that a file cut short is readable to its last packet.
 //
 // The events of a packet only put it in line. A round later, on another
-// goroutine, the line is put in order of time, encoded and written.
+// goroutine, it is encoded and written. With a Tap the order is that of the
+// times, and without one that of the events.
 type Pcap struct {
 	queue *queue
 
@@ -47,6 +48,7 @@ type Pcap struct {
 	conns  map[uint64]*pcapConn
 	told   int // events to come that stand on the packet before them
 	line   lineup
+	round  time.Duration
 	timer  *time.Timer // ends a round
 	armed  bool        // timer will fire
 	soon   bool        // timer fires at once
@@ -69,7 +71,6 @@ type Pcap struct {
 // A round is how long a packet waits for older ones. It is shorter when the line
 // holds many octets, and nothing waits when it holds too many.
 const (
-	round   = 5 * time.Millisecond
 	many    = 1 << 20
 	tooMany = 4 << 20
 )
@@ -113,8 +114,9 @@ func NewPcap(cfg PcapConfig) (*Pcap, error) {
 		queue: newQueue(cfg.Out, pcapLimit),
 		time:  timeline{now: cfg.Now},
 		conns: map[uint64]*pcapConn{},
+		round: 5 * time.Millisecond,
 	}
-	p.timer = time.AfterFunc(round, p.endRound)
+	p.timer = time.AfterFunc(time.Hour, p.endRound)
 	p.timer.Stop()
 	intf := pcapgo.NgInterface{Name: cfg.Interface, OS: runtime.GOOS, LinkType: layers.LinkTypeRaw, TimestampResolution: 9}
 	section := pcapgo.NgSectionInfo{Hardware: runtime.GOARCH, OS: runtime.GOOS, Application: cfg.Application, Comment: cfg.Comment}
@@ -236,7 +238,7 @@ const maxHeld = 1024
 func (p *Pcap) Link(link engine.Link, tap Tap) engine.Link {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.linked, p.tap = true, tap
+	p.linked, p.tap, p.line.sorted = true, tap, tap != nil
 	return pcapLink{link, p}
 }
 
@@ -294,7 +296,7 @@ func (p *Pcap) arm() {
 		p.timer.Reset(0)
 	case !p.armed:
 		p.armed = true
-		p.timer.Reset(round)
+		p.timer.Reset(p.round)
 	}
 }
 
@@ -305,7 +307,7 @@ func (p *Pcap) endRound() {
 	defer p.mu.Unlock()
 	p.armed, p.soon = p.line.octets > 0 && !p.closed, false
 	if p.armed {
-		p.timer.Reset(round)
+		p.timer.Reset(p.round)
 	}
 }
 
@@ -318,7 +320,10 @@ func (p *Pcap) drain(hurry bool) {
 	if hurry {
 		p.line.giveUp((len(p.line.unseen) + 1) / 2)
 	}
-	p.batch = p.line.due(p.batch[:0], p.time.now().UnixNano(), hurry)
+	if len(p.line.unseen) > 0 {
+		p.line.giveUpBefore(p.time.now().UnixNano() - patience)
+	}
+	p.batch = p.line.due(p.batch[:0], hurry)
 	p.mu.Unlock()
 	for _, r := range p.batch {
 		p.encode(r)
@@ -439,7 +444,7 @@ func (p *Pcap) finish() {
 	p.look()
 	p.tap = nil
 	p.line.giveUp(len(p.line.unseen))
-	p.batch = p.line.due(p.batch[:0], now.UnixNano(), true)
+	p.batch = p.line.due(p.batch[:0], true)
 	p.mu.Unlock()
 	for _, r := range p.batch {
 		p.encode(r)

@@ -1,0 +1,215 @@
+package trace
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"rawtcp/engine"
+)
+
+// A fakeTap tells what the test puts into it.
+type fakeTap struct {
+	packets [][]byte
+	times   []time.Time
+}
+
+func (f *fakeTap) saw(pkt []byte, at time.Time) {
+	f.packets, f.times = append(f.packets, pkt), append(f.times, at)
+}
+
+func (f *fakeTap) Next(headers []byte) (int, int64, bool) {
+	if len(f.packets) == 0 {
+		return 0, 0, false
+	}
+	n, at := copy(headers, f.packets[0]), f.times[0].UnixNano()
+	f.packets, f.times = f.packets[1:], f.times[1:]
+	return n, at, true
+}
+
+// tappedTalk plays a capture whose tap sees what sees says of each packet of
+// ours, given in the order in which they were sent, and returns the capture.
+func tappedTalk(t *testing.T, play func(tap *fakeTap, in func(stamp time.Time), out func(seq int) []byte)) []packet {
+	t.Helper()
+	return readPcap(t, pcapOf(t, func(tr engine.Tracer) {
+		tap, p := &fakeTap{}, tr.(*Pcap)
+		p.round = time.Hour
+		link := p.Link(takingLink{}, tap)
+		s := newScript(tr)
+		in := func(stamp time.Time) {
+			seg := s.parse("< . 1:1(0) ack 1 win 7")
+			raw, err := seg.Append(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.send(engine.Event{Kind: engine.EventSegmentIn, Segment: seg, Packet: raw, Stamp: stamp.UnixNano()})
+		}
+		out := func(seq int) []byte {
+			seg := s.parse(fmt.Sprintf("> . %d:%d(0) ack 1 win 7", seq, seq))
+			s.send(engine.Event{Kind: engine.EventSegmentOut, Segment: seg, Reason: fmt.Sprintf("number %d", seq)})
+			pkt, err := seg.Append(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := link.WriteBatch([][]byte{pkt}); err != nil {
+				t.Fatal(err)
+			}
+			return pkt
+		}
+		play(tap, in, out)
+	}))
+}
+
+// inShort is a capture in short: the first comment of each packet, and its time
+// from the start in microseconds.
+func inShort(packets []packet) string {
+	var all []string
+	for _, p := range packets {
+		what := "in"
+		if len(p.comments) > 0 {
+			what = strings.Join(p.comments, ", ")
+		}
+		all = append(all, fmt.Sprintf("%s at %d", what, p.at.Sub(wallClock()).Microseconds()))
+	}
+	return strings.Join(all, "; ")
+}
+
+func after(us int) time.Time { return wallClock().Add(time.Duration(us) * time.Microsecond) }
+
+// Packets stand in the order of the wire, whatever order they were heard of in.
+func TestPcapOrdersByTime(t *testing.T) {
+	got := inShort(tappedTalk(t, func(tap *fakeTap, in func(time.Time), out func(int) []byte) {
+		one, two := out(1), out(2)
+		in(after(15))
+		tap.saw(one, after(10))
+		tap.saw(two, after(20))
+		in(after(5))
+		in(after(20))
+	}))
+	const want = "in at 5; number 1 at 10; in at 15; in at 20; number 2 at 20"
+	if got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+// Two packets can leave in another order than they were sent in, and the tap
+// sees strangers.
+func TestPcapFindsThePacketSeen(t *testing.T) {
+	got := inShort(tappedTalk(t, func(tap *fakeTap, in func(time.Time), out func(int) []byte) {
+		one, two := out(1), out(2)
+		stranger := slices.Clone(one)
+		stranger[12]++ // another source address
+		tap.saw(stranger, after(5))
+		tap.saw(two, after(10))
+		tap.saw(one[:20], after(15)) // cut off before the TCP header
+		tap.saw(one, after(20))
+	}))
+	const want = "number 2 at 10; number 1 at 20"
+	if got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+// A packet that nobody saw has the program's time and says so, and delays the
+// others no longer than the capture can bear.
+func TestPcapSaysWhoseTimeItIs(t *testing.T) {
+	packets := tappedTalk(t, func(tap *fakeTap, in func(time.Time), out func(int) []byte) {
+		out(1)
+		for range 2 * tooMany / recordCost {
+			in(after(1))
+		}
+	})
+	if want := []string{"number 1", guessedTime}; !slices.Equal(packets[0].comments, want) {
+		t.Errorf("the first packet says %q, want %q", packets[0].comments, want)
+	}
+	if want := 2*tooMany/recordCost + 1; len(packets) != want {
+		t.Errorf("%d packets, want %d", len(packets), want)
+	}
+}
+
+// What the tap sees while the link is still at it belongs to packets that are
+// not in line yet: the two must not pass each other.
+func TestPcapAsksTheTapAfterTheLink(t *testing.T) {
+	var out strings.Builder
+	p, err := NewPcap(PcapConfig{Out: &out, Now: wallClock, Interface: "veth0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.round = time.Hour
+	tap := &fakeTap{}
+	started, finish := make(chan bool), make(chan bool)
+	link := p.Link(slowLink{tap: tap, started: started, finish: finish}, tap)
+	s := newScript(p)
+	pkt, err := s.parse("> . 1:1(0) ack 1 win 7").Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := make(chan error)
+	go func() { _, err := link.WriteBatch([][]byte{pkt}); sent <- err }()
+	<-started
+	round := make(chan bool)
+	go func() { p.drain(false); close(round) }()
+	finish <- true
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	<-round
+	if err := p.Close(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if got := inShort(readPcap(t, []byte(out.String()))); got != "in at 10" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A slowLink lets the tap see a packet some time before WriteBatch returns.
+type slowLink struct {
+	engine.Link
+	tap             *fakeTap
+	started, finish chan bool
+}
+
+func (l slowLink) WriteBatch(pkts [][]byte) (int, error) {
+	l.tap.saw(pkts[0], after(10))
+	l.started <- true
+	<-l.finish
+	return len(pkts), nil
+}
+
+// The steady state of a capture allocates little more than its output.
+func TestPcapAllocatesLittle(t *testing.T) {
+	p, err := NewPcap(PcapConfig{Out: discard{}, Now: wallClock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := p.Link(takingLink{}, nil)
+	s := newScript(p)
+	seg := s.parse("> . 1:1(0) ack 1 win 7")
+	pkt, err := seg.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := engine.Event{Kind: engine.EventSegmentOut, Conn: 1, State: engine.Established, Segment: seg, Reason: "data the window allows"}
+	batch := [][]byte{pkt}
+	one := func() {
+		p.Trace(&e)
+		if _, err := link.WriteBatch(batch); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 5000 {
+		one()
+	}
+	if n := testing.AllocsPerRun(5000, one); n > 0.5 {
+		t.Errorf("%v allocations for a packet", n)
+	}
+	if err := p.Close(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
