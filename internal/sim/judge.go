@@ -498,7 +498,7 @@ func (h *host) judgeTimers(x *watch) {
 		w.fail("I14: conn %d of host %d: an ACK of new octets left the timer due in %v, RTO %v", x.id, h.id, rto.Sub(now), in.Vars.RTO)
 	case in.Vars.Flight == 0 && (rto != 0 || probe != 0):
 		w.fail("I13: conn %d of host %d: nothing outstanding and a retransmission timer in %v", x.id, h.id, in.State)
-	case in.State.Synchronized() && in.Vars.Flight == 0 && (in.SendQueue > 0 || finWaits) && persist == 0:
+	case in.State.Synchronized() && in.Vars.Flight == 0 && (in.SendQueue > 0 || finWaits) && persist == 0 && x.timers[engine.TimerHold] == 0:
 		w.fail("I12: conn %d of host %d: %d octets wait, window %d, and no timer in %v", x.id, h.id, in.SendQueue, in.Vars.SndWnd, in.State)
 	case in.ReceiveQueue > w.plan.Talks[x.end.talk].Conf[h.side].ReceiveBuffer+1<<in.Vars.RcvScale:
 		w.fail("I23: conn %d of host %d: %d octets wait to be read", x.id, h.id, in.ReceiveQueue)

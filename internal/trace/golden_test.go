@@ -348,7 +348,8 @@ var plots = []plot{
 		s.open()
 		mtu := 1400
 		s.narrow(client, &mtu)
-		s.at(30, func() { s.write(client, full+full) })
+		s.at(30, func() { s.write(client, page) })
+		s.at(100, func() { s.write(client, full+full) })
 		s.at(5000, func() { s.write(client, bulk+bulk) })
 		s.at(6500, func() { s.close(client) })
 		s.closeOnEOF(server, 0)
