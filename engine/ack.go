@@ -57,7 +57,7 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 		c.progressAt = now
 	}
 	c.unanswered = 0
-	dup := c.isDuplicate(s)
+	dup, held := c.isDuplicate(s), c.snd.buf.len()
 	d := c.delivery(now, s)
 	reported, dsack := c.receiveSACK(s, &d)
 	octets, rtt := 0, time.Duration(0)
@@ -75,6 +75,8 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 		c.restartRTO(now)
 	}
 	c.updateWindow(s, octets > 0)
+	c.arrivedWhole(now, d.largest)
+	c.noteDelivered(now, octets+reported, held-c.snd.buf.len())
 	if dup {
 		c.incidents().DupAcksIn++
 		c.loss.dup++
@@ -257,7 +259,7 @@ func (c *Conn) atRecover() bool { return c.loss.over && c.snd.una == c.loss.reco
 // enterRecovery starts fast recovery when something is held for lost (RFC 5681
 // section 3.2).
 func (c *Conn) enterRecovery(now Time, delivered int) {
-	if c.loss.recovery || c.loss.timeout || c.snd.sent.lost == 0 {
+	if c.loss.recovery || c.loss.timeout || c.loss.tooBig || c.snd.sent.lost == 0 || c.probeLost(now) {
 		return
 	}
 	c.armUndo(false)
