@@ -25,7 +25,8 @@ type lossState struct {
 // receiveACK is the fifth check of RFC 9293 section 3.10.7.4. ok says that the
 // segment's text may be processed.
 func (c *Conn) receiveACK(now Time, s *segment.Segment) (note Note, ok bool) {
-	if c.state == SynReceived {
+	opening := c.state == SynReceived
+	if opening {
 		if !c.snd.una.Less(s.Ack) || !s.Ack.LessEq(c.snd.nxt) {
 			c.stack.reset(s, "SYN-RECEIVED: it acknowledges what was not sent, RFC 9293 section 3.10.7.4")
 			return NoteUnacceptable, false
@@ -40,6 +41,9 @@ func (c *Conn) receiveACK(now Time, s *segment.Segment) (note Note, ok bool) {
 		return NoteUnacceptable, false
 	}
 	note = c.acknowledged(now, s)
+	if opening && note == NoteDupAck { // it is the first of its number, though data left with the SYN-ACK (RFC 7413)
+		note, c.loss.dup = NoteNone, 0
+	}
 	if c.snd.fin == finSent && c.snd.una == c.snd.nxt {
 		c.finAcked(now)
 	}
@@ -53,7 +57,7 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 		c.progressAt = now
 	}
 	c.unanswered = 0
-	dup := c.isDuplicate(s)
+	dup, held := c.isDuplicate(s), c.snd.buf.len()
 	d := c.delivery(now, s)
 	reported, dsack := c.receiveSACK(s, &d)
 	recovering := c.loss.recovery
@@ -74,6 +78,8 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 		c.restartRTO(now)
 	}
 	c.updateWindow(s, octets > 0)
+	c.arrivedWhole(now, d.largest)
+	c.noteDelivered(now, octets+reported, held-c.snd.buf.len())
 	if dup {
 		c.incidents().DupAcksIn++
 		c.loss.dup++
@@ -256,7 +262,7 @@ func (c *Conn) atRecover() bool { return c.loss.over && c.snd.una == c.loss.reco
 // enterRecovery starts fast recovery when something is held for lost (RFC 5681
 // section 3.2).
 func (c *Conn) enterRecovery(now Time, delivered int) {
-	if c.loss.recovery || c.loss.timeout || c.snd.sent.lost == 0 {
+	if c.loss.recovery || c.loss.timeout || c.loss.tooBig || c.snd.sent.lost == 0 || c.probeLost(now) {
 		return
 	}
 	c.armUndo(false)

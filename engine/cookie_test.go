@@ -351,6 +351,8 @@ func judgeBakery(b bakery, in []byte) string {
 		return "one of the other direction is taken"
 	case taken(s, local, remote, irs.Add(int(tweak|1)), cookie):
 		return "one of another SYN is taken"
+	case taken(s, local, remote, irs.Add(int(tweak|1)), cookie.Add(int(tweak|1))):
+		return "one of another SYN is taken if both numbers are moved"
 	case taken(s, local, remote, irs, cookie.Add(1<<bit)):
 		return "a changed one is taken"
 	}

@@ -369,7 +369,7 @@ func (h *Host) sendError(now Time, pkt []byte, err error) {
 	if err != nil || mtu >= len(pkt) {
 		return
 	}
-	m := ICMP{From: seg.Src.Addr(), Type: 3, Code: 4, MTU: mtu, Quoted: pkt}
+	m := ICMP{From: seg.Src.Addr(), Type: 3, Code: 4, MTU: mtu, Own: true, Quoted: pkt}
 	if seg.Src.Addr().Is6() {
 		m.Type, m.Code = 2, 0
 	}
@@ -411,10 +411,13 @@ func newDeadline(c *NetConn) *deadline {
 func (d *deadline) set(t time.Time) {
 	d.stop()
 	d.expired = false
-	if t.IsZero() {
-		return
+	if !t.IsZero() {
+		d.in(time.Until(t))
 	}
-	wait := time.Until(t)
+}
+
+// in makes the deadline pass after wait.
+func (d *deadline) in(wait time.Duration) {
 	if wait <= 0 {
 		d.expired = true
 		return

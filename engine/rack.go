@@ -63,6 +63,7 @@ type delivery struct {
 	sent    Time        // the earliest that was sent once and not reported before; zero: none
 	resent  Time        // the last retransmission among them; zero: all were sent once
 	octets  int         // how many octets arrived, by what the ACK says and no earlier one did
+	largest int         // of them, those of the largest range
 }
 
 // echo reports whether the echoed timestamp is not older than a transmission;
@@ -77,6 +78,7 @@ func (d *delivery) add(r *sentRange) {
 		return
 	}
 	d.octets += r.len()
+	d.largest = max(d.largest, r.len())
 	if r.everResent {
 		d.resent = max(d.resent, r.at)
 	} else if d.sent == 0 {
