@@ -175,7 +175,12 @@ func (c *Conn) receiveRST(now Time, s *segment.Segment) Note {
 	}
 	switch c.state {
 	case SynReceived:
-		c.finish(ErrRefused, "RST received")
+		err := ErrRefused
+		if c.fast().early != nil { // the application has it already
+			err = ErrReset
+		}
+		c.confirmed(now, true)
+		c.finish(err, "RST received")
 	case Closing, LastAck, TimeWait:
 		c.finish(c.resetIfUnfinished(), "RST received")
 	default:
@@ -222,6 +227,7 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 	}
 	switch c.state {
 	case Established, FinWait1, FinWait2:
+	case SynReceived: // data on the SYN, RFC 7413
 	default:
 		return NoteNone // "This should not occur since a FIN has been received"
 	}

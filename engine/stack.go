@@ -22,6 +22,7 @@ type Stack struct {
 	cfg       StackConfig
 	secrets   *secrets
 	conns     connTable
+	fastOpen  fastOpenCache
 	shared    []*ConnConfig // settings in use, the latest last: see settings
 	spares    spares
 	listeners map[netip.AddrPort]*Listener
@@ -45,18 +46,20 @@ type Stack struct {
 
 // Counters count what belongs to no connection.
 type Counters struct {
-	PacketsIn      uint64
-	Malformed      uint64 // refused by segment.Parse
-	BadChecksum    uint64
-	NoConnection   uint64 // of no connection and no listener
-	ResetsSent     uint64 // in answer to such segments
-	ResetsLimited  uint64
-	SYNDropped     uint64 // backlog or SYN cache full
-	CookiesSent    uint64 // SYN-ACKs with a SYN cookie
-	CookiesTaken   uint64 // ACKs that brought a valid one back
-	CookiesRefused uint64 // ACKs that did not, at a time when cookies were out
-	ICMPIgnored    uint64 // about nothing that is in flight (RFC 5927)
-	ICMPTaken      uint64
+	PacketsIn        uint64
+	Malformed        uint64 // refused by segment.Parse
+	BadChecksum      uint64
+	NoConnection     uint64 // of no connection and no listener
+	ResetsSent       uint64 // in answer to such segments
+	ResetsLimited    uint64
+	SYNDropped       uint64 // backlog or SYN cache full
+	CookiesSent      uint64 // SYN-ACKs with a SYN cookie
+	CookiesTaken     uint64 // ACKs that brought a valid one back
+	CookiesRefused   uint64 // ACKs that did not, at a time when cookies were out
+	FastOpens        uint64 // connections that data on a SYN has opened (RFC 7413)
+	FastOpensRefused uint64 // SYNs with a Fast Open cookie that is not ours
+	ICMPIgnored      uint64 // about nothing that is in flight (RFC 5927)
+	ICMPTaken        uint64
 }
 
 // maxReplies bounds the segments that wait to be sent for no connection.
