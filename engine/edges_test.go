@@ -272,3 +272,17 @@ func TestRepeatedSYNACKIsNoSample(t *testing.T) {
 		t.Errorf("SRTT %v from an ACK of either", v.SRTT)
 	}
 }
+
+// E-4: a recovery is undone once, however many proofs of it arrive.
+func TestSecondProofUndoesNothing(t *testing.T) {
+	k, original := stampedFlight(t)
+	k.fireRTO()
+	k.want("the first again", ". 1:1001(1000) ack 1")
+	k.advance(50 * ms)
+	k.in(fmt.Sprintf(". 1:1(0) ack 2001 win 65535 <nop,nop,TS val 2 ecr %d>", original))
+	k.wantUndone(1)
+	for k.stack.Transmit(k.now, &k.seg) {
+	}
+	k.in(fmt.Sprintf(". 1:1(0) ack 2001 win 65535 <nop,nop,TS val 3 ecr %d,nop,nop,sack 1:1001>", original))
+	k.wantUndone(1)
+}
