@@ -90,7 +90,7 @@ func (l *Listener) say(e *synEntry, flags segment.Flags, why string) {
 	c := &l.scratch
 	l.restore(c, e)
 	if !flags.Has(segment.RST) {
-		seg.Window = c.advertise()
+		seg.Window = uint16(c.rcv.edge.Sub(c.rcv.nxt) >> c.rcv.scale) // what the SYN-ACK offered: more would not be remembered
 	}
 	if c.ts.on {
 		seg.Options.Set |= segment.HasTimestamps

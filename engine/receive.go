@@ -315,7 +315,7 @@ func (c *Conn) fullSegment() int {
 // receiveFIN is the eighth step. A FIN that arrives before its data waits.
 func (c *Conn) receiveFIN(now Time, s *segment.Segment) {
 	if at := s.End().Add(-1); s.Flags.Has(segment.FIN) && at.InWindow(c.rcv.nxt, max(1, c.rcv.edge.Sub(c.rcv.nxt)+1)) {
-		if !c.rcv.fin && !c.rcv.buf.holds(at) { // an octet that came first stays
+		if (!c.rcv.fin || at.Less(c.rcv.finAt)) && !c.rcv.buf.holds(at) { // an octet that came first stays; of two FINs the first in order counts
 			c.rcv.fin, c.rcv.finAt = true, at
 		}
 		if at != c.rcv.nxt && len(s.Payload) == 0 {
