@@ -39,6 +39,7 @@ type ConnConfig struct {
 	TTL, TOS    uint8          // default 64, 0
 	SYNOptions  []segment.Kind // order of the options of our SYN, with KindNOP where wanted; default Linux's
 	ISN         *segment.Seq   // default: RFC 6528
+	FastOpen    Switch         // of an active open: ask for a cookie, and send data on the SYN with it (RFC 7413); default off
 
 	SendBuffer    int // most unsent and unacknowledged octets held; default 1 MiB
 	ReceiveBuffer int // most octets held for the application; default 1 MiB

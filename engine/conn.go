@@ -78,6 +78,7 @@ type coldState struct {
 	incidents Incidents
 	softErr   error // the last ICMP error that did not end it
 	challenge Time  // when the last challenge ACK left
+	fast      fastOpen
 }
 
 // incidents returns the counters of what few connections meet.
@@ -263,6 +264,7 @@ func (c *Conn) finish(err error, why string) {
 		return
 	}
 	c.err = err
+	c.confirmed(c.stack.now, false)
 	c.setState(Closed, why)
 	for k := range c.timers {
 		c.stopTimer(TimerKind(k))

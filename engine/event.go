@@ -47,6 +47,7 @@ const (
 	NoteOldSYN         Note = "old_duplicate_syn"
 	NotePAWS           Note = "paws"
 	NoteSYNCookie      Note = "syn_cookie"
+	NoteFastOpen       Note = "fast_open" // a SYN whose data counts, RFC 7413
 )
 
 // Resent reports whether the note says that the segment was sent before.

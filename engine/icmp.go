@@ -29,6 +29,7 @@ func (c *Conn) receiveICMP(m ICMP) {
 		// anyone who guesses a sequence number could end it (RFC 5927 section 5.2).
 		return
 	}
+	c.failedFastOpen(c.stack.now)
 	if refusal(v4, m) {
 		*soft = fmt.Errorf("%w: ICMP port unreachable from %s", ErrRefused, m.From)
 	}

@@ -49,6 +49,7 @@ type Info struct {
 	SACK          bool // negotiated
 	Timestamps    bool // negotiated
 	ECN           bool // negotiated
+	FastOpen      bool // data on the SYN was taken, by the peer or by us
 	MTU           int
 	Congestion    string
 	InRecovery    bool
@@ -64,7 +65,7 @@ type Info struct {
 func (c *Conn) Info(now Time) Info {
 	return Info{
 		ID: c.id, Local: c.local, Remote: c.remote, State: c.state, Passive: c.passive,
-		Vars: c.vars(), Peer: c.peer, SACK: c.sack, Timestamps: c.ts.on, ECN: c.ecn.on, MTU: c.mtu,
+		Vars: c.vars(), Peer: c.peer, SACK: c.sack, Timestamps: c.ts.on, ECN: c.ecn.on, FastOpen: c.fast().taken, MTU: c.mtu,
 		Congestion: c.cfg.Congestion, InRecovery: c.loss.recovery,
 		SendQueue: c.snd.buf.len(), ReceiveQueue: c.rcv.buf.readable, OutOfOrder: len(c.rcv.buf.spans()),
 		Age: now.Sub(c.created), SoftError: c.softErr(), Stats: c.stats(),

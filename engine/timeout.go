@@ -126,6 +126,7 @@ func (c *Conn) impatience() string {
 // only be deaf for a while is told (RFC 9293 section 3.9.1, the ABORT in 3.8.3).
 func (c *Conn) giveUp(why string) {
 	err := ErrTimeout
+	c.failedFastOpen(c.stack.now)
 	if soft := c.softErr(); c.state == SynSent && soft != nil {
 		err = soft
 	}

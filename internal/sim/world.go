@@ -225,7 +225,7 @@ func (w *world) play() {
 
 // turn counts a turn of a loop and reports whether there may be another.
 func (w *world) turn() bool {
-	if w.turns++; w.turns > 1_000_000+100*w.limit {
+	if w.turns++; w.turns > 2_000_000+4*w.limit {
 		w.fail("L3: %d turns, %d segments and no end: %s", w.turns, w.segments, w.state())
 	}
 	return w.violation == ""

@@ -43,6 +43,12 @@ func (t *tale) outSYN(e *engine.Event, again bool) []string {
 	t.active = t.active || !answer
 	rto := timeText(t.wait[engine.TimerRTO])
 	switch {
+	case e.Note == engine.NoteFastOpen:
+		t.early = len(e.Segment.Payload)
+		return []string{
+			fmt.Sprintf("Our SYN carries %s of data already (TCP Fast Open): the cookie in its options is one that this server gave us, and shows that we are where we say.", octets(t.early)),
+			"If nothing comes back in " + rto + ", we ask again without either, for some boxes on the way drop such SYNs.",
+		}
 	case e.Note == engine.NoteSYNCookie:
 		return []string{
 			"We accept without remembering anything: our first sequence number is a SYN cookie, from which only we can tell that this peer asked, when, and for which MSS.",

@@ -109,6 +109,7 @@ var plots = []plot{
 		s.closeOnEOF(server, 0)
 	}},
 	{"open-backlog-full", "A second client finds the backlog full, and a third has its ACK ignored.", playBacklog},
+	{"open-fast", "The second connection sends its request on the SYN (TCP Fast Open).", playFastOpen},
 	{"open-cookie", "The listener answers by a SYN cookie and remembers nothing.", func(s *story) {
 		s.listen(func(c *engine.ListenConfig) { c.Cookies, c.Conn.ISN = engine.CookiesAlways, nil })
 		s.dial(client)
@@ -377,6 +378,22 @@ var plots = []plot{
 		s.at(80, func() { s.close(client); first.Close(s.now) })
 		s.at(90, func() { s.abort(server) })
 	}},
+}
+
+func playFastOpen(s *story) {
+	fast := func(c *engine.ConnConfig) { c.FastOpen = engine.On }
+	s.listen(func(c *engine.ListenConfig) { c.FastOpen = 10 })
+	s.dial(client, fast)
+	s.at(30, func() { s.abort(client) }) // it has the cookie
+	s.at(100, func() {
+		s.conns[server] = nil // the next one is accepted in its place
+		s.dialFrom(50000, fast)
+		s.conns[client] = s.later
+		s.write(client, page)
+	})
+	s.at(112, func() { s.write(server, "200 OK") })
+	s.at(200, func() { s.close(client) })
+	s.closeOnEOF(server, 30)
 }
 
 func playBacklog(s *story) {
