@@ -134,6 +134,7 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 	if c.snd.fin == finQueued { // closed while the handshake was under way
 		c.setState(FinWait1, "the application closed")
 	}
+	c.restartRTO(now) // data may have left with the SYN
 	c.touchKeepAlive(now)
 	c.notify(Connected | Writable)
 }
@@ -196,7 +197,7 @@ func (c *Conn) ackSYN(now Time, s *segment.Segment) {
 	if c.fast().refused {
 		c.resendSYNData()
 	}
-	c.restartRTO(now) // data may have left beside the SYN
+	c.stopTimer(TimerRTO)
 	c.synNow = false
 }
 

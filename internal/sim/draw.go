@@ -60,6 +60,9 @@ func (d dice) opening(p *Plan) {
 		if forgiving := t.unruly() || len(p.Faults) == 0 && len(p.Talks) == 1; forgiving && !t.Simultaneous && d.one(3) {
 			t.Cookies, t.Conf[1-t.Opener].ISN = engine.CookiesAlways, nil
 		}
+		if !t.Simultaneous && d.one(4) {
+			t.FastOpen, t.Conf[t.Opener].FastOpen = true, engine.On
+		}
 	}
 }
 

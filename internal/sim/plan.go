@@ -34,6 +34,7 @@ type Talk struct {
 	Simultaneous bool
 	Start        time.Duration
 	Cookies      engine.CookieMode    // of the listener
+	FastOpen     bool                 // data on the SYN, once there is a cookie
 	Conf         [2]engine.ConnConfig // by host
 	Apps         [2]App               // by host
 }
@@ -62,7 +63,7 @@ func (p *Plan) String() string {
 		if t.Absent {
 			continue
 		}
-		fmt.Fprintf(&b, "\n  talk %d: v6 %t, opened by %d (both: %t) at %v, cookies %d", i, t.V6, t.Opener, t.Simultaneous, t.Start, t.Cookies)
+		fmt.Fprintf(&b, "\n  talk %d: v6 %t, opened by %d (both: %t) at %v, cookies %d, fast open %t", i, t.V6, t.Opener, t.Simultaneous, t.Start, t.Cookies, t.FastOpen)
 		for h := range t.Apps {
 			c := &t.Conf[h]
 			fmt.Fprintf(&b, "\n    host %d: %v\n      isn %v sack %d ts %d ecn %d scale %d mss %d buffers %d/%d nodelay %t delack %v %s",

@@ -123,6 +123,9 @@ func (w *world) prepareTalk(i int) {
 			continue
 		}
 		cfg := engine.ListenConfig{Conn: t.Conf[h], Cookies: t.Cookies}
+		if t.FastOpen {
+			cfg.FastOpen = 100
+		}
 		l, err := w.hosts[h].stack.Listen(w.hosts[h].clock(0), w.address(i, h), func(netip.Addr) int { return mtu }, cfg)
 		if err != nil {
 			panic(err)
@@ -236,7 +239,11 @@ func (w *world) start(host, talk int) {
 		w.fail("dial: %v", err)
 		return
 	}
-	w.ends[talk][host].adopt(c)
+	e := &w.ends[talk][host]
+	e.adopt(c)
+	if w.plan.Talks[talk].FastOpen {
+		e.work() // what it writes now can ride on the SYN
+	}
 }
 
 // standsStill reports whether a host's process is paused now.
