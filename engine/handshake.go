@@ -24,7 +24,13 @@ func (c *Conn) synOptions(now Time, o *segment.Options, answer bool) {
 		o.Set |= segment.HasTimestamps
 		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
 	}
-	if c.cfg.SYNOptions != nil { // else Append lays them out as Linux does
+	if c.cfg.UserTimeoutOption == On {
+		o.SetUserTimeout(int(c.cfg.AdvertisedTimeout / time.Second))
+	}
+	if c.fast().kind != 0 {
+		c.addFastOpen(o)
+	}
+	if c.cfg.SYNOptions != nil && o.Raw == nil { // else Append lays them out as Linux does
 		o.Raw = segment.AppendLayout(c.stack.optionScratch[:0], o, c.cfg.SYNOptions)
 	}
 }
@@ -80,6 +86,9 @@ func peerInfo(s *segment.Segment) PeerInfo {
 	if o.Has(segment.HasWindowScale) {
 		p.WindowScale = int(o.WindowScale)
 	}
+	if seconds, ok := o.UserTimeout(); ok {
+		p.UserTimeout = time.Duration(seconds) * time.Second
+	}
 	if s.Flags.Has(segment.ACK) {
 		p.ECN = s.Flags&(segment.ECE|segment.CWR) == segment.ECE
 	} else {
@@ -115,10 +124,11 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 		// "the initial window used by a sender after a correctly transmitted SYN
 		// MUST be one segment" RFC 5681 section 3.1
 		c.newController(1)
-	} else {
+	} else if c.cc == nil {
 		c.newController(c.cfg.InitialWindow)
 	}
 	c.retries = 0
+	c.confirmed(now, false)
 	c.snd.wnd = int(s.Window)
 	if !s.Flags.Has(segment.SYN) { // "The window field in a SYN is never scaled" RFC 7323 section 2.2
 		c.snd.wnd <<= c.snd.scale
@@ -130,6 +140,8 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 	if c.snd.fin == finQueued { // closed while the handshake was under way
 		c.setState(FinWait1, "the application closed")
 	}
+	c.adoptTimeout(now, c.peer.UserTimeout)
+	c.tellTimeout() // again "in the first packet that does not have the SYN flag set" RFC 5482 section 3
 	c.touchKeepAlive(now)
 	c.notify(Connected | Writable)
 }
@@ -174,6 +186,7 @@ func (c *Conn) receiveSynSent(now Time, s *segment.Segment) Note {
 		c.simultaneousOpen(s)
 		return NoteNone
 	}
+	c.answeredFastOpen(now, s)
 	c.ackSYN(now, s)
 	c.begin(now, s, "SYN-ACK received")
 	c.ackDue("completes the handshake, RFC 9293 section 3.5")
@@ -188,7 +201,10 @@ func (c *Conn) ackSYN(now Time, s *segment.Segment) {
 	c.settle(s.Ack, &d)
 	c.snd.una = s.Ack
 	c.sampleRTT(now, s, &d, true)
-	c.stopTimer(TimerRTO)
+	if c.fast().refused {
+		c.resendSYNData()
+	}
+	c.restartRTO(now) // data may have left beside the SYN
 	c.synNow = false
 }
 

@@ -23,11 +23,17 @@ func (c *Conn) Transmit(now Time, s *segment.Segment) bool {
 	switch c.state {
 	case Closed, Listen:
 		return false
-	case SynSent, SynReceived:
-		return c.transmitSYN(now, s) || c.state == SynReceived && c.transmitACK(now, s)
+	case SynSent:
+		return c.transmitSYN(now, s)
+	case SynReceived: // an application that has data of the SYN may answer it
+		return c.transmitSYN(now, s) || c.fast().early != nil && c.transmitNew(now, s) || c.transmitACK(now, s)
 	}
-	return c.transmitLost(now, s) || c.transmitLossProbe(now, s) || c.transmitNew(now, s) || c.transmitProbe(now, s) ||
+	more := c.transmitLost(now, s) || c.transmitLossProbe(now, s) || c.transmitNew(now, s) || c.transmitProbe(now, s) ||
 		c.transmitKeepAlive(now, s) || c.transmitACK(now, s)
+	if !more {
+		c.noteBusy(now)
+	}
+	return more
 }
 
 // transmitSYN sends our SYN, or in SYN-RECEIVED our SYN-ACK.
@@ -42,6 +48,10 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 		flags, reason = segment.SYN|segment.ACK, "answers the SYN, RFC 9293 section 3.5"
 	}
 	c.head(s, c.snd.iss, flags)
+	opens := !answer && c.snd.sent.empty()
+	if opens && c.cfg.FastOpen == On {
+		c.askFastOpen(now)
+	}
 	c.synOptions(now, &s.Options, answer)
 	switch {
 	case answer && c.ecn.on:
@@ -50,16 +60,25 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 		s.Flags |= segment.ECE | segment.CWR
 	}
 	s.Window = uint16(min(c.windowWanted(), 0xffff)) // never scaled in a SYN
+	if answer {
+		c.rcv.edge = segment.MaxSeq(c.rcv.edge, c.rcv.nxt.Add(int(s.Window)))
+	}
 	note := NoteNone
 	switch first := answer && !c.answered; {
 	case c.snd.sent.empty():
 		c.snd.nxt = c.snd.iss.Add(1)
 		c.track(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, flags: segment.SYN})
+		if opens && c.fast().asked && c.loadSYN(now, s) {
+			note, reason = NoteFastOpen, "opens the connection and carries data, RFC 7413 section 4.2.2"
+		}
 	default:
 		if !first {
 			note, reason = NoteRetransmission, "no answer to the SYN, RFC 6298 section 5"
 		}
 		c.snd.sent.update(c.snd.sent.first(), func(syn *sentRange) { syn.at, syn.everResent = now, true })
+	}
+	if c.cold != nil {
+		c.cold.fast.kind = 0 // "retransmit a SYN packet without data and Fast Open options" RFC 7413 section 4.2.2
 	}
 	c.answered = c.answered || answer
 	c.setTimer(TimerRTO, now.Add(c.rtt.rto()))
@@ -86,10 +105,14 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 	}
 	note, reason := NoteFastRetransmit, "counts as lost: what was sent later has arrived, RFC 8985 section 6.2"
 	switch {
+	case c.cold != nil && c.cold.path.hole:
+		note, reason = NoteRetransmission, "the path may swallow large segments in silence: smaller pieces, RFC 4821 section 7.7"
 	case c.loss.timeout:
 		note, reason = NoteRetransmission, "the retransmission timer expired, RFC 6298 section 5"
 	case c.loss.tooBig:
 		note, reason = NoteRetransmission, "too large for the path, in smaller pieces, RFC 9293 section 3.7.2"
+	case c.fast().refused:
+		note, reason = NoteRetransmission, "the SYN-ACK did not take the data of our SYN, RFC 7413 section 4.2.2"
 	case !c.sack:
 		reason = "counts as lost: three duplicate ACKs, RFC 5681 section 3.2"
 	}
@@ -126,9 +149,7 @@ func (c *Conn) load(s *segment.Segment, from, to segment.Seq) {
 	}
 	if from.Less(to) {
 		s.Payload = c.snd.buf.slice(from, to.Sub(from))
-		if to == end {
-			s.Flags |= segment.PSH // "MUST set the PSH bit in the last buffered segment" RFC 9293 section 3.9.1.2, MUST-61
-		}
+		c.push(s, to == end)
 	}
 	if c.snd.urgent && from.Less(c.snd.up) {
 		s.Flags |= segment.URG
@@ -139,20 +160,31 @@ func (c *Conn) load(s *segment.Segment, from, to segment.Seq) {
 // transmitNew sends data that was never sent, and the FIN behind it.
 func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	unsent := c.snd.buf.end().Sub(c.snd.nxt)
-	fin := c.snd.fin == finQueued
+	fin := c.snd.fin == finQueued && c.state.Synchronized()
 	if unsent <= 0 && !fin {
 		return false
 	}
 	c.restartAfterIdle(now)
 	c.head(s, c.snd.nxt, segment.ACK)
 	room := c.addOptions(now, s, true)
-	n, ok := c.allowance(unsent, room, fin)
+	probe, wait := c.probeSize(now, unsent)
+	if wait {
+		return false
+	}
+	if probe > 0 {
+		room += probe - c.mtu
+	}
+	n, ok := c.allowance(now, unsent, room, fin)
 	if !ok {
 		c.armPersist(now)
 		return false
 	}
 	c.probeNow = false
-	reason := "data the window allows, RFC 9293 section 3.8.6"
+	note, reason := NoteNone, "data the window allows, RFC 9293 section 3.8.6"
+	if probe > 0 && n == room {
+		note, reason = NoteMTUProbe, "tries whether the path takes larger segments, RFC 4821 section 7.5"
+		c.probeSent(probe, c.snd.nxt, c.snd.nxt.Add(n))
+	}
 	end := c.snd.nxt.Add(n)
 	if fin && n == unsent {
 		end = end.Add(1)
@@ -171,17 +203,22 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	if c.timers[TimerRTO] == 0 {
 		c.progressAt = now
 		c.restartRTO(now)
+		c.watchPatience(now)
 	}
 	c.stopTimer(TimerPersist)
+	c.corkAgain()
 	c.armProbe(now)
-	c.sent(now, s, NoteNone, reason)
+	c.sent(now, s, note, reason)
 	return true
 }
 
 // allowance decides how much of unsent octets may leave now: the peer's window,
 // the congestion window, Nagle, and the sender's part against silly windows
 // (RFC 9293 sections 3.7.4 and 3.8.6.2.1).
-func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
+func (c *Conn) allowance(now Time, unsent, room int, fin bool) (n int, ok bool) {
+	if c.ecn.held {
+		return 0, false
+	}
 	window := c.snd.una.Add(c.snd.wnd).Sub(c.snd.nxt)
 	n = min(unsent, room, max(0, window))
 	if n < unsent && n < room && !c.probeNow && n < c.snd.maxWnd/2 {
@@ -197,10 +234,18 @@ func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
 		return 0, false
 	}
 	last := n == unsent
-	if n < room && last && !fin && !c.cfg.NoDelay && !c.snd.sent.empty() {
+	if n < room && last && !fin && !c.cfg.NoDelay && c.dataOutstanding() {
 		return 0, false // "If there is unacknowledged data … buffer all user data" RFC 9293 section 3.7.4
 	}
+	if last && !fin && c.corked(now, n, room) {
+		return 0, false
+	}
 	return n, true
+}
+
+// dataOutstanding: a SYN that waits for its ACK is none.
+func (c *Conn) dataOutstanding() bool {
+	return !c.snd.sent.empty() && (c.state.Synchronized() || c.snd.nxt != c.snd.iss.Add(1))
 }
 
 // restartAfterIdle: the old congestion window says nothing after a pause longer
@@ -273,6 +318,9 @@ func (c *Conn) addOptions(now Time, s *segment.Segment, sack bool) int {
 		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
 		used += timestampsLen
 	}
+	if sack { // a retransmission must not become larger than it was
+		used += c.addTimeout(o)
+	}
 	if sack && c.sack && (len(c.rcv.buf.spans()) > 0 || c.rcv.again.Start != c.rcv.again.End) {
 		most := (segment.MaxOptionsLen - used - 4) / 8
 		o.SACKCount = uint8(c.sackBlocks(o.SACK[:most]))
@@ -307,6 +355,7 @@ func (c *Conn) payloadRoom(n int) int {
 func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	c.traffic.SegmentsOut++
 	c.traffic.BytesOut += uint64(len(s.Payload))
+	c.noteOut(now, len(s.Payload), note.Resent())
 	if s.Flags.Has(segment.ACK) {
 		if !s.Flags.Has(segment.SYN) {
 			s.Window = c.advertise()
@@ -315,6 +364,9 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 		c.rcv.again = segment.SACKBlock{}
 		c.ts.lastAck = c.rcv.nxt
 		c.stopTimer(TimerDelayedAck)
+	}
+	if c.tellUTO && !s.Flags.Has(segment.SYN) {
+		c.tellUTO = false
 	}
 	if note == NoteNone && c.state >= Established && s.Window == 0 && !s.Flags.Has(segment.SYN) {
 		note = NoteZeroWindow

@@ -412,6 +412,10 @@ func (d dice) rareConf(c *engine.ConnConfig) {
 	if d.one(8) {
 		c.TimeWaitRST = engine.On
 	}
+	c.HyStart = d.toggle(4)
+	if d.one(4) {
+		c.ABCLimit = 1 + d.IntN(8)
+	}
 	if d.one(8) {
 		c.TTL, c.TOS = uint8(1+d.IntN(255)), uint8(d.IntN(64)<<2)
 	}

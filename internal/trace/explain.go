@@ -58,6 +58,8 @@ type tale struct {
 	una    segment.Seq // SND.UNA after the event before
 	wnd    int         // the peer's window after the event before; -1: not known yet
 	acks   int         // what our last ACK said, relative
+	early  int         // octets of data that our SYN carried
+	taken  bool        // the peer's SYN carried data that counts
 	tooBig bool        // a path that takes smaller packets only was the last news
 
 	wait    [maxTimers]time.Duration // how long each timer was last armed for
@@ -73,7 +75,7 @@ type tale struct {
 	bye farewell
 }
 
-const maxTimers = int(engine.TimerUser) + 1
+const maxTimers = int(engine.NumTimers)
 
 // A farewell is how the connection is being closed.
 type farewell struct {

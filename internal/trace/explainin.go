@@ -68,6 +68,19 @@ func (t *tale) inSYN(e *engine.Event) []string {
 	s := e.Segment
 	from, to := t.change(e)
 	switch {
+	case e.Note == engine.NoteFastOpen:
+		t.taken = true
+		return []string{
+			fmt.Sprintf("A SYN with %s of data, and with a cookie that we gave this peer: it is where it says, so our application gets the data at once and may answer before the handshake is complete (TCP Fast Open).", octets(len(s.Payload))),
+			"If the network doubles such a SYN, the application may see the data twice.",
+		}
+	case s.Flags.Has(segment.ACK) && from == engine.SynSent && to != engine.SynSent && t.early > 0:
+		t.owed = oweSYNACK
+		took := "and the data that came with it"
+		if relative(s.Ack, e.Vars.ISS) <= t.early {
+			took = "but not the data that came with it, which has to go again"
+		}
+		return []string{fmt.Sprintf("The peer accepts: it acknowledges our SYN, %s, and names its own first sequence number, %d. ESTABLISHED.", took, s.Seq.Uint32())}
 	case e.Note == engine.NoteUnacceptable && e.State == engine.SynSent:
 		return []string{"This SYN-ACK acknowledges a number we never sent: it answers an old SYN of ours, not this one."}
 	case from == engine.SynSent && to == engine.SynReceived:
@@ -173,6 +186,9 @@ func (t *tale) inOpening(e *engine.Event, from, to engine.State) []string {
 	}
 	if t.crossed {
 		return []string{"The peer acknowledges our SYN: both sides know each other's first sequence number. The simultaneous open is ESTABLISHED."}
+	}
+	if t.taken {
+		return []string{"The peer acknowledges our SYN: the handshake is complete, ESTABLISHED. Our application has had the data of its SYN since that came."}
 	}
 	return []string{"The peer acknowledges our SYN, so it gets what we send and is where it says: the handshake is complete, ESTABLISHED, and the connection waits to be accepted."}
 }

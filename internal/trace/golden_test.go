@@ -109,6 +109,7 @@ var plots = []plot{
 		s.closeOnEOF(server, 0)
 	}},
 	{"open-backlog-full", "A second client finds the backlog full, and a third has its ACK ignored.", playBacklog},
+	{"open-fast", "The second connection sends its request on the SYN (TCP Fast Open).", playFastOpen},
 	{"open-cookie", "The listener answers by a SYN cookie and remembers nothing.", func(s *story) {
 		s.listen(func(c *engine.ListenConfig) { c.Cookies, c.Conn.ISN = engine.CookiesAlways, nil })
 		s.dial(client)
@@ -275,6 +276,21 @@ var plots = []plot{
 		s.at(30, func() { s.write(client, page) })
 		s.until = 30 * time.Second
 	}},
+	{"data-user-timeout", "The peer falls silent, and the application's patience is short and told (RFC 5482).", func(s *story) {
+		s.listen()
+		s.dial(client, func(c *engine.ConnConfig) { c.UserTimeout, c.UserTimeoutOption = 2*time.Second, engine.On })
+		s.loseFrom(client, 3)
+		s.at(30, func() { s.write(client, page) })
+		s.until = 30 * time.Second
+	}},
+	{"data-corked", "Small writes under a cork.", func(s *story) {
+		s.listen()
+		s.dial(client, func(c *engine.ConnConfig) { c.Cork = true })
+		s.at(30, func() { s.write(client, page) })
+		s.at(60, func() { s.write(client, page) })
+		s.at(600, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
 	{"window-zero", "The server does not read, and later does.", func(s *story) {
 		s.listen(smallBuffer)
 		s.dial(client)
@@ -329,6 +345,30 @@ var plots = []plot{
 		s.at(600, func() { s.close(client) })
 		s.closeOnEOF(server, 0)
 	}},
+	{"path-black-hole", "The path swallows large segments in silence, and says nothing.", func(s *story) {
+		s.open()
+		mtu := 1400
+		s.narrow(client, &mtu)
+		s.at(30, func() { s.write(client, page) })
+		s.at(100, func() { s.write(client, full+full) })
+		s.at(5000, func() { s.write(client, bulk+bulk) })
+		s.at(6500, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
+	{"path-forged", "Somebody claims that segments are too large, but they get through.", func(s *story) {
+		s.open()
+		s.at(30, func() { s.write(client, full+full) })
+		s.at(100, func() { s.write(client, full+full) })
+		s.at(105, func() {
+			if s.v6 {
+				s.icmp(client, 2, 0, 1300)
+			} else {
+				s.icmp(client, 3, 4, 600)
+			}
+		})
+		s.at(600, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
 	{"checksums", "One checksum is only begun, another one is wrong.", func(s *story) {
 		s.open()
 		s.at(30, func() { s.write(client, page) })
@@ -377,6 +417,22 @@ var plots = []plot{
 		s.at(80, func() { s.close(client); first.Close(s.now) })
 		s.at(90, func() { s.abort(server) })
 	}},
+}
+
+func playFastOpen(s *story) {
+	fast := func(c *engine.ConnConfig) { c.FastOpen = engine.On }
+	s.listen(func(c *engine.ListenConfig) { c.FastOpen = 10 })
+	s.dial(client, fast)
+	s.at(30, func() { s.abort(client) }) // it has the cookie
+	s.at(100, func() {
+		s.conns[server] = nil // the next one is accepted in its place
+		s.dialFrom(50000, fast)
+		s.conns[client] = s.later
+		s.write(client, page)
+	})
+	s.at(112, func() { s.write(server, "200 OK") })
+	s.at(200, func() { s.close(client) })
+	s.closeOnEOF(server, 30)
 }
 
 func playBacklog(s *story) {
