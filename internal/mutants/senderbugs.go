@@ -94,7 +94,7 @@ var senderBugs = []Mutant{
 	{"acked-too-much", "F9", "engine", "sendBuffer.ack", "n := min(seq.Sub(b.start), b.len())", "n := seq.Sub(b.start)"},
 	{"freed-and-used", "F5", "engine", "spares.giveOctets", "*b = nil", "_ = b"},
 	{"freed-with-octets", "F5", "engine", "spares.giveOctets", "(*b)[:0]", "*b"},
-	{"taken-twice", "F5", "engine", "spares.takeOctets", "s.octets = s.octets[:last]", ""},
+	{"freed-twice", "F5", "engine", "spares.giveOctets", "append(s.octets, (*b)[:0])", "append(s.octets, (*b)[:0], (*b)[:0])"},
 	{"spares-unbounded", "F10", "engine", "spares.giveOctets", "s.held+n <= maxSpareOctets", "true"},
 	{"holes-of-another", "F5", "engine", "spares.giveHoles", "**h = holes{spans: (*h).spans[:0]}", ""},
 	{"send-buffer-unbounded", "F9", "engine", "sendBuffer.write", "n := min(len(p), b.room())", "n := len(p)"},
