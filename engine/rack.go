@@ -10,17 +10,17 @@ import (
 // delivered transmission, and has not arrived a reordering window later, is lost.
 // It needs SACK; without it duplicate ACKs are counted.
 type rack struct {
-	xmit       Time        // when the most recently sent delivered range left
-	end        segment.Seq // and its end
+	xmit       Time // when the most recently sent delivered range left
 	rtt        time.Duration
 	minRTT     minFilter
+	end        segment.Seq // end of what left at xmit
 	fack       segment.Seq // highest octet delivered
-	delivered  bool        // xmit, end and fack are valid
-	reordering bool        // an original transmission was overtaken
-	mult       int         // the reordering window in quarters of minRTT, less one
-	persist    int         // recoveries that still use the grown window
-	inRound    bool        // a DSACK was counted in the round trip that ends at round
 	round      segment.Seq
+	mult       int32 // the reordering window in quarters of minRTT, less one
+	persist    int32 // recoveries that still use the grown window
+	delivered  bool  // xmit, end and fack are valid
+	reordering bool  // an original transmission was overtaken
+	inRound    bool  // a DSACK was counted in the round trip that ends at round
 }
 
 // A minFilter is the least of the samples of the last one to two windows, so
