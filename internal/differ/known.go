@@ -84,7 +84,7 @@ var Differences = []Known{
 		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) && s.Seq == SeqPrevious }) && bareAck(d.Theirs)
 	}},
 	{ID: "simultaneous-syn", Of: gvisorOnly, Allows: func(d *Difference) bool {
-		return d.in("SYN-RECEIVED") && d.Plan.Target == SynSent
+		return d.Plan.Target == SynSent && d.afterStep(func(t *Turn) bool { return t.State == "SYN-RECEIVED" })
 	}},
 	{ID: "fin-beyond-hole", Of: gvisorOnly, Allows: func(d *Difference) bool {
 		return d.afterStep(func(t *Turn) bool {
@@ -131,7 +131,7 @@ var Differences = []Known{
 		return d.in("TIME-WAIT") && quiet(d.Turn.Replies) && quiet(d.Theirs)
 	}},
 	{ID: "beyond-edge", Of: both, Allows: func(d *Difference) bool {
-		return d.atStep(func(s Step) bool { return s.Seq == SeqLast && s.Size > 1 })
+		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqLast && t.Step.Size > 1 })
 	}},
 	{ID: "second-fin", Of: both, Allows: func(d *Difference) bool {
 		return d.in("CLOSE-WAIT", "CLOSING", "LAST-ACK") && d.atStep(func(s Step) bool { return s.Flags.Has(fin) }) && quiet(d.Turn.Replies) && quiet(d.Theirs)
@@ -184,7 +184,12 @@ var Differences = []Known{
 		return d.Plan.Offer&segment.HasTimestamps != 0 && d.afterStep(func(t *Turn) bool { return t.Step.Stamp == StampOld && quiet(t.Replies) })
 	}},
 	{ID: "closed-window", Of: gvisorOnly, Allows: func(d *Difference) bool {
-		return d.afterStep(func(t *Turn) bool { return t.Step.Window == 0 && t.Step.Flags.Has(ack) }) && d.Turn != nil && len(d.Turn.Replies) == 0 && len(d.Theirs) > 0
+		text := func(r Reply) bool { return r.Len > 0 }
+		return d.afterStep(func(t *Turn) bool { return t.Step.Window == 0 && t.Step.Flags.Has(ack) }) &&
+			d.Turn != nil && (slices.ContainsFunc(d.Turn.Replies, text) || slices.ContainsFunc(d.Theirs, text))
+	}},
+	{ID: "time-wait-reset", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.State == "TIME-WAIT" && t.Step.Flags.Has(rst) })
 	}},
 }
 
