@@ -37,6 +37,7 @@ func (c ConnConfig) withDefaults() ConnConfig {
 	setInt(&c.ReceiveBuffer, 1<<20)
 	setInt(&c.InitialWindow, 10)
 	setInt(&c.SYNRetries, 6)
+	setInt(&c.R1, 3)
 	setInt(&c.Retries, 15)
 	setInt(&c.KeepAliveCount, 9)
 	setTime(&c.DelayedAck, 40*time.Millisecond)
@@ -48,6 +49,9 @@ func (c ConnConfig) withDefaults() ConnConfig {
 	setTime(&c.TimeWait, 2*c.MSL)
 	setTime(&c.FinWait2, 60*time.Second)
 	setTime(&c.ChallengeACK, 500*time.Millisecond)
+	setTime(&c.MTUExpiry, 10*time.Minute)
+	c.userTimeoutDefaults()
+	c.offerListed()
 	c.DelayedAck = min(c.DelayedAck, maxDelayedAck)
 	c.SYNRetries = max(c.SYNRetries, 0)
 	if c.TTL == 0 {

@@ -104,6 +104,7 @@ func (l *Listener) restore(c *Conn, e *synEntry) {
 	*c = Conn{stack: l.stack, id: e.id, local: e.local(), remote: e.remote(), cfg: l.conn,
 		state: SynReceived, passive: true}
 	c.mtu = l.mtuFor(c.remote.Addr())
+	c.link = int32(c.mtu)
 	c.ts.offset = l.stack.secrets.tsOffset(c.local, c.remote)
 	c.startAt(e.iss)
 	c.rcv.buf.limit = c.cfg.ReceiveBuffer
@@ -151,6 +152,7 @@ func (l *Listener) build(now Time, e *synEntry) *Conn {
 	c := new(Conn)
 	l.restore(c, e)
 	c.node.owner = c
+	c.account(now)
 	c.created, c.lastRecv = e.at, now
 	return c
 }

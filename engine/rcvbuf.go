@@ -202,6 +202,15 @@ func (b *receiveBuffer) blocks(dst []segment.SACKBlock) int {
 	return n
 }
 
+// skip throws away what is readable.
+func (b *receiveBuffer) skip() {
+	b.head += b.readable
+	b.readable = 0
+	if b.head == len(b.buf) {
+		b.buf, b.head = b.buf[:0], 0
+	}
+}
+
 // read moves readable octets into p.
 func (b *receiveBuffer) read(p []byte) int {
 	n := copy(p, b.buf[b.head:b.head+b.readable])

@@ -13,6 +13,10 @@ type StackConfig struct {
 	Secret [32]byte   // keys initial sequence numbers, ports and timestamps; the same secret replays a run
 	Tracer Tracer     // nil: none
 	Conn   ConnConfig // defaults of connections
+
+	// ISN, if set, chooses initial sequence numbers instead of RFC 6528. A
+	// ConnConfig's ISN comes before it.
+	ISN func(now Time, local, remote netip.AddrPort) segment.Seq
 }
 
 // A Stack is all connections and listeners that share one link: it finds the
@@ -126,20 +130,28 @@ func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg Con
 		return nil, err
 	}
 	s.lastID++
-	c := &Conn{stack: s, id: s.lastID, local: local, remote: remote, cfg: shared, mtu: mtu, created: now, lastRecv: now}
+	c := &Conn{stack: s, id: s.lastID, local: local, remote: remote, cfg: shared, mtu: mtu, link: int32(mtu), created: now, lastRecv: now}
 	c.node.owner = c
 	c.peer.WindowScale = -1
-	iss := s.secrets.isn(now, local, remote)
-	if c.cfg.ISN != nil {
-		iss = *c.cfg.ISN
-	}
-	c.startAt(iss)
+	c.startAt(s.isn(now, local, remote, shared))
+	c.account(now)
 	c.rcv.buf.limit = c.cfg.ReceiveBuffer
 	c.snd.buf.limit = c.cfg.SendBuffer
 	c.ts.offset = s.secrets.tsOffset(local, remote)
 	c.rtt.init(c.cfg.InitialRTO, c.cfg.MinRTO, c.cfg.MaxRTO)
 	c.setMSS()
 	return c, nil
+}
+
+// isn chooses the initial sequence number of a connection.
+func (s *Stack) isn(now Time, local, remote netip.AddrPort, cfg *ConnConfig) segment.Seq {
+	switch {
+	case cfg.ISN != nil:
+		return *cfg.ISN
+	case s.cfg.ISN != nil:
+		return s.cfg.ISN(now, local, remote)
+	}
+	return s.secrets.isn(now, local, remote)
 }
 
 func (c *Conn) startAt(iss segment.Seq) {
@@ -369,7 +381,7 @@ func (s *Stack) DeliverICMP(now Time, m ICMP) {
 		return
 	}
 	s.counters.ICMPTaken++
-	c.receiveICMP(m)
+	c.receiveICMP(now, seq, m)
 }
 
 // A limiter allows so many events in each second that begins with its first.

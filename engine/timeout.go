@@ -34,7 +34,9 @@ func (c *Conn) fire(now Time, k TimerKind) {
 	case TimerProbe:
 		c.probeTimeout(now)
 	case TimerUser:
-		c.giveUp("the connect timeout passed")
+		c.userTimedOut(now)
+	case TimerHold:
+		c.uncorked, c.ecn.held = true, false
 	}
 }
 
@@ -82,6 +84,7 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		return
 	}
 	c.retries++
+	c.troubled()
 	c.rtt.backoff()
 	if c.state == SynSent || c.state == SynReceived {
 		c.synNow = true
@@ -97,6 +100,7 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		c.loss.episode.revive = revival{}
 	}
 	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack, episode: c.loss.episode}
+	c.mtuTimedOut(now)
 	c.stopTimer(TimerReorder)
 	c.stopTimer(TimerProbe)
 	c.restartRTO(now)
@@ -140,8 +144,8 @@ func (c *Conn) giveUp(why string) {
 // armPersist starts the wait for a window (RFC 9293 section 3.8.6.1): the first
 // probe after one RTO, the next ones ever later (SHLD-29, SHLD-30).
 func (c *Conn) armPersist(now Time) {
-	if !c.snd.sent.empty() || c.timers[TimerPersist] != 0 {
-		return
+	if !c.snd.sent.empty() || c.timers[TimerPersist] != 0 || c.timers[TimerHold] != 0 {
+		return // it asks again when the hold is over
 	}
 	wait := min(c.rtt.rto()<<min(c.probes, 16), c.cfg.MaxRTO)
 	c.setTimer(TimerPersist, now.Add(max(wait, c.rtt.rto())))
@@ -159,6 +163,7 @@ func (c *Conn) persistTimeout(now Time) {
 	c.probes++
 	c.unanswered++
 	c.probeNow = true
+	c.watchPatience(now)
 }
 
 // touchKeepAlive starts the idle time anew (RFC 9293 section 3.8.4). The timer
@@ -166,7 +171,7 @@ func (c *Conn) persistTimeout(now Time) {
 func (c *Conn) touchKeepAlive(now Time) {
 	c.keepProbes = 0
 	if c.cfg.KeepAliveIdle > 0 && c.timers[TimerKeepAlive] == 0 && c.state.Synchronized() && c.state != TimeWait {
-		c.setTimer(TimerKeepAlive, now.Add(c.cfg.KeepAliveIdle))
+		c.setTimer(TimerKeepAlive, now.Add(c.keepAliveIdle()))
 	}
 }
 
@@ -178,12 +183,12 @@ func (c *Conn) keepAliveTimeout(now Time) {
 	if c.snd.lastData > idle {
 		idle = c.snd.lastData
 	}
-	switch due := idle.Add(c.cfg.KeepAliveIdle); {
+	switch due := idle.Add(c.keepAliveIdle()); {
 	case c.keepProbes == 0 && now < due:
 		c.setTimer(TimerKeepAlive, due)
 		return
 	case !c.snd.sent.empty() || c.snd.buf.len() > 0:
-		c.setTimer(TimerKeepAlive, now.Add(c.cfg.KeepAliveIdle))
+		c.setTimer(TimerKeepAlive, now.Add(c.keepAliveIdle()))
 		return
 	case int(c.keepProbes) >= c.cfg.KeepAliveCount:
 		c.giveUp("no answer to keep-alives, RFC 9293 section 3.8.4")
@@ -199,24 +204,4 @@ func (c *Conn) accepted() {
 	if c.listener != nil {
 		c.listener.push(c)
 	}
-}
-
-// pathMTU takes the news that datagrams above mtu do not fit the path: what
-// was too large is sent again in smaller pieces, and the congestion window is
-// left alone (RFC 1191 section 6.5, RFC 8201 section 5.4).
-func (c *Conn) pathMTU(mtu int) {
-	floor := 552 // a smaller one is an attack, or a path nobody has (RFC 5927 section 7.3)
-	if c.remote.Addr().Is6() {
-		floor = 1280
-	}
-	mtu = max(mtu, floor)
-	if mtu >= c.mtu {
-		return
-	}
-	c.mtu = mtu
-	c.setMSS()
-	c.snd.sent.cut(c.payloadRoom(0), c.snd.buf.end())
-	c.loss.urgently = c.snd.sent.lost > 0
-	c.loss.tooBig = c.snd.sent.lost > 0
-	c.stack.wake(c)
 }

@@ -28,8 +28,12 @@ func (c *Conn) Transmit(now Time, s *segment.Segment) bool {
 	case SynReceived: // an application that has data of the SYN may answer it
 		return c.transmitSYN(now, s) || c.fast().early != nil && c.transmitNew(now, s) || c.transmitACK(now, s)
 	}
-	return c.transmitLost(now, s) || c.transmitLossProbe(now, s) || c.transmitNew(now, s) || c.transmitProbe(now, s) ||
+	more := c.transmitLost(now, s) || c.transmitLossProbe(now, s) || c.transmitNew(now, s) || c.transmitProbe(now, s) ||
 		c.transmitKeepAlive(now, s) || c.transmitACK(now, s)
+	if !more {
+		c.noteBusy(now)
+	}
+	return more
 }
 
 // transmitSYN sends our SYN, or in SYN-RECEIVED our SYN-ACK.
@@ -101,6 +105,8 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 	}
 	note, reason := NoteFastRetransmit, "counts as lost: what was sent later has arrived, RFC 8985 section 6.2"
 	switch {
+	case c.cold != nil && c.cold.path.hole:
+		note, reason = NoteRetransmission, "the path may swallow large segments in silence: smaller pieces, RFC 4821 section 7.7"
 	case c.loss.timeout:
 		note, reason = NoteRetransmission, "the retransmission timer expired, RFC 6298 section 5"
 	case c.loss.tooBig:
@@ -143,9 +149,7 @@ func (c *Conn) load(s *segment.Segment, from, to segment.Seq) {
 	}
 	if from.Less(to) {
 		s.Payload = c.snd.buf.slice(from, to.Sub(from))
-		if to == end {
-			s.Flags |= segment.PSH // "MUST set the PSH bit in the last buffered segment" RFC 9293 section 3.9.1.2, MUST-61
-		}
+		c.push(s, to == end)
 	}
 	if c.snd.urgent && from.Less(c.snd.up) {
 		s.Flags |= segment.URG
@@ -163,13 +167,24 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	c.restartAfterIdle(now)
 	c.head(s, c.snd.nxt, segment.ACK)
 	room := c.addOptions(now, s, true)
-	n, ok := c.allowance(unsent, room, fin)
+	probe, wait := c.probeSize(now, unsent)
+	if wait {
+		return false
+	}
+	if probe > 0 {
+		room += probe - c.mtu
+	}
+	n, ok := c.allowance(now, unsent, room, fin)
 	if !ok {
 		c.armPersist(now)
 		return false
 	}
 	c.probeNow = false
-	reason := "data the window allows, RFC 9293 section 3.8.6"
+	note, reason := NoteNone, "data the window allows, RFC 9293 section 3.8.6"
+	if probe > 0 && n == room {
+		note, reason = NoteMTUProbe, "tries whether the path takes larger segments, RFC 4821 section 7.5"
+		c.probeSent(probe, c.snd.nxt, c.snd.nxt.Add(n))
+	}
 	end := c.snd.nxt.Add(n)
 	if fin && n == unsent {
 		end = end.Add(1)
@@ -188,17 +203,22 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	if c.timers[TimerRTO] == 0 {
 		c.progressAt = now
 		c.restartRTO(now)
+		c.watchPatience(now)
 	}
 	c.stopTimer(TimerPersist)
+	c.corkAgain()
 	c.armProbe(now)
-	c.sent(now, s, NoteNone, reason)
+	c.sent(now, s, note, reason)
 	return true
 }
 
 // allowance decides how much of unsent octets may leave now: the peer's window,
 // the congestion window, Nagle, and the sender's part against silly windows
 // (RFC 9293 sections 3.7.4 and 3.8.6.2.1).
-func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
+func (c *Conn) allowance(now Time, unsent, room int, fin bool) (n int, ok bool) {
+	if c.ecn.held {
+		return 0, false
+	}
 	window := c.snd.una.Add(c.snd.wnd).Sub(c.snd.nxt)
 	n = min(unsent, room, max(0, window))
 	if n < unsent && n < room && !c.probeNow && n < c.snd.maxWnd/2 {
@@ -216,6 +236,9 @@ func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
 	last := n == unsent
 	if n < room && last && !fin && !c.cfg.NoDelay && c.dataOutstanding() {
 		return 0, false // "If there is unacknowledged data … buffer all user data" RFC 9293 section 3.7.4
+	}
+	if last && !fin && c.corked(now, n, room) {
+		return 0, false
 	}
 	return n, true
 }
@@ -295,6 +318,9 @@ func (c *Conn) addOptions(now Time, s *segment.Segment, sack bool) int {
 		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
 		used += timestampsLen
 	}
+	if sack { // a retransmission must not become larger than it was
+		used += c.addTimeout(o)
+	}
 	if sack && c.sack && (len(c.rcv.buf.spans()) > 0 || c.rcv.again.Start != c.rcv.again.End) {
 		most := (segment.MaxOptionsLen - used - 4) / 8
 		o.SACKCount = uint8(c.sackBlocks(o.SACK[:most]))
@@ -329,6 +355,7 @@ func (c *Conn) payloadRoom(n int) int {
 func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	c.traffic.SegmentsOut++
 	c.traffic.BytesOut += uint64(len(s.Payload))
+	c.noteOut(now, len(s.Payload), note.Resent())
 	if s.Flags.Has(segment.ACK) {
 		if !s.Flags.Has(segment.SYN) {
 			s.Window = c.advertise()
@@ -337,6 +364,9 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 		c.rcv.again = segment.SACKBlock{}
 		c.ts.lastAck = c.rcv.nxt
 		c.stopTimer(TimerDelayedAck)
+	}
+	if c.tellUTO && !s.Flags.Has(segment.SYN) {
+		c.tellUTO = false
 	}
 	if note == NoteNone && c.state >= Established && s.Window == 0 && !s.Flags.Has(segment.SYN) {
 		note = NoteZeroWindow

@@ -246,7 +246,7 @@ func (h *host) judgeData(x *watch, e *engine.Event) {
 		w.fail("I2: conn %d of host %d: %d octets in flight, the widest window was %d", x.id, h.id, v.Flight, x.maxWnd)
 	case !x.isMurky && !x.probing && len(s.Payload) > 0 && v.Flight > v.Cwnd+v.MSS:
 		w.fail("I4: conn %d of host %d: %d octets in flight, the congestion window is %d", x.id, h.id, v.Flight, v.Cwnd)
-	case v.Cwnd < 1 || len(s.Payload) > v.MSS:
+	case v.Cwnd < 1 || len(s.Payload) > v.MSS && e.Note != engine.NoteMTUProbe:
 		w.fail("I4: conn %d of host %d: congestion window %d, %d octets, MSS %d", x.id, h.id, v.Cwnd, len(s.Payload), v.MSS)
 	}
 	x.probing = false
@@ -498,7 +498,7 @@ func (h *host) judgeTimers(x *watch) {
 		w.fail("I14: conn %d of host %d: an ACK of new octets left the timer due in %v, RTO %v", x.id, h.id, rto.Sub(now), in.Vars.RTO)
 	case in.Vars.Flight == 0 && (rto != 0 || probe != 0):
 		w.fail("I13: conn %d of host %d: nothing outstanding and a retransmission timer in %v", x.id, h.id, in.State)
-	case in.State.Synchronized() && in.Vars.Flight == 0 && (in.SendQueue > 0 || finWaits) && persist == 0:
+	case in.State.Synchronized() && in.Vars.Flight == 0 && (in.SendQueue > 0 || finWaits) && persist == 0 && x.timers[engine.TimerHold] == 0:
 		w.fail("I12: conn %d of host %d: %d octets wait, window %d, and no timer in %v", x.id, h.id, in.SendQueue, in.Vars.SndWnd, in.State)
 	case in.ReceiveQueue > w.plan.Talks[x.end.talk].Conf[h.side].ReceiveBuffer+1<<in.Vars.RcvScale:
 		w.fail("I23: conn %d of host %d: %d octets wait to be read", x.id, h.id, in.ReceiveQueue)

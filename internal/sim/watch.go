@@ -13,7 +13,7 @@ type watch struct {
 	known   bool // vars and state are of an event before
 	state   engine.State
 	vars    engine.Vars
-	timers  [9]engine.Time
+	timers  [engine.NumTimers]engine.Time
 	war     int         // empty segments that answered empty ones without progress
 	warFrom engine.Time // since when
 	empty   bool        // the last segment in was one

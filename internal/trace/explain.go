@@ -75,7 +75,7 @@ type tale struct {
 	bye farewell
 }
 
-const maxTimers = int(engine.TimerUser) + 1
+const maxTimers = int(engine.NumTimers)
 
 // A farewell is how the connection is being closed.
 type farewell struct {

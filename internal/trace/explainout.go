@@ -77,6 +77,10 @@ func (t *tale) outSYN(e *engine.Event, again bool) []string {
 func (t *tale) outData(e *engine.Event) []string {
 	n := len(e.Segment.Payload)
 	first := relative(e.Segment.Seq, e.Vars.ISS)
+	if e.Note == engine.NoteMTUProbe {
+		return t.full("mtu probe", "We send "+span(first, n)+", more than in the segments before: if they arrive, the path takes larger segments again.",
+			"If only this one is lost, it was too large; that says nothing about congestion, and we do not slow down.")
+	}
 	return t.full("data out",
 		fmt.Sprintf("We send %s; the peer is to answer with ack %d.", span(first, n), first+n),
 		"A copy stays with us until then: if the segment is lost, our timer ("+timeText(t.wait[engine.TimerRTO])+") or three duplicate ACKs make us send it again.")
@@ -121,6 +125,10 @@ func (t *tale) outAgain(e *engine.Event) []string {
 	}
 	if t.tooBig {
 		return t.full("pieces", "What was too large for the path goes again in pieces that fit: "+what+".", "This is no sign of congestion, so we do not slow down.")
+	}
+	if strings.Contains(e.Reason, "RFC 4821 section 7.7") {
+		return t.full("hole", "Large segments were sent several times in vain, and nobody said why: perhaps something on the path throws them away in silence. We try again with smaller pieces: "+what+".",
+			"Such a black hole is often a tunnel whose ICMP messages are filtered. Once small pieces get through, we search for the largest size that does.")
 	}
 	if e.Note == engine.NoteLossProbe {
 		return t.full("probe", "We send "+what+" again as a probe, the last of what is under way.",

@@ -276,6 +276,21 @@ var plots = []plot{
 		s.at(30, func() { s.write(client, page) })
 		s.until = 30 * time.Second
 	}},
+	{"data-user-timeout", "The peer falls silent, and the application's patience is short and told (RFC 5482).", func(s *story) {
+		s.listen()
+		s.dial(client, func(c *engine.ConnConfig) { c.UserTimeout, c.UserTimeoutOption = 2*time.Second, engine.On })
+		s.loseFrom(client, 3)
+		s.at(30, func() { s.write(client, page) })
+		s.until = 30 * time.Second
+	}},
+	{"data-corked", "Small writes under a cork.", func(s *story) {
+		s.listen()
+		s.dial(client, func(c *engine.ConnConfig) { c.Cork = true })
+		s.at(30, func() { s.write(client, page) })
+		s.at(60, func() { s.write(client, page) })
+		s.at(600, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
 	{"window-zero", "The server does not read, and later does.", func(s *story) {
 		s.listen(smallBuffer)
 		s.dial(client)
@@ -325,6 +340,30 @@ var plots = []plot{
 				s.icmp(client, 2, 0, 1300)
 			} else {
 				s.icmp(client, 3, 4, 1300)
+			}
+		})
+		s.at(600, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
+	{"path-black-hole", "The path swallows large segments in silence, and says nothing.", func(s *story) {
+		s.open()
+		mtu := 1400
+		s.narrow(client, &mtu)
+		s.at(30, func() { s.write(client, page) })
+		s.at(100, func() { s.write(client, full+full) })
+		s.at(5000, func() { s.write(client, bulk+bulk) })
+		s.at(6500, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
+	{"path-forged", "Somebody claims that segments are too large, but they get through.", func(s *story) {
+		s.open()
+		s.at(30, func() { s.write(client, full+full) })
+		s.at(100, func() { s.write(client, full+full) })
+		s.at(105, func() {
+			if s.v6 {
+				s.icmp(client, 2, 0, 1300)
+			} else {
+				s.icmp(client, 3, 4, 600)
 			}
 		})
 		s.at(600, func() { s.close(client) })
