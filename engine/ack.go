@@ -25,7 +25,8 @@ type lossState struct {
 // receiveACK is the fifth check of RFC 9293 section 3.10.7.4. ok says that the
 // segment's text may be processed.
 func (c *Conn) receiveACK(now Time, s *segment.Segment) (note Note, ok bool) {
-	if c.state == SynReceived {
+	opening := c.state == SynReceived
+	if opening {
 		if !c.snd.una.Less(s.Ack) || !s.Ack.LessEq(c.snd.nxt) {
 			c.stack.reset(s, "SYN-RECEIVED: it acknowledges what was not sent, RFC 9293 section 3.10.7.4")
 			return NoteUnacceptable, false
@@ -40,6 +41,9 @@ func (c *Conn) receiveACK(now Time, s *segment.Segment) (note Note, ok bool) {
 		return NoteUnacceptable, false
 	}
 	note = c.acknowledged(now, s)
+	if opening && note == NoteDupAck { // it is the first of its number, though data left with the SYN-ACK (RFC 7413)
+		note, c.loss.dup = NoteNone, 0
+	}
 	if c.snd.fin == finSent && c.snd.una == c.snd.nxt {
 		c.finAcked(now)
 	}

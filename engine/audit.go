@@ -1,8 +1,6 @@
 package engine
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // Audit recounts from scratch what the connection keeps in sums and in order:
 // the reassembly queue, the scoreboard, the send buffer and the timers. It
@@ -24,10 +22,11 @@ func (c *Conn) Queued() int { return len(c.snd.sent.ranges()) + len(c.rcv.buf.sp
 // Steps returns how many turns the loops over the connection's queues have taken
 // so far: the work that a peer may try to make large (CVE-2018-5390).
 func (c *Conn) Steps() int {
-	if c.rcv.buf.holes == nil {
-		return 0
+	n := c.snd.sent.steps
+	if c.rcv.buf.holes != nil {
+		n += c.rcv.buf.holes.steps
 	}
-	return c.rcv.buf.holes.steps
+	return n
 }
 
 // auditReassembly: ranges are sorted, do not touch, lie beyond RCV.NXT and
@@ -68,9 +67,39 @@ func (s *sentQueue) audit() error {
 		}
 		sum.count(&r, +1)
 	}
+	if err := s.auditOrder(); err != nil {
+		return err
+	}
 	if sum.pipe != s.pipe || sum.sacked != s.sacked || sum.reports != s.reports || sum.lost != s.lost {
 		return fmt.Errorf("scoreboard: pipe %d sacked %d in %d lost %d, recounted %d %d %d %d",
 			s.pipe, s.sacked, s.reports, s.lost, sum.pipe, sum.sacked, sum.reports, sum.lost)
+	}
+	return nil
+}
+
+// auditOrder: what is in flight hangs in the order of its transmission, and
+// what waits to be sent again is found.
+func (s *sentQueue) auditOrder() error {
+	linked, inFlight, waiting := 0, 0, 0
+	if s.waiting != nil {
+		waiting = len(*s.waiting)
+	}
+	for n, before := s.oldest, int32(0); n != 0; n, before = s.numbered(n).after, n {
+		r := s.numbered(n)
+		if linked++; linked > len(s.ranges()) || !r.inFlight() || r.before != before {
+			return fmt.Errorf("scoreboard: range %v to %v is out of the order of transmission", r.start, r.end)
+		}
+		if before != 0 && sentAfter(s.numbered(before).at, s.numbered(before).end, r.at, r.end) {
+			return fmt.Errorf("scoreboard: %v stands behind what was sent after it", r.start)
+		}
+	}
+	for i := range s.ranges() {
+		if s.ranges()[i].inFlight() {
+			inFlight++
+		}
+	}
+	if linked != inFlight || s.lost > 0 && waiting == 0 {
+		return fmt.Errorf("scoreboard: %d in flight, %d in order, %d octets lost, %d wait", inFlight, linked, s.lost, waiting)
 	}
 	return nil
 }

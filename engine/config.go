@@ -53,6 +53,7 @@ type ConnConfig struct {
 	SYNOptions  []segment.Kind // the options of our SYN or SYN-ACK, in this order, KindNOP where wanted; one that is not listed is not offered. Default: mss,sackOK,TS,nop,wscale, as Linux
 	ISN         *segment.Seq   // initial sequence number; default: StackConfig.ISN, or else RFC 6528
 	Push        PushPolicy     // which segments have PSH; default the last one buffered
+	FastOpen    Switch         // of an active open: ask for a cookie, and send data on the SYN with it (RFC 7413); default off
 
 	// What is held, and how fast it leaves.
 

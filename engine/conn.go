@@ -89,6 +89,7 @@ type coldState struct {
 	challenge Time  // when the last challenge ACK left
 	path      pathMTU
 	meter     *meter
+	fast      fastOpen
 }
 
 // incidents returns the counters of what few connections meet.
@@ -275,6 +276,7 @@ func (c *Conn) finish(err error, why string) {
 		return
 	}
 	c.err = err
+	c.confirmed(c.stack.now, false)
 	c.setState(Closed, why)
 	for k := range c.timers {
 		c.stopTimer(TimerKind(k))

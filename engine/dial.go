@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -13,6 +14,13 @@ import (
 type DialConfig struct {
 	Local netip.AddrPort // zero address: the route's; zero port: one by RFC 6056
 	Conn  ConnConfig     // zero fields: the host's defaults
+
+	// Data is written before the SYN leaves. With Conn.FastOpen and a cookie of
+	// the server, what fits one segment rides on the SYN, and may then reach the
+	// server's application twice if the network doubles the SYN (RFC 7413 section
+	// 6.1); otherwise it follows the handshake. It is copied, and is an error if
+	// it is longer than the send buffer.
+	Data []byte
 }
 
 // Dial opens a connection and returns it ESTABLISHED. The error is a
@@ -28,7 +36,7 @@ func (h *Host) Dial(ctx context.Context, remote netip.AddrPort, cfg DialConfig) 
 	if err != nil {
 		return nil, opError("dial", cfg.Local, remote, err)
 	}
-	c, err := h.open(ctx, local, remote, mtu, cfg.Conn)
+	c, err := h.open(ctx, local, remote, mtu, cfg)
 	if err == nil {
 		local = c.conn.Local() // with the port, so that the error tells which of many
 		err = c.awaitOpen(ctx)
@@ -56,7 +64,7 @@ func (h *Host) route(remote, local netip.AddrPort) (netip.AddrPort, int, error) 
 }
 
 // open claims a port and sends the SYN.
-func (h *Host) open(ctx context.Context, local, remote netip.AddrPort, mtu int, cfg ConnConfig) (c *NetConn, err error) {
+func (h *Host) open(ctx context.Context, local, remote netip.AddrPort, mtu int, cfg DialConfig) (c *NetConn, err error) {
 	err = h.onPort(ctx, local, remote, func(local netip.AddrPort) error {
 		c, err = h.openFrom(local, remote, mtu, cfg)
 		return err
@@ -87,7 +95,7 @@ func (h *Host) onPort(ctx context.Context, local, remote netip.AddrPort, use fun
 const ephemeralPorts = 16384
 
 // openFrom sends a SYN from a given port.
-func (h *Host) openFrom(local, remote netip.AddrPort, mtu int, cfg ConnConfig) (*NetConn, error) {
+func (h *Host) openFrom(local, remote netip.AddrPort, mtu int, cfg DialConfig) (*NetConn, error) {
 	claim, err := h.claims.take(local) // before the SYN: the kernel would answer the SYN-ACK with a RST
 	if err != nil {
 		return nil, err
@@ -98,10 +106,15 @@ func (h *Host) openFrom(local, remote netip.AddrPort, mtu int, cfg ConnConfig) (
 		h.leave(claim, nil)
 		return nil, err
 	}
-	conn, err := h.stack.Dial(h.now(), withoutZone(local), withoutZone(remote), mtu, cfg)
+	conn, err := h.stack.Dial(h.now(), withoutZone(local), withoutZone(remote), mtu, cfg.Conn)
 	if err != nil {
 		h.leave(claim, nil)
 		return nil, err
+	}
+	if n, _ := conn.Write(h.now(), cfg.Data); n < len(cfg.Data) {
+		conn.Abandon(h.now())
+		h.leave(claim, nil)
+		return nil, fmt.Errorf("%d octets for the SYN do not fit the send buffer of %d: write the rest after Dial", len(cfg.Data), n)
 	}
 	return h.adopt(conn, claim), nil
 }

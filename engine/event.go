@@ -48,6 +48,7 @@ const (
 	NotePAWS           Note = "paws"
 	NoteMTUProbe       Note = "mtu_probe"
 	NoteSYNCookie      Note = "syn_cookie"
+	NoteFastOpen       Note = "fast_open" // a SYN whose data counts, RFC 7413
 )
 
 // Resent reports whether the note says that the segment was sent before.

@@ -90,7 +90,7 @@ func (l *Listener) say(e *synEntry, flags segment.Flags, why string) {
 	c := &l.scratch
 	l.restore(c, e)
 	if !flags.Has(segment.RST) {
-		seg.Window = c.advertise()
+		seg.Window = uint16(c.rcv.edge.Sub(c.rcv.nxt) >> c.rcv.scale) // what the SYN-ACK offered: more would not be remembered
 	}
 	if c.ts.on {
 		seg.Options.Set |= segment.HasTimestamps
@@ -118,6 +118,9 @@ func (l *Listener) restore(c *Conn, e *synEntry) {
 func (l *Listener) synAck(now Time, e *synEntry, s *segment.Segment) {
 	c := &l.scratch
 	l.restore(c, e)
+	if e.grant != 0 && !e.answered() { // "retransmit SYN-ACK without the cookie options" RFC 7413 section 4.2.1
+		c.grantFastOpen(now, e.grant)
+	}
 	*s = segment.Segment{Src: c.local, Dst: c.remote, Seq: e.iss, Ack: c.rcv.nxt,
 		Flags: segment.SYN | segment.ACK, TTL: c.cfg.TTL, TOS: c.cfg.TOS, Window: uint16(min(c.windowWanted(), 0xffff))}
 	c.synOptions(now, &s.Options, true)
@@ -144,15 +147,21 @@ func (l *Listener) transmit(now Time, e *synEntry, s *segment.Segment) {
 	}
 }
 
-// promote makes the connection that e stands for, and gives it the segment
-// that completes the handshake.
-func (l *Listener) promote(now Time, e *synEntry, s *segment.Segment) {
+// build makes the connection that e stands for.
+func (l *Listener) build(now Time, e *synEntry) *Conn {
 	c := new(Conn)
 	l.restore(c, e)
 	c.node.owner = c
-	c.listener = l
 	c.account(now)
 	c.created, c.lastRecv = e.at, now
+	return c
+}
+
+// promote makes the connection that e stands for, and gives it the segment
+// that completes the handshake.
+func (l *Listener) promote(now Time, e *synEntry, s *segment.Segment) {
+	c := l.build(now, e)
+	c.listener = l
 	resent := e.has&synResent != 0
 	if c.retries = int(e.retries); resent {
 		c.retries = max(1, c.retries)

@@ -27,7 +27,13 @@ func (c *Conn) synOptions(now Time, o *segment.Options, answer bool) {
 	if c.cfg.UserTimeoutOption == On {
 		o.SetUserTimeout(int(c.cfg.AdvertisedTimeout / time.Second))
 	}
-	if c.cfg.SYNOptions != nil { // else Append lays them out as Linux does
+	if c.fast().kind != 0 {
+		c.addFastOpen(o)
+	}
+	if o.Len() > segment.MaxOptionsLen { // beside a long cookie; the next segment says it
+		o.Set &^= segment.HasUserTimeout
+	}
+	if c.cfg.SYNOptions != nil && o.Raw == nil { // else Append lays them out as Linux does
 		o.Raw = segment.AppendLayout(c.stack.optionScratch[:0], o, c.cfg.SYNOptions)
 	}
 }
@@ -121,10 +127,11 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 		// "the initial window used by a sender after a correctly transmitted SYN
 		// MUST be one segment" RFC 5681 section 3.1
 		c.newController(1)
-	} else {
+	} else if c.cc == nil {
 		c.newController(c.cfg.InitialWindow)
 	}
 	c.retries = 0
+	c.confirmed(now, false)
 	c.snd.wnd = int(s.Window)
 	if !s.Flags.Has(segment.SYN) { // "The window field in a SYN is never scaled" RFC 7323 section 2.2
 		c.snd.wnd <<= c.snd.scale
@@ -182,6 +189,7 @@ func (c *Conn) receiveSynSent(now Time, s *segment.Segment) Note {
 		c.simultaneousOpen(s)
 		return NoteNone
 	}
+	c.answeredFastOpen(now, s)
 	c.ackSYN(now, s)
 	c.begin(now, s, "SYN-ACK received")
 	c.ackDue("completes the handshake, RFC 9293 section 3.5")
@@ -196,7 +204,10 @@ func (c *Conn) ackSYN(now Time, s *segment.Segment) {
 	c.settle(s.Ack, &d)
 	c.snd.una = s.Ack
 	c.sampleRTT(now, s, &d, true)
-	c.stopTimer(TimerRTO)
+	if c.fast().refused {
+		c.resendSYNData()
+	}
+	c.restartRTO(now) // data may have left beside the SYN
 	c.synNow = false
 }
 

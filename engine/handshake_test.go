@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -323,4 +324,21 @@ func TestOpenToWhatCannotBeAPeerIsRefused(t *testing.T) {
 func TestScaleIsNoCoarserThanTheWindow(t *testing.T) {
 	k := dial(t, plain(func(c *ConnConfig) { c.Window, c.WindowScale, c.ReceiveBuffer = 1000, 14, 1<<20 }))
 	k.want("a scale that can say 1000", "S 0:0(0) win 1000 <mss 1460,nop,nop,sackOK,nop,wscale 8>")
+}
+
+// What an ACK offers in SYN-RECEIVED is what is taken there: a RST at the end of
+// that window is challenged.
+func TestWindowOfferedInSYNReceivedHolds(t *testing.T) {
+	cfg := plain(func(c *ConnConfig) { c.ChallengeACK = 1 })
+	k := listening(t, ListenConfig{Conn: cfg})
+	k.in("S 0:0(0) win 65535 <mss 1000,nop,wscale 7>")
+	k.want("the SYN-ACK", "S. 0:0(0) ack 1 win 65535")
+	k.advance(time.Second / 2)
+	k.in("R 1001:1001(0) win 0")
+	edge := 1
+	k.want("a challenge", ". ack 1")
+	edge += int(k.seg.Window) << cfg.withDefaults().WindowScale
+	k.advance(time.Second / 4)
+	k.in(fmt.Sprintf("R %d:%d(0) win 0", edge-1, edge-1))
+	k.want("a challenge at the end of the window", ". ack 1")
 }

@@ -37,6 +37,7 @@ func (c *Conn) receiveICMP(now Time, seq segment.Seq, m ICMP) {
 		// anyone who guesses a sequence number could end it (RFC 5927 section 5.2).
 		return
 	}
+	c.failedFastOpen(c.stack.now)
 	if refusal(v4, m) {
 		*soft = fmt.Errorf("%w: ICMP port unreachable from %s", ErrRefused, m.From)
 	}

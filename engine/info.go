@@ -52,6 +52,7 @@ type Info struct {
 	SACK          bool // negotiated (options)
 	Timestamps    bool // negotiated
 	ECN           bool // negotiated
+	FastOpen      bool // data on the SYN was taken, by the peer or by us
 	Congestion    string
 	Age           time.Duration
 	SoftError     error // the last ICMP error that did not end the connection
@@ -133,7 +134,7 @@ func (r Recovery) String() string {
 func (c *Conn) Info(now Time) Info {
 	i := Info{
 		ID: c.id, Local: c.local, Remote: c.remote, State: c.state, Passive: c.passive,
-		Vars: c.vars(), Peer: c.peer, SACK: c.sack, Timestamps: c.ts.on, ECN: c.ecn.on,
+		Vars: c.vars(), Peer: c.peer, SACK: c.sack, Timestamps: c.ts.on, ECN: c.ecn.on, FastOpen: c.fast().taken,
 		Congestion: c.cfg.Congestion, Age: now.Sub(c.created), SoftError: c.softErr(),
 		MTU: c.mtu, AdvertisedMSS: c.advertisedMSS(),
 		SendQueue: c.snd.buf.len(), Unsent: max(0, c.snd.buf.end().Sub(c.snd.nxt)),

@@ -21,6 +21,7 @@ const (
 	purposeTable
 	purposeCookie
 	purposeCookieTag
+	purposeFastOpen
 )
 
 // isn returns an initial sequence number: M + F(connection-id, secret) of RFC

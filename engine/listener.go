@@ -13,6 +13,7 @@ type ListenConfig struct {
 	Backlog  int           // most connections that wait to be accepted; default 128
 	HalfOpen int           // most handshakes under way; default 4096
 	Cookies  CookieMode    // whether SYNs are answered without memory of them; default when HalfOpen is reached
+	FastOpen int           // most connections that data on a SYN has opened and no ACK confirmed (RFC 7413); default 0, no Fast Open
 	Mute     bool          // never answer a SYN
 	SYNDelay time.Duration // wait so long before the SYN-ACK
 }
@@ -35,6 +36,7 @@ type Listener struct {
 	node     timerNode // of all the cache
 	cookieAt Time      // when the last SYN cookie left; 0: none has
 	queue    []*Conn   // established, not accepted
+	early    early     // of queue and beyond it
 	closed   bool
 	scratch  Conn // shapes SYN-ACKs, so that both ways to open build them alike
 }
@@ -114,6 +116,8 @@ func (l *Listener) receive(now Time, s *segment.Segment) {
 	case l.isFull():
 		l.stack.counters.SYNDropped++
 		l.stack.traceDrop(s, ErrBacklog.Error())
+	case l.opensFast(now, s):
+		l.openFast(now, s)
 	case l.wantsCookie():
 		l.answerByCookie(now, s)
 	default:
@@ -142,8 +146,11 @@ func (l *Listener) isFull() bool { return len(l.queue) >= l.cfg.Backlog }
 func (l *Listener) open(now Time, s *segment.Segment) {
 	l.makeRoom()
 	l.stack.lastID++
-	e := &synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.stack.isn(now, s.Dst, s.Src, l.conn), tos: l.conn.TOS}
+	e := &synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.initial(now, s), tos: l.conn.TOS}
 	e.set(s.Dst, s.Src, s.Seq, peerInfo(s), s.Options.TSVal)
+	if l.cfg.FastOpen > 0 {
+		_, e.grant = fastOpenOption(&s.Options)
+	}
 	e.key = l.stack.secrets.tableKey(s.Dst, s.Src)
 	if old := l.cache.entries[e.key]; old != nil { // two pairs with one key: once in a lifetime
 		l.drop(old, "its place in the SYN cache is taken")
@@ -156,6 +163,11 @@ func (l *Listener) open(now Time, s *segment.Segment) {
 		return
 	}
 	l.answer(e)
+}
+
+// initial is the ISN for the answer to a SYN.
+func (l *Listener) initial(now Time, s *segment.Segment) segment.Seq {
+	return l.stack.isn(now, s.Dst, s.Src, l.conn)
 }
 
 // makeRoom lets one more handshake into the cache: the oldest goes.

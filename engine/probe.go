@@ -63,7 +63,7 @@ func (c *Conn) transmitLossProbe(now Time, s *segment.Segment) bool {
 	}
 	p.resent = !c.transmitNew(now, s) // due lets it pass the congestion window
 	if p.resent {
-		c.resend(now, s, c.snd.sent.last(), NoteLossProbe, "no ACK of the last segments for two round trips, RFC 8985 section 7")
+		c.resend(now, s, c.snd.sent.last(), NoteLossProbe, "no ACK before a probe was due, RFC 8985 section 7.3")
 	}
 	p.due, p.out, p.end = false, true, c.snd.nxt
 	c.incidents().LossProbes++

@@ -177,7 +177,12 @@ func (c *Conn) receiveRST(now Time, s *segment.Segment) Note {
 	}
 	switch c.state {
 	case SynReceived:
-		c.finish(ErrRefused, "RST received")
+		err := ErrRefused
+		if c.fast().early != nil { // the application has it already
+			err = ErrReset
+		}
+		c.confirmed(now, true)
+		c.finish(err, "RST received")
 	case Closing, LastAck, TimeWait:
 		c.finish(c.resetIfUnfinished(), "RST received")
 	default:
@@ -224,6 +229,7 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 	}
 	switch c.state {
 	case Established, FinWait1, FinWait2:
+	case SynReceived: // data on the SYN, RFC 7413
 	default:
 		return NoteNone // "This should not occur since a FIN has been received"
 	}
@@ -314,7 +320,7 @@ func (c *Conn) fullSegment() int {
 // receiveFIN is the eighth step. A FIN that arrives before its data waits.
 func (c *Conn) receiveFIN(now Time, s *segment.Segment) {
 	if at := s.End().Add(-1); s.Flags.Has(segment.FIN) && at.InWindow(c.rcv.nxt, max(1, c.rcv.edge.Sub(c.rcv.nxt)+1)) {
-		if !c.rcv.fin && !c.rcv.buf.holds(at) { // an octet that came first stays
+		if (!c.rcv.fin || at.Less(c.rcv.finAt)) && !c.rcv.buf.holds(at) { // an octet that came first stays; of two FINs the first in order counts
 			c.rcv.fin, c.rcv.finAt = true, at
 		}
 		if at != c.rcv.nxt && len(s.Payload) == 0 {

@@ -26,6 +26,7 @@ type Stack struct {
 	cfg       StackConfig
 	secrets   *secrets
 	conns     connTable
+	fastOpen  fastOpenCache
 	shared    []*ConnConfig // settings in use, the latest last: see settings
 	spares    spares
 	listeners map[netip.AddrPort]*Listener
@@ -49,18 +50,20 @@ type Stack struct {
 
 // Counters count what belongs to no connection.
 type Counters struct {
-	PacketsIn      uint64
-	Malformed      uint64 // refused by segment.Parse
-	BadChecksum    uint64
-	NoConnection   uint64 // of no connection and no listener
-	ResetsSent     uint64 // in answer to such segments
-	ResetsLimited  uint64
-	SYNDropped     uint64 // backlog or SYN cache full
-	CookiesSent    uint64 // SYN-ACKs with a SYN cookie
-	CookiesTaken   uint64 // ACKs that brought a valid one back
-	CookiesRefused uint64 // ACKs that did not, at a time when cookies were out
-	ICMPIgnored    uint64 // about nothing that is in flight (RFC 5927)
-	ICMPTaken      uint64
+	PacketsIn        uint64
+	Malformed        uint64 // refused by segment.Parse
+	BadChecksum      uint64
+	NoConnection     uint64 // of no connection and no listener
+	ResetsSent       uint64 // in answer to such segments
+	ResetsLimited    uint64
+	SYNDropped       uint64 // backlog or SYN cache full
+	CookiesSent      uint64 // SYN-ACKs with a SYN cookie
+	CookiesTaken     uint64 // ACKs that brought a valid one back
+	CookiesRefused   uint64 // ACKs that did not, at a time when cookies were out
+	FastOpens        uint64 // connections that data on a SYN has opened (RFC 7413)
+	FastOpensRefused uint64 // SYNs with a Fast Open cookie that is not ours
+	ICMPIgnored      uint64 // about nothing that is in flight (RFC 5927)
+	ICMPTaken        uint64
 }
 
 // maxReplies bounds the segments that wait to be sent for no connection.
@@ -276,8 +279,9 @@ func (s *Stack) listener(local netip.AddrPort) *Listener {
 	return s.listeners[netip.AddrPortFrom(netip.IPv6Unspecified(), local.Port())]
 }
 
-// reset answers a segment of no connection with a RST that its sender will
-// believe (RFC 9293 section 3.5.2): one for one, and no more than a fixed rate.
+// reset answers a segment that acknowledges what was not sent with a RST that
+// its sender will believe, at the number it acknowledges (RFC 9293 section
+// 3.5.2): one for one, and no more than a fixed rate.
 func (s *Stack) reset(seg *segment.Segment, why string) {
 	if seg.Flags.Has(segment.RST) {
 		return
@@ -287,13 +291,7 @@ func (s *Stack) reset(seg *segment.Segment, why string) {
 		return
 	}
 	s.counters.ResetsSent++
-	r := segment.Segment{Src: seg.Dst, Dst: seg.Src, Flags: segment.RST, TTL: 64}
-	if seg.Flags.Has(segment.ACK) {
-		r.Seq = seg.Ack
-	} else {
-		r.Flags |= segment.ACK
-		r.Ack = seg.End()
-	}
+	r := segment.Segment{Src: seg.Dst, Dst: seg.Src, Seq: seg.Ack, Flags: segment.RST, TTL: 64}
 	if seg.Options.Has(segment.HasTimestamps) { // "SEG.TSecr SHOULD be set to SEG.TSval" RFC 7323 section 5.2
 		r.Options = segment.Options{Set: segment.HasTimestamps, TSEcr: seg.Options.TSVal}
 	}

@@ -47,6 +47,7 @@ type synEntry struct {
 	tos        uint8
 	retries    uint8 // SYN-ACKs sent again because nobody answered
 	has        synFlags
+	grant      segment.Kind // of the option in which the first SYN-ACK gives a Fast Open cookie; 0: none
 }
 
 // synFlags are the bits of a synEntry.

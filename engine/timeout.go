@@ -80,7 +80,7 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		c.retries = 0 // the peer closed its window but lives (RFC 9293 section 3.8.6.1, MUST-37)
 	}
 	if c.outOfPatience(now) {
-		c.giveUp("no acknowledgement after the last retransmission, RFC 9293 section 3.8.3")
+		c.giveUp(c.impatience())
 		return
 	}
 	c.retries++
@@ -118,10 +118,19 @@ func (c *Conn) outOfPatience(now Time) bool {
 	return c.retries >= c.cfg.Retries
 }
 
+// impatience says which limit of outOfPatience was reached.
+func (c *Conn) impatience() string {
+	if c.state.Synchronized() && c.cfg.UserTimeout > 0 {
+		return "no acknowledgement within the user timeout, RFC 9293 section 3.8.3"
+	}
+	return "no acknowledgement after the last retransmission, RFC 9293 section 3.8.3"
+}
+
 // giveUp ends the connection because the peer does not answer. A peer that may
 // only be deaf for a while is told (RFC 9293 section 3.9.1, the ABORT in 3.8.3).
 func (c *Conn) giveUp(why string) {
 	err := ErrTimeout
+	c.failedFastOpen(c.stack.now)
 	if soft := c.softErr(); c.state == SynSent && soft != nil {
 		err = soft
 	}

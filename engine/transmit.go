@@ -23,8 +23,10 @@ func (c *Conn) Transmit(now Time, s *segment.Segment) bool {
 	switch c.state {
 	case Closed, Listen:
 		return false
-	case SynSent, SynReceived:
-		return c.transmitSYN(now, s) || c.state == SynReceived && c.transmitACK(now, s)
+	case SynSent:
+		return c.transmitSYN(now, s)
+	case SynReceived: // an application that has data of the SYN may answer it
+		return c.transmitSYN(now, s) || c.fast().early != nil && c.transmitNew(now, s) || c.transmitACK(now, s)
 	}
 	more := c.transmitLost(now, s) || c.transmitLossProbe(now, s) || c.transmitNew(now, s) || c.transmitProbe(now, s) ||
 		c.transmitKeepAlive(now, s) || c.transmitACK(now, s)
@@ -46,6 +48,10 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 		flags, reason = segment.SYN|segment.ACK, "answers the SYN, RFC 9293 section 3.5"
 	}
 	c.head(s, c.snd.iss, flags)
+	opens := !answer && c.snd.sent.empty()
+	if opens && c.cfg.FastOpen == On {
+		c.askFastOpen(now)
+	}
 	c.synOptions(now, &s.Options, answer)
 	switch {
 	case answer && c.ecn.on:
@@ -54,16 +60,25 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 		s.Flags |= segment.ECE | segment.CWR
 	}
 	s.Window = uint16(min(c.windowWanted(), 0xffff)) // never scaled in a SYN
+	if answer {
+		c.rcv.edge = segment.MaxSeq(c.rcv.edge, c.rcv.nxt.Add(int(s.Window)))
+	}
 	note := NoteNone
 	switch first := answer && !c.answered; {
 	case c.snd.sent.empty():
 		c.snd.nxt = c.snd.iss.Add(1)
 		c.track(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, flags: segment.SYN})
+		if opens && c.fast().asked && c.loadSYN(now, s) {
+			note, reason = NoteFastOpen, "opens the connection and carries data, RFC 7413 section 4.2.2"
+		}
 	default:
 		if !first {
 			note, reason = NoteRetransmission, "no answer to the SYN, RFC 6298 section 5"
 		}
 		c.snd.sent.update(c.snd.sent.first(), func(syn *sentRange) { syn.at, syn.everResent = now, true })
+	}
+	if c.cold != nil {
+		c.cold.fast.kind = 0 // "retransmit a SYN packet without data and Fast Open options" RFC 7413 section 4.2.2
 	}
 	c.answered = c.answered || answer
 	c.setTimer(TimerRTO, now.Add(c.rtt.rto()))
@@ -88,7 +103,7 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 	if c.inFlight()+r.len() > c.window() && c.inFlight() > 0 && !c.loss.urgently {
 		return false
 	}
-	note, reason := NoteFastRetransmit, "held for lost: what was sent later has arrived, RFC 8985 section 6"
+	note, reason := NoteFastRetransmit, "counts as lost: what was sent later has arrived, RFC 8985 section 6.2"
 	switch {
 	case c.cold != nil && c.cold.path.hole:
 		note, reason = NoteRetransmission, "the path may swallow large segments in silence: smaller pieces, RFC 4821 section 7.7"
@@ -96,8 +111,10 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 		note, reason = NoteRetransmission, "the retransmission timer expired, RFC 6298 section 5"
 	case c.loss.tooBig:
 		note, reason = NoteRetransmission, "too large for the path, in smaller pieces, RFC 9293 section 3.7.2"
+	case c.fast().refused:
+		note, reason = NoteRetransmission, "the SYN-ACK did not take the data of our SYN, RFC 7413 section 4.2.2"
 	case !c.sack:
-		reason = "held for lost: three duplicate ACKs, RFC 5681 section 3.2"
+		reason = "counts as lost: three duplicate ACKs, RFC 5681 section 3.2"
 	}
 	c.loss.urgently = false
 	c.resend(now, s, n, note, reason)
@@ -115,7 +132,9 @@ func (c *Conn) resend(now Time, s *segment.Segment, n int32, note Note, reason s
 		c.noteSent(now, r.start, r.end, true)
 	}
 	c.incidents().Retransmits++
-	if c.timers[TimerRTO] == 0 {
+	if n == c.snd.sent.first() || c.timers[TimerRTO] == 0 {
+		// "a segment is never retransmitted too early, i.e., less than one RTO after
+		// the previous transmission of that segment" RFC 6298 section 5
 		c.restartRTO(now)
 	}
 	c.sent(now, s, note, reason)
@@ -141,7 +160,7 @@ func (c *Conn) load(s *segment.Segment, from, to segment.Seq) {
 // transmitNew sends data that was never sent, and the FIN behind it.
 func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	unsent := c.snd.buf.end().Sub(c.snd.nxt)
-	fin := c.snd.fin == finQueued
+	fin := c.snd.fin == finQueued && c.state.Synchronized()
 	if unsent <= 0 && !fin {
 		return false
 	}
@@ -215,13 +234,18 @@ func (c *Conn) allowance(now Time, unsent, room int, fin bool) (n int, ok bool) 
 		return 0, false
 	}
 	last := n == unsent
-	if n < room && last && !fin && !c.cfg.NoDelay && !c.snd.sent.empty() {
+	if n < room && last && !fin && !c.cfg.NoDelay && c.dataOutstanding() {
 		return 0, false // "If there is unacknowledged data … buffer all user data" RFC 9293 section 3.7.4
 	}
 	if last && !fin && c.corked(now, n, room) {
 		return 0, false
 	}
 	return n, true
+}
+
+// dataOutstanding: a SYN that waits for its ACK is none.
+func (c *Conn) dataOutstanding() bool {
+	return !c.snd.sent.empty() && (c.state.Synchronized() || c.snd.nxt != c.snd.iss.Add(1))
 }
 
 // restartAfterIdle: the old congestion window says nothing after a pause longer

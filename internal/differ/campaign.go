@@ -13,7 +13,8 @@ type Tally struct {
 	Subject  string
 	Seeds    int
 	Known    map[string]int // by entry of the list
-	Unlisted []*Difference  // one of each kind
+	Examples map[string]*Difference
+	Unlisted []*Difference // one of each kind
 	Kinds    map[string]int
 }
 
@@ -24,7 +25,7 @@ const tries = 3
 // Campaign plays seeds from first on against a subject until the time is over,
 // or until most seeds were played.
 func Campaign(name string, s Subject, first uint64, most int, d time.Duration) (*Tally, error) {
-	t := &Tally{Subject: name, Known: map[string]int{}, Kinds: map[string]int{}}
+	t := &Tally{Subject: name, Known: map[string]int{}, Examples: map[string]*Difference{}, Kinds: map[string]int{}}
 	for start := time.Now(); t.Seeds < most && time.Since(start) < d; t.Seeds++ {
 		plan := Draw(first + uint64(t.Seeds))
 		found, err := hold(name, &plan, s)
@@ -33,7 +34,9 @@ func Campaign(name string, s Subject, first uint64, most int, d time.Duration) (
 		}
 		for _, d := range found {
 			if d.Known != "" {
-				t.Known[d.Known]++
+				if t.Known[d.Known]++; t.Known[d.Known] == 1 {
+					t.Examples[d.Known] = d
+				}
 				continue
 			}
 			if t.Kinds[d.Kind()]++; t.Kinds[d.Kind()] == 1 {

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A Difference is a turn that two subjects took differently.
 type Difference struct {
 	Plan   *Plan
-	Before []string // the stimuli before it
-	Turn   *Turn    // ours; nil if all turns are equal and the ends differ
+	Before []*Turn // ours, that came before
+	Turn   *Turn   // ours; nil if all turns are equal and the ends differ
 	Theirs []Reply
 	Detail string // of the ends
 	Known  string // the entry of the list that allows it, "" for none
@@ -21,7 +22,7 @@ type Difference struct {
 // list that change nothing but the look of a reply do not end the comparison.
 func Compare(plan *Plan, ours, theirs *Transcript, list []Known) []*Difference {
 	var found []*Difference
-	var before []string
+	var before []*Turn
 	for i := range ours.Turns {
 		a, b := &ours.Turns[i], &theirs.Turns[i]
 		if !slices.Equal(a.Replies, b.Replies) {
@@ -31,7 +32,7 @@ func Compare(plan *Plan, ours, theirs *Transcript, list []Known) []*Difference {
 				return found
 			}
 		}
-		before = append(before, a.What)
+		before = append(before, a)
 	}
 	d := &Difference{Plan: plan, Before: before}
 	switch {
@@ -60,10 +61,17 @@ func (d *Difference) classify(list []Known) (goesOn bool) {
 
 // String tells a difference to a person.
 func (d *Difference) String() string {
-	if d.Turn == nil {
-		return fmt.Sprintf("%v%s", d.Plan, d.Detail)
+	var b strings.Builder
+	fmt.Fprint(&b, d.Plan)
+	for _, t := range d.Before {
+		fmt.Fprintf(&b, "    %-13s %s  %v\n", t.State, t.What, t.Replies)
 	}
-	return fmt.Sprintf("%vafter %q,\nin %s, at %q\n  ours   %v\n  theirs %v", d.Plan, d.Before, d.Turn.State, d.Turn.What, d.Turn.Replies, d.Theirs)
+	if d.Turn == nil {
+		fmt.Fprintf(&b, "  in the end %s", d.Detail)
+	} else {
+		fmt.Fprintf(&b, "    %-13s %s\n  ours   %v\n  theirs %v", d.Turn.State, d.Turn.What, d.Turn.Replies, d.Theirs)
+	}
+	return b.String()
 }
 
 // Kind is the difference without its numbers, to count what is alike.
@@ -71,7 +79,13 @@ func (d *Difference) Kind() string {
 	if d.Turn == nil {
 		return d.Detail
 	}
-	return fmt.Sprintf("%s | %v | ours %v | theirs %v", d.Turn.State, d.Turn.What, shapes(d.Turn.Replies), shapes(d.Theirs))
+	what := d.Turn.What
+	if d.Turn.Step.Call == NoCall && what != "open" {
+		s := d.Turn.Step
+		s.Window, s.Size = 0, min(s.Size, 1)
+		what = s.String()
+	}
+	return fmt.Sprintf("%s | %v | ours %v | theirs %v", d.Turn.State, what, shapes(d.Turn.Replies), shapes(d.Theirs))
 }
 
 // shapes are replies without numbers.

@@ -2,6 +2,7 @@ package differ
 
 import (
 	"slices"
+	"strings"
 
 	"rawtcp/segment"
 )
@@ -26,9 +27,13 @@ func KnownOf(subject string) []Known {
 	return list
 }
 
-var both = []string{"kernel", "gvisor"}
+var (
+	both       = []string{"kernel", "gvisor"}
+	kernelOnly = []string{"kernel"}
+	gvisorOnly = []string{"gvisor"}
+)
 
-// Differences is the list.
+// Differences is the list. The order matters: the first that fits is named.
 var Differences = []Known{
 	{ID: "reset-options", Of: both, Looks: true, Allows: func(d *Difference) bool {
 		return d.sameBut(func(r *Reply) {
@@ -37,30 +42,159 @@ var Differences = []Known{
 			}
 		})
 	}},
-	{ID: "echo", Of: []string{"gvisor"}, Looks: true, Allows: func(d *Difference) bool {
+	{ID: "echo", Of: both, Looks: true, Allows: func(d *Difference) bool {
 		return d.sameBut(func(r *Reply) { r.Echo = 0 })
 	}},
+	{ID: "dsack", Of: both, Looks: true, Allows: func(d *Difference) bool {
+		ahead := func(s Step) bool { return s.Seq == SeqBeyond || s.Seq == SeqLast || s.Seq == SeqEdge }
+		return d.sameBut(func(r *Reply) { r.Blocks, r.Echo, r.Options = "", 0, r.Options&^segment.HasSACK }) && len(d.Theirs) == 1 &&
+			!d.atStep(ahead) && oneHasMore(d.Turn.Replies[0].Blocks, d.Theirs[0].Blocks)
+	}},
+	{ID: "sack-fin", Of: both, Looks: true, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.Step.Flags.Has(fin) }) &&
+			d.sameBut(func(r *Reply) { r.Blocks, r.Echo, r.Options = "", 0, r.Options&^segment.HasSACK })
+	}},
+	{ID: "sack-while-closing", Of: gvisorOnly, Looks: true, Allows: func(d *Difference) bool {
+		return d.in("FIN-WAIT-1", "FIN-WAIT-2") && d.sameBut(func(r *Reply) { r.Blocks, r.Echo, r.Options = "", 0, r.Options&^segment.HasSACK }) &&
+			len(d.Theirs) == 1 && d.Theirs[0].Blocks == ""
+	}},
+	{ID: "acceptable-seq", Of: kernelOnly, Looks: true, Allows: func(d *Difference) bool {
+		return d.sameBut(func(r *Reply) { r.Seq, r.Echo = 0, 0 }) && bareAck(d.Turn.Replies) &&
+			d.afterStep(func(t *Turn) bool { return t.Step.Window == 0 })
+	}},
+	{ID: "text-after-fin-resets", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.in("CLOSING", "LAST-ACK", "CLOSE-WAIT", "TIME-WAIT") && d.atStep(func(s Step) bool { return s.Size > 0 }) && quiet(d.Turn.Replies) && allOf(d.Theirs, rst)
+	}},
+	{ID: "reset-in-last-ack", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.Detail == "our user sees end of data, theirs error"
+	}},
+	{ID: "syn-burst", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.Turn != nil && d.Plan.Target == SynSent && len(d.Theirs) > 0 && d.Theirs[0].Flags == syn && d.Theirs[0].Retransmit
+	}},
+	{ID: "syn-in-syn-received", Of: both, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) }) && quiet(d.Turn.Replies) && allOf(d.Theirs, rst)
+	}},
+	{ID: "text-in-syn-received", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Size > 0 && s.Flags.Has(ack) })
+	}},
+	{ID: "no-challenge-in-syn-received", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(rst) }) && bareAck(d.Turn.Replies) && len(d.Theirs) == 0
+	}},
+	{ID: "ack-for-syn", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) && s.Seq == SeqPrevious }) && bareAck(d.Theirs)
+	}},
+	{ID: "simultaneous-syn", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.Plan.Target == SynSent
+	}},
+	{ID: "fin-beyond-hole", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool {
+			return t.Step.Flags.Has(fin) && (t.Step.Seq == SeqBeyond || t.Step.Seq == SeqLast) && t.State == "SYN-RECEIVED"
+		})
+	}},
+	{ID: "last-ack-seq", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.State == "LAST-ACK" && t.Step.Seq != SeqNext && t.Step.Flags.Has(ack) })
+	}},
+	{ID: "reset-under-paws", Of: kernelOnly, Allows: func(d *Difference) bool {
+		return d.Plan.Offer&segment.HasTimestamps != 0 && d.afterStep(func(t *Turn) bool {
+			return t.State == "SYN-RECEIVED" && t.Step.Flags.Has(rst) && t.Step.Stamp == StampOld
+		})
+	}},
 	{ID: "no-timestamp", Of: both, Allows: func(d *Difference) bool {
-		return d.step(func(s Step) bool { return s.Stamp == StampNone }) && len(d.Turn.Replies) == 0 && d.stamped()
+		return d.Plan.Offer&segment.HasTimestamps != 0 && d.afterStep(func(t *Turn) bool {
+			return t.Step.Stamp == StampNone && t.State != "LISTEN" && len(t.Replies) == 0
+		})
 	}},
 	{ID: "no-ack", Of: both, Allows: func(d *Difference) bool {
-		return d.step(func(s Step) bool { return s.Flags&(ack|syn|rst) == 0 }) && len(d.Theirs) == 0
+		return d.atStep(func(s Step) bool { return s.Flags&(ack|syn|rst) == 0 }) && quiet(d.Turn.Replies) && quiet(d.Theirs)
 	}},
 	{ID: "no-connection", Of: both, Allows: func(d *Difference) bool {
-		return d.Turn != nil && d.Turn.State == "CLOSED" && len(d.Turn.Replies) == 0 && allOf(d.Theirs, rst)
+		return d.in("CLOSED") && len(d.Turn.Replies) == 0 && allOf(d.Theirs, rst)
 	}},
-	{ID: "time-wait-text", Of: both, Allows: func(d *Difference) bool {
-		return d.step(func(s Step) bool { return s.Size > 0 }) && d.Turn.State == "TIME-WAIT" && len(d.Turn.Replies) == 0 && bareAck(d.Theirs)
+	{ID: "syn-fin", Of: both, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool {
+			return t.Step.Flags.Has(syn|fin) && slices.Contains([]string{"LISTEN", "SYN-SENT", "TIME-WAIT", "CLOSED", "SYN-RECEIVED"}, t.State)
+		})
+	}},
+	{ID: "ack-before-seq", Of: both, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Ack != AckNext && (s.Seq != SeqNext || s.Stamp == StampOld) }) && quiet(d.Turn.Replies) && allOf(d.Theirs, rst)
+	}},
+	{ID: "text-with-syn-ack", Of: both, Allows: func(d *Difference) bool {
+		return d.in("SYN-SENT") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) && s.Size > 0 })
+	}},
+	{ID: "old-stamp-silent", Of: both, Allows: func(d *Difference) bool {
+		return d.atStep(func(s Step) bool { return s.Stamp == StampOld }) && bareAck(d.Turn.Replies) && len(d.Theirs) == 0
+	}},
+	{ID: "time-wait-syn", Of: both, Allows: func(d *Difference) bool {
+		return d.in("TIME-WAIT") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) })
+	}},
+	{ID: "time-wait", Of: both, Allows: func(d *Difference) bool {
+		return d.in("TIME-WAIT") && quiet(d.Turn.Replies) && quiet(d.Theirs)
+	}},
+	{ID: "beyond-edge", Of: both, Allows: func(d *Difference) bool {
+		return d.atStep(func(s Step) bool { return s.Seq == SeqLast && s.Size > 1 })
+	}},
+	{ID: "second-fin", Of: both, Allows: func(d *Difference) bool {
+		return d.in("CLOSE-WAIT", "CLOSING", "LAST-ACK") && d.atStep(func(s Step) bool { return s.Flags.Has(fin) }) && quiet(d.Turn.Replies) && quiet(d.Theirs)
+	}},
+	{ID: "ack-below-iss", Of: kernelOnly, Allows: func(d *Difference) bool {
+		return d.atStep(func(s Step) bool { return s.Ack == AckBelow })
+	}},
+	{ID: "old-ack-text", Of: kernelOnly, Allows: func(d *Difference) bool {
+		return d.atStep(func(s Step) bool { return s.Ack == AckOld && s.Seq == SeqNext && s.Size > 0 })
+	}},
+	{ID: "simultaneous-ack", Of: kernelOnly, Allows: func(d *Difference) bool {
+		return d.Plan.Target == SynSent && d.in("SYN-RECEIVED")
+	}},
+	{ID: "delayed-ack", Of: both, Allows: func(d *Difference) bool {
+		return d.atStep(func(s Step) bool { return s.Seq == SeqNext && (s.Size > 0 || s.Flags.Has(fin)) }) && bareAck(d.Turn.Replies) && len(d.Theirs) == 0
+	}},
+	{ID: "reset-after-end", Of: both, Allows: func(d *Difference) bool {
+		return d.Detail == "our user sees error, theirs end of data"
+	}},
+	{ID: "left-edge", Of: both, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqPrevious && quiet(t.Replies) })
+	}},
+	{ID: "edge", Of: both, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqEdge && quiet(t.Replies) })
+	}},
+	{ID: "two-fins", Of: both, Allows: func(d *Difference) bool {
+		held := func(t *Turn) bool { return t.Step.Flags.Has(fin) && (t.Step.Seq == SeqBeyond || t.Step.Seq == SeqLast) }
+		return d.afterStep(held) && d.afterStep(func(t *Turn) bool { return t.Step.Flags.Has(fin|ack) && !held(t) })
+	}},
+	{ID: "window-tail", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqLast && quiet(t.Replies) })
+	}},
+	{ID: "unchecked-ack", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool {
+			return t.Step.Flags.Has(ack) && !t.Step.Flags.Any(syn|rst) && t.Step.Ack != AckNext && t.Step.Ack != AckUna && quiet(t.Replies)
+		})
+	}},
+	{ID: "no-paws", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.Plan.Offer&segment.HasTimestamps != 0 && d.afterStep(func(t *Turn) bool { return t.Step.Stamp == StampOld && quiet(t.Replies) })
+	}},
+	{ID: "closed-window", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.Step.Window == 0 && t.Step.Flags.Has(ack) }) && d.Turn != nil && len(d.Turn.Replies) == 0 && len(d.Theirs) > 0
 	}},
 }
 
-// step reports whether the difference is about a segment that is like this.
-func (d *Difference) step(like func(Step) bool) bool {
-	return d.Turn != nil && d.Turn.What != "open" && d.Turn.Step.Call == NoCall && like(d.Turn.Step)
+// in reports whether the difference is about a turn in one of our states.
+func (d *Difference) in(states ...string) bool {
+	return d.Turn != nil && slices.Contains(states, d.Turn.State)
 }
 
-// stamped reports whether the peer offered timestamps.
-func (d *Difference) stamped() bool { return d.Plan.Offer&segment.HasTimestamps != 0 }
+// atStep reports whether the difference is about a segment that is like this.
+func (d *Difference) atStep(like func(Step) bool) bool {
+	return d.Turn != nil && d.Turn.segment() && like(d.Turn.Step)
+}
+
+// afterStep reports whether a segment like this came before the difference, or
+// is what it is about. It may have gone unnoticed.
+func (d *Difference) afterStep(like func(*Turn) bool) bool {
+	return slices.ContainsFunc(append(slices.Clone(d.Before), d.Turn), func(t *Turn) bool { return t != nil && t.segment() && like(t) })
+}
+
+// segment reports whether the stimulus was a segment.
+func (t *Turn) segment() bool { return t.What != "open" && t.Step.Call == NoCall }
 
 // sameBut reports whether the replies are equal once mask has taken something
 // away from each.
@@ -79,6 +213,15 @@ func (d *Difference) sameBut(mask func(*Reply)) bool {
 
 func allOf(replies []Reply, flags segment.Flags) bool {
 	return len(replies) > 0 && !slices.ContainsFunc(replies, func(r Reply) bool { return !r.Flags.Has(flags) })
+}
+
+// oneHasMore reports whether one of two lists of SACK blocks is the other with
+// something before it.
+func oneHasMore(a, b string) bool { return strings.HasSuffix(a, b) || strings.HasSuffix(b, a) }
+
+// quiet reports whether there is nothing but bare ACKs, if that.
+func quiet(replies []Reply) bool {
+	return len(replies) == 0 || bareAck(replies)
 }
 
 // bareAck reports whether there is one ACK and nothing else.

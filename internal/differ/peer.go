@@ -172,10 +172,11 @@ func (p *peer) wayThere() []Step {
 
 func (p *peer) step(s Step) error {
 	return p.turn(s.String(), s, func() error {
-		switch s.Call {
-		case CallWrite:
+		switch {
+		case s.Call != NoCall && !p.open(): // there is no connection to call
+		case s.Call == CallWrite:
 			p.subject.Write(make([]byte, s.Size))
-		case CallCloseWrite:
+		case s.Call == CallCloseWrite:
 			p.subject.CloseWrite()
 		default:
 			return p.send(s)
@@ -183,6 +184,10 @@ func (p *peer) step(s Step) error {
 		return nil
 	})
 }
+
+// open reports whether both SYNs were acknowledged, so that the user has a
+// connection to speak to.
+func (p *peer) open() bool { return p.iss.Less(p.una) && segment.MakeSeq(peerISS).Less(p.rcvNxt) }
 
 // turn does something and takes down what comes of it.
 func (p *peer) turn(what string, s Step, do func() error) error {
@@ -209,11 +214,11 @@ func (p *peer) send(s Step) error {
 	g := segment.Segment{Src: p.own, Dst: p.at, Flags: s.Flags, Window: s.Window, Seq: p.seq(s.Seq)}
 	if s.Flags.Has(ack) {
 		g.Ack = p.ack(s.Ack)
-		if p.una.Less(g.Ack) && g.Ack.LessEq(p.sndNxt) {
+		if known := s.Flags.Has(syn) || segment.MakeSeq(peerISS).Less(p.rcvNxt); known && p.una.Less(g.Ack) && g.Ack.LessEq(p.sndNxt) {
 			p.una = g.Ack
 		}
 	}
-	g.Payload = text(g.Seq, s.Size)
+	g.Payload = text(g.Seq.Sub(p.irs), s.Size)
 	if s.Flags.Has(syn) {
 		g.Options = segment.Options{Set: segment.HasMSS | p.plan.Offer, MSS: peerMSS, WindowScale: 0, TSVal: p.time, TSEcr: p.subjTime}
 		if s.Flags.Has(ack) && p.subjTime == 0 {
@@ -232,12 +237,12 @@ func (p *peer) send(s Step) error {
 	return p.subject.Deliver(pkt)
 }
 
-// text is what stands at seq in the peer's stream: the same octet whenever it is
-// sent.
-func text(seq segment.Seq, n int) []byte {
+// text is what stands at a place of the peer's stream: the same octets whenever
+// they are sent.
+func text(place, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
-		at := seq.Add(i).Uint32()
+		at := uint32(place + i)
 		b[i] = byte(at ^ at>>8 ^ at>>16)
 	}
 	return b

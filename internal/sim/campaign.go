@@ -60,18 +60,23 @@ func (c *Campaign) batch(t *Tally, start time.Time) {
 		mu   sync.Mutex
 		wg   sync.WaitGroup
 		next atomic.Uint64
+		bad  atomic.Int64
 		end  = t.Next + c.Batch
 	)
 	next.Store(t.Next)
+	bad.Store(int64(len(t.Failures)))
 	for range c.Workers {
 		wg.Go(func() {
 			var mine Tally
-			for c.Time == 0 || time.Since(start) < c.Time {
+			for (c.Time == 0 || time.Since(start) < c.Time) && int(bad.Load()) < c.Failures {
 				seed := next.Add(1) - 1
 				if seed >= end {
 					break
 				}
-				mine.add(playSeed(seed))
+				r := playSeed(seed)
+				if mine.add(r); r.Violation != "" {
+					bad.Add(1)
+				}
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -168,8 +168,15 @@ func (d dice) opening(p *Plan) {
 		if t.Door != i || slices.ContainsFunc(p.Talks[i+1:], func(o Talk) bool { return o.Door == i }) {
 			continue // one listener for several, who may not all be forgiving
 		}
-		if forgiving := t.unruly() || len(p.Faults) == 0 && len(p.Talks) == 1; forgiving && !t.Simultaneous && d.one(3) {
-			t.Cookies, t.Conf[1-t.Opener].ISN = engine.CookiesAlways, nil
+		if d.one(16) {
+			t.SYNDelay = d.between(time.Millisecond, 500*time.Millisecond)
+		}
+		if forgiving := t.unruly() || len(p.Faults) == 0 && len(p.Talks) == 1; !forgiving || t.Simultaneous || !d.one(2) {
+			continue
+		}
+		t.Conf[1-t.Opener].ISN = nil
+		if t.Cookies = engine.CookieMode(d.IntN(3)); t.Cookies != engine.CookiesAlways {
+			t.HalfOpen = 1 + d.IntN(8)
 		}
 	}
 }
@@ -404,6 +411,10 @@ func (d dice) rareConf(c *engine.ConnConfig) {
 	}
 	if d.one(8) {
 		c.TimeWaitRST = engine.On
+	}
+	c.HyStart = d.toggle(4)
+	if d.one(4) {
+		c.ABCLimit = 1 + d.IntN(8)
 	}
 	if d.one(8) {
 		c.TTL, c.TOS = uint8(1+d.IntN(255)), uint8(d.IntN(64)<<2)

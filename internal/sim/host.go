@@ -52,9 +52,10 @@ func newHost(w *world, id, side int) *host {
 	return h
 }
 
-// clock is what the host's clock shows at a moment of true time.
+// clock is what the host's clock shows at a moment of true time. It never goes back.
 func (h *host) clock(at time.Duration) engine.Time {
-	return engine.Time(h.epoch + int64(at) + int64(at)/1_000_000*h.drift)
+	whole, part := int64(at)/1_000_000, int64(at)%1_000_000
+	return engine.Time(h.epoch + int64(at) + whole*h.drift + part*h.drift/1_000_000)
 }
 
 // when is the first moment of true time at which the clock shows t.

@@ -40,6 +40,8 @@ type Talk struct {
 	Simultaneous bool
 	Start        time.Duration
 	Cookies      engine.CookieMode    // of the listener
+	HalfOpen     int                  // of the listener, 0: its default
+	SYNDelay     time.Duration        // of the listener
 	Backlog      int                  // of the listener, 0: its default
 	AcceptFrom   time.Duration        // its application accepts nobody before
 	CutAt        time.Duration        // a box on the road forgets the connection, 0: never
@@ -51,6 +53,11 @@ type Talk struct {
 // unruly says that an application may end the connection before all is said.
 func (t *Talk) unruly() bool {
 	return t.CutAt > 0 || t.Apps[0].End != endOrderly || t.Apps[1].End != endOrderly
+}
+
+// bakes says that the listener may answer by SYN cookies.
+func (t *Talk) bakes() bool {
+	return t.Cookies == engine.CookiesAlways || t.HalfOpen > 0 && t.Cookies == engine.CookiesWhenFull
 }
 
 // excused says that not all of a talk has to arrive.
@@ -84,8 +91,8 @@ func (p *Plan) String() string {
 		if t.Absent {
 			continue
 		}
-		fmt.Fprintf(&b, "\n  talk %d: client %d, v6 %t, tuple %d, door %d, opened by %d (both: %t) at %v, cookies %d, backlog %d from %v, cut at %v (answered: %t)",
-			i, t.Client, t.V6, t.Tuple, t.Door, t.Opener, t.Simultaneous, t.Start, t.Cookies, t.Backlog, t.AcceptFrom, t.CutAt, t.CutAnswers)
+		fmt.Fprintf(&b, "\n  talk %d: client %d, v6 %t, tuple %d, door %d, opened by %d (both: %t) at %v, cookies %d, half-open %d, delay %v, backlog %d from %v, cut at %v (answered: %t)",
+			i, t.Client, t.V6, t.Tuple, t.Door, t.Opener, t.Simultaneous, t.Start, t.Cookies, t.HalfOpen, t.SYNDelay, t.Backlog, t.AcceptFrom, t.CutAt, t.CutAnswers)
 		for h := range t.Apps {
 			c := &t.Conf[h]
 			fmt.Fprintf(&b, "\n    host %d: %v\n      isn %v sack %d ts %d ecn %d scale %d mss %d buffers %d/%d nodelay %t delack %v %s",

@@ -150,6 +150,11 @@ func TestClockAndDeadlineAgree(t *testing.T) {
 			if h.clock(when) < due || when > 0 && h.clock(when-1) >= due {
 				t.Errorf("drift %d: %v is shown at %v, looked for at %v", drift, due, at, when)
 			}
+			for ms := at.Truncate(time.Millisecond); ms < at+3*time.Millisecond; ms += time.Millisecond {
+				if h.clock(ms-1) > h.clock(ms) {
+					t.Errorf("drift %d: the clock goes back at %v", drift, ms)
+				}
+			}
 		}
 	}
 }

@@ -60,6 +60,7 @@ type world struct {
 	talks     []int // by tuple: the talk begun last
 	dirty     []*end
 	segments  int // that engines sent
+	turns     int // of all loops below: a run that does nothing for ever is a livelock, too
 	done      time.Duration
 	opened    int // talks whose dialler was answered
 	fates     *choices
@@ -162,7 +163,8 @@ func (h *host) listen(local netip.AddrPort, t *Talk) {
 			return
 		}
 	}
-	cfg := engine.ListenConfig{Conn: t.Conf[h.side], Backlog: t.Backlog, Cookies: t.Cookies}
+	cfg := engine.ListenConfig{Conn: t.Conf[h.side], Backlog: t.Backlog, Cookies: t.Cookies,
+		HalfOpen: t.HalfOpen, SYNDelay: t.SYNDelay}
 	l, err := h.stack.Listen(h.clock(0), local, func(netip.Addr) int { return mtu }, cfg)
 	if err != nil {
 		panic(err)
@@ -208,7 +210,7 @@ func (w *world) bound() time.Duration {
 
 func (w *world) play() {
 	bound := w.bound()
-	for w.violation == "" && w.step() {
+	for w.violation == "" && w.turn() && w.step() {
 		switch {
 		case w.now > bound:
 			w.fail("L1: not over at %v, healed at %v: %s", w.now, w.plan.Heal, w.state())
@@ -219,6 +221,14 @@ func (w *world) play() {
 	if w.violation == "" {
 		w.judgeEnd()
 	}
+}
+
+// turn counts a turn of a loop and reports whether there may be another.
+func (w *world) turn() bool {
+	if w.turns++; w.turns > 2_000_000+4*w.limit {
+		w.fail("L3: %d turns, %d segments and no end: %s", w.turns, w.segments, w.state())
+	}
+	return w.violation == ""
 }
 
 // step goes to the next thing that happens; false: nothing will.
@@ -356,7 +366,7 @@ func (w *world) accept(h *host) {
 		for c := d.Accept(); c != nil; c = d.Accept() {
 			if x := h.watches[c.ID()]; x == nil {
 				w.fail("I21: host %d accepted a stranger, %v", h.id, c.Remote())
-			} else if x.end.c != nil && (w.plan.excused(x.end.talk) || w.plan.Talks[x.end.talk].Cookies != engine.CookiesWhenFull) {
+			} else if x.end.c != nil && (w.plan.excused(x.end.talk) || w.plan.Talks[x.end.talk].bakes()) {
 				c.Abort(h.clock(w.now)) // of a copy of the SYN, or of a cookie's ACK: no application waits for it
 			} else {
 				x.end.adopt(c)
@@ -407,7 +417,7 @@ func (w *world) settle() {
 	for i := 0; i < len(w.stirred); i++ {
 		w.flush(w.stirred[i])
 	}
-	for len(w.dirty) > 0 && w.violation == "" {
+	for len(w.dirty) > 0 && w.violation == "" && w.turn() {
 		e := w.dirty[0]
 		w.dirty = w.dirty[:copy(w.dirty, w.dirty[1:])]
 		e.dirty = false

@@ -58,13 +58,19 @@ type tale struct {
 	una    segment.Seq // SND.UNA after the event before
 	wnd    int         // the peer's window after the event before; -1: not known yet
 	acks   int         // what our last ACK said, relative
+	early  int         // octets of data that our SYN carried
+	taken  bool        // the peer's SYN carried data that counts
 	tooBig bool        // a path that takes smaller packets only was the last news
 
 	wait    [maxTimers]time.Duration // how long each timer was last armed for
 	fired   engine.TimerKind
 	fresh   bool // the timer fired has not led to anything yet
 	icmpAt  engine.Time
+	ecn     bool // both sides can read congestion marks
 	probing bool // a keep-alive or window probe of ours waits for its answer
+
+	heard engine.Time   // when the peer last sent something
+	idle  time.Duration // for how long it may be silent; 0: no keep-alives
 
 	bye farewell
 }
@@ -104,11 +110,12 @@ func (t *tale) tell(e *engine.Event) []string {
 	var text []string
 	switch e.Kind {
 	case engine.EventSegmentOut:
-		text = t.tellOut(e)
+		text = append(t.tellOut(e), t.tellECN(e)...)
 		t.fresh = false
 	case engine.EventSegmentIn:
 		t.fresh = false
-		text = t.tellIn(e)
+		t.heard = e.At
+		text = append(t.tellIn(e), t.tellECN(e)...)
 		t.covered = 0
 		for i := range e.Follows {
 			if e.Follows[i].Kind == engine.EventState {
@@ -119,6 +126,9 @@ func (t *tale) tell(e *engine.Event) []string {
 		text = t.tellState(e)
 	case engine.EventTimerArmed:
 		t.wait[e.Timer] = e.Due.Sub(e.At)
+		if e.Timer == engine.TimerKeepAlive && t.idle == 0 {
+			t.idle = t.wait[e.Timer]
+		}
 	case engine.EventTimerFired:
 		text = t.tellTimer(e)
 	case engine.EventICMP:
@@ -195,7 +205,11 @@ func span(first, n int) string {
 func timeText(d time.Duration) string {
 	switch {
 	case d >= 10*time.Second:
-		return d.Round(time.Second).String()
+		text := d.Round(time.Second).String()
+		if strings.HasSuffix(text, "m0s") {
+			text = strings.TrimSuffix(text, "0s")
+		}
+		return text
 	case d >= time.Second:
 		return d.Round(10 * time.Millisecond).String()
 	case d >= time.Millisecond:

@@ -92,8 +92,8 @@ func (t *tale) tellTimer(e *engine.Event) []string {
 		return t.full("rto", fmt.Sprintf("No ACK of what we sent came within %s: it counts as lost.", timeText(t.wait[e.Timer])),
 			"The time is measured from the round trips seen so far, with a margin, so that a slow network is not taken for a deaf one.")
 	case engine.TimerProbe:
-		return t.full("probe timer", "Two round trips have passed without an ACK: what we sent last may be lost, and nothing behind it would show that.",
-			"A probe finds out sooner than the retransmission timer, and costs no more than one segment.")
+		return t.full("probe timer", "No ACK within "+timeText(t.wait[e.Timer])+": what we sent last may be lost, and nothing behind it would show that.",
+			"A probe costs one segment, and its answer shows what is missing before a timeout makes us slow down.")
 	case engine.TimerReorder:
 		return t.full("reorder", "What was sent earlier than something that has arrived had time enough to arrive as well.",
 			"So it counts as lost; a short wait before this judgement keeps segments that only took another way from being sent again.")
@@ -108,6 +108,10 @@ func (t *tale) tellTimer(e *engine.Event) []string {
 			"A cork makes few large segments out of many small writes, and lets go after a fifth of a second so that nothing is kept for ever. A congestion mark at the smallest window also keeps new data back, for as long as the retransmission timer.")
 	case engine.TimerFinWait2:
 		return []string{"The peer has not closed within " + timeText(t.wait[e.Timer]) + "."}
+	case engine.TimerKeepAlive:
+		if quiet := e.At.Sub(t.heard); quiet < t.idle {
+			return t.full("heard", "The peer was heard of "+timeText(quiet)+" ago, so there is no need to ask yet.", "")
+		}
 	}
 	return nil // the segment or the state that follows says it
 }

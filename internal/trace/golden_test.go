@@ -109,6 +109,7 @@ var plots = []plot{
 		s.closeOnEOF(server, 0)
 	}},
 	{"open-backlog-full", "A second client finds the backlog full, and a third has its ACK ignored.", playBacklog},
+	{"open-fast", "The second connection sends its request on the SYN (TCP Fast Open).", playFastOpen},
 	{"open-cookie", "The listener answers by a SYN cookie and remembers nothing.", func(s *story) {
 		s.listen(func(c *engine.ListenConfig) { c.Cookies, c.Conn.ISN = engine.CookiesAlways, nil })
 		s.dial(client)
@@ -376,6 +377,34 @@ var plots = []plot{
 		s.at(600, func() { s.close(client) })
 		s.closeOnEOF(server, 0)
 	}},
+	{"user-timeout", "The application's patience ends before the retransmissions do.", func(s *story) {
+		s.listen()
+		s.dial(client, func(c *engine.ConnConfig) { c.UserTimeout = time.Second })
+		s.loseFrom(client, 3)
+		s.at(30, func() { s.write(client, page) })
+		s.until = 30 * time.Second
+	}},
+	{"ecn", "A router marks a packet instead of dropping it.", func(s *story) {
+		s.listen(func(c *engine.ListenConfig) { c.Conn.ECN = engine.On })
+		s.dial(client, func(c *engine.ConnConfig) { c.ECN = engine.On })
+		s.change(client, congested, 3)
+		s.at(30, func() { s.write(client, page) })
+		s.at(200, func() { s.write(client, page) })
+		s.at(600, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
+	{"urgent", "The peer marks its data as urgent.", func(s *story) {
+		s.open()
+		s.change(client, urgent, 3)
+		s.at(30, func() { s.write(client, page) })
+		s.at(600, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
+	{"close-abort", "The client aborts with data under way.", func(s *story) {
+		s.open()
+		s.at(30, func() { s.write(client, page) })
+		s.at(35, func() { s.abort(client) })
+	}},
 	{"two-connections", "Two clients at one listener.", func(s *story) {
 		s.listen()
 		s.dial(client)
@@ -390,6 +419,22 @@ var plots = []plot{
 	}},
 }
 
+func playFastOpen(s *story) {
+	fast := func(c *engine.ConnConfig) { c.FastOpen = engine.On }
+	s.listen(func(c *engine.ListenConfig) { c.FastOpen = 10 })
+	s.dial(client, fast)
+	s.at(30, func() { s.abort(client) }) // it has the cookie
+	s.at(100, func() {
+		s.conns[server] = nil // the next one is accepted in its place
+		s.dialFrom(50000, fast)
+		s.conns[client] = s.later
+		s.write(client, page)
+	})
+	s.at(112, func() { s.write(server, "200 OK") })
+	s.at(200, func() { s.close(client) })
+	s.closeOnEOF(server, 30)
+}
+
 func playBacklog(s *story) {
 	s.listen(func(c *engine.ListenConfig) { c.Backlog, c.Conn.SYNRetries = 1, 1 })
 	held := s.listener
@@ -399,6 +444,35 @@ func playBacklog(s *story) {
 	s.at(100, func() { s.dialFrom(50001, impatient) })
 	s.at(2000, func() { held.Close(s.now) })
 	s.until = 5 * time.Second
+}
+
+// congested marks a packet as a router does (RFC 3168 section 5), and mends the
+// IPv4 header's checksum.
+func congested(pkt []byte) []byte {
+	if pkt[0]>>4 == 6 {
+		pkt[1] |= 3 << 4
+		return pkt
+	}
+	pkt[1] |= 3
+	pkt[10], pkt[11] = 0, 0
+	sum := ^segment.Sum(pkt[:20], 0)
+	pkt[10], pkt[11] = byte(sum>>8), byte(sum)
+	return pkt
+}
+
+// urgent calls the first four octets of a segment's data urgent.
+func urgent(pkt []byte) []byte {
+	var s segment.Segment
+	if err := s.Parse(pkt); err != nil {
+		panic(err)
+	}
+	s.Flags |= segment.URG
+	s.Urgent = 4
+	out, err := s.Append(nil)
+	if err != nil {
+		panic(err)
+	}
+	return out
 }
 
 // unfinished leaves the checksum as a sending kernel does before the network card.

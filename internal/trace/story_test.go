@@ -31,6 +31,7 @@ type story struct {
 	stacks   [2]*engine.Stack
 	views    [2]*view
 	conns    [2]*engine.Conn
+	later    *engine.Conn // the last that dialFrom made
 	listener *engine.Listener
 	agenda   []deed
 	sent     [2]int    // packets each side has sent
@@ -395,9 +396,11 @@ func (s *story) dialFrom(port uint16, change ...func(*engine.ConnConfig)) {
 		f(&cfg)
 	}
 	local := netip.AddrPortFrom(storyAddr(client, s.v6).Addr(), port)
-	if _, err := s.stacks[client].Dial(s.now, local, storyAddr(server, s.v6), 1500, cfg); err != nil {
+	c, err := s.stacks[client].Dial(s.now, local, storyAddr(server, s.v6), 1500, cfg)
+	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.later = c
 }
 
 // icmpOld reports about a packet that was acknowledged long ago.

@@ -1,34 +1,28 @@
-package kernel
+package kernel_test
 
 import (
-	"fmt"
-	"slices"
+	"flag"
 	"testing"
-	"time"
 
 	"rawtcp/internal/differ"
+	"rawtcp/internal/differ/kernel"
 	"rawtcp/internal/netlab"
+)
+
+// For `make differ`.
+var (
+	long  = flag.Duration("differ", 0, "hold conversations for so `long`, and report entries of the list that were never seen")
+	first = flag.Uint64("from", 1, "first `seed`")
 )
 
 func TestMain(m *testing.M) { netlab.Main(m) }
 
-func TestProbe(t *testing.T) {
-	k, err := New(netlab.NewTest(t))
+// Whatever the kernel answers otherwise than we do stands in the list.
+func TestKernel(t *testing.T) {
+	k, err := kernel.New(netlab.NewTest(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer k.Close()
-	tally, err := differ.Campaign("kernel", k, 1, 20000, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Println(tally.Seeds, tally.Known)
-	kinds := []string{}
-	for k := range tally.Kinds {
-		kinds = append(kinds, k)
-	}
-	slices.SortFunc(kinds, func(a, b string) int { return tally.Kinds[b] - tally.Kinds[a] })
-	for _, k := range kinds[:min(150, len(kinds))] {
-		fmt.Println(tally.Kinds[k], k)
-	}
+	differ.Test(t, "kernel", k, *first, *long)
 }

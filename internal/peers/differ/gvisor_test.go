@@ -1,30 +1,24 @@
 package differ
 
 import (
-	"fmt"
-	"rawtcp/internal/differ"
-	"slices"
+	"flag"
 	"testing"
-	"time"
+
+	"rawtcp/internal/differ"
 )
 
-func TestProbe(t *testing.T) {
-	k, err := New()
+// For `make differ`.
+var (
+	long  = flag.Duration("differ", 0, "hold conversations for so `long`, and report entries of the list that were never seen")
+	first = flag.Uint64("from", 1, "first `seed`")
+)
+
+// Whatever gVisor answers otherwise than we do stands in the list.
+func TestGvisor(t *testing.T) {
+	g, err := New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer k.Close()
-	tally, err := differ.Campaign("gvisor", k, 1, 20000, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Println(tally.Seeds, tally.Known)
-	kinds := []string{}
-	for k := range tally.Kinds {
-		kinds = append(kinds, k)
-	}
-	slices.SortFunc(kinds, func(a, b string) int { return tally.Kinds[b] - tally.Kinds[a] })
-	for _, k := range kinds[:min(150, len(kinds))] {
-		fmt.Println(tally.Kinds[k], k)
-	}
+	defer g.Close()
+	differ.Test(t, "gvisor", g, *first, *long)
 }
