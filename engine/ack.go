@@ -60,6 +60,7 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 	dup, held := c.isDuplicate(s), c.snd.buf.len()
 	d := c.delivery(now, s)
 	reported, dsack := c.receiveSACK(s, &d)
+	recovering := c.loss.recovery
 	octets, rtt := 0, time.Duration(0)
 	if c.snd.una.Less(s.Ack) {
 		octets = c.ackNew(s, &d)
@@ -68,7 +69,9 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 		rtt = c.sampleRTT(now, s, &d, octets > 0)
 	}
 	if octets > 0 {
-		c.grow(now, s, octets, rtt)
+		if !recovering { // what arrived during a recovery was answered by sending then
+			c.grow(now, s, octets, rtt)
+		}
 		// "When an ACK is received that acknowledges new data, restart the
 		// retransmission timer so that it will expire after RTO seconds (for the
 		// current value of RTO)" RFC 6298 section 5.3: what this very ACK measured counts.
@@ -184,7 +187,7 @@ func (c *Conn) ackNew(s *segment.Segment, d *delivery) int {
 // "SHOULD NOT increase the congestion window in response to the receipt of an
 // ECN-Echo ACK packet" RFC 3168 section 6.1.2.
 func (c *Conn) grow(now Time, s *segment.Segment, octets int, rtt time.Duration) {
-	if !c.loss.recovery && !c.echoes(s) {
+	if !c.echoes(s) {
 		c.cc.OnAck(Ack{Now: now, Acked: octets, InFlight: c.inFlight(), RTT: rtt, SRTT: c.rtt.srtt, Round: int(c.snd.round)})
 	}
 }

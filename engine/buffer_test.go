@@ -235,7 +235,7 @@ func checkOrder(t *testing.T, s *sentQueue) {
 		if r.before != before || !r.inFlight() || linked > flying {
 			t.Fatalf("range %d in the order: %+v behind %d", n, r, before)
 		}
-		if b := before; b != 0 && sentAfter(s.numbered(b).at, s.numbered(b).end, r.at, r.end) {
+		if b := before; b != 0 && sentAfter(s.numbered(b).order, r.order) {
 			t.Fatalf("range %d was sent before %d", n, b)
 		}
 		linked, before = linked+1, n

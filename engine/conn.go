@@ -87,9 +87,9 @@ type coldState struct {
 	incidents Incidents
 	softErr   error // the last ICMP error that did not end it
 	challenge Time  // when the last challenge ACK left
+	fast      fastOpen
 	path      pathMTU
 	meter     *meter
-	fast      fastOpen
 }
 
 // incidents returns the counters of what few connections meet.

@@ -260,7 +260,7 @@ func (k *play) constructEstablished(c *Conn, syn *segment.Segment, start Time) {
 	}
 	c.snd.maxWnd = c.snd.wnd
 	c.rtt.sample(g.rtt)
-	c.loss.rack = rack{xmit: start, end: c.snd.una, fack: c.snd.una, delivered: true, rtt: g.rtt}
+	c.loss.rack = rack{order: 1, fack: c.snd.una, delivered: true, rtt: g.rtt}
 	c.loss.rack.minRTT.add(k.now, g.rtt)
 	c.loss.probe.sampled = g.rtt > 0
 	c.newController(c.cfg.InitialWindow)
@@ -319,7 +319,7 @@ func (k *play) constructOurFIN(c *Conn, acked bool) {
 		c.snd.sent.ack(c.snd.nxt, &delivery{now: k.now, rack: &rack{}})
 		c.snd.una = c.snd.nxt
 		c.snd.round, c.snd.roundEnd = c.snd.round+1, c.snd.nxt
-		c.loss.rack.end, c.loss.rack.fack, c.loss.rack.xmit = c.snd.una, c.snd.una, k.now
+		c.loss.rack.fack, c.loss.rack.order = c.snd.una, c.snd.sent.order
 		c.loss.rack.rtt = 0
 		k.heard(c)
 		c.cc.OnAck(Ack{Now: k.now, Acked: 1, SRTT: c.rtt.srtt, Round: int(c.snd.round)})

@@ -27,10 +27,10 @@ type course struct {
 	data   int  // data segments that entered the path
 	queued int  // octets, at most
 	buf    []byte
-	read   int // octets that the receiver has read
-	gap    int // data segments until the next loss of a periodic one
-	left   int // octets the application has still to write; negative: no end
-	onACK  func()
+	read   int  // octets that the receiver has read
+	gap    int  // data segments until the next loss of a periodic one
+	left   int  // octets the application has still to write; negative: no end
+	began  Time // when the handshake was over
 }
 
 // A coursePath is the way of the data; ACKs meet only the delay.
@@ -96,6 +96,7 @@ func newCourse(t testing.TB, seed uint64, path coursePath, octets int) *course {
 		c.step()
 		c.b = l.Accept()
 	}
+	c.began = c.now
 	return c
 }
 
@@ -163,9 +164,8 @@ func (c *course) dataFate(s *segment.Segment) (f fate) {
 	return f
 }
 
-// step moves to the next thing that happens; false: nothing will.
-func (c *course) step() bool {
-	next := Time(0)
+// next returns when something happens next, 0: nothing will.
+func (c *course) next() (next Time) {
 	if len(c.wire) > 0 {
 		next = c.wire[0].at
 	}
@@ -174,17 +174,16 @@ func (c *course) step() bool {
 			next = d
 		}
 	}
-	if next == 0 {
-		return false
-	}
-	c.now = max(c.now, next)
+	return next
+}
+
+// step lets it happen.
+func (c *course) step() {
+	c.now = max(c.now, c.next())
 	for len(c.wire) > 0 && c.wire[0].at <= c.now {
 		x := heap.Pop(flight{c}).(flying)
 		c.stacks[x.to].Deliver(c.now, x.pkt, 0)
 		c.spare = append(c.spare, x.pkt)
-		if x.to == 0 && c.onACK != nil && c.a.cc != nil {
-			c.onACK()
-		}
 		c.work()
 		c.flush(x.to)
 	}
@@ -192,7 +191,6 @@ func (c *course) step() bool {
 		s.Advance(c.now)
 		c.flush(i)
 	}
-	return true
 }
 
 // work is both applications: one writes all it may, the other reads all there is.
@@ -227,9 +225,16 @@ func (c *course) work() {
 
 // run goes on for a while of virtual time and returns how many octets were read.
 func (c *course) run(d time.Duration) int {
-	before, end := c.read, c.now.Add(d)
-	c.work()
-	for c.now < end && c.step() {
-	}
+	before := c.read
+	c.runUntil(c.now.Add(d))
 	return c.read - before
+}
+
+// runUntil goes on to a point in virtual time.
+func (c *course) runUntil(end Time) {
+	c.work()
+	for next := c.next(); next != 0 && next <= end; next = c.next() {
+		c.step()
+	}
+	c.now = max(c.now, end)
 }

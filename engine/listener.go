@@ -146,7 +146,7 @@ func (l *Listener) isFull() bool { return len(l.queue) >= l.cfg.Backlog }
 func (l *Listener) open(now Time, s *segment.Segment) {
 	l.makeRoom()
 	l.stack.lastID++
-	e := &synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.initial(now, s), tos: l.conn.TOS}
+	e := &synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.stack.isn(now, s.Dst, s.Src, l.conn), tos: l.conn.TOS}
 	e.set(s.Dst, s.Src, s.Seq, peerInfo(s), s.Options.TSVal)
 	if l.cfg.FastOpen > 0 {
 		_, e.grant = fastOpenOption(&s.Options)
@@ -163,11 +163,6 @@ func (l *Listener) open(now Time, s *segment.Segment) {
 		return
 	}
 	l.answer(e)
-}
-
-// initial is the ISN for the answer to a SYN.
-func (l *Listener) initial(now Time, s *segment.Segment) segment.Seq {
-	return l.stack.isn(now, s.Dst, s.Src, l.conn)
 }
 
 // makeRoom lets one more handshake into the cache: the oldest goes.

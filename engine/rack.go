@@ -10,12 +10,11 @@ import (
 // delivered transmission, and has not arrived a reordering window later, is lost.
 // It needs SACK; without it duplicate ACKs are counted.
 type rack struct {
-	xmit       Time        // when the most recently sent delivered range left
-	end        segment.Seq // and its end
+	order      uint32 // of the most recently sent range that was delivered
 	rtt        time.Duration
 	minRTT     minFilter
 	fack       segment.Seq // highest octet delivered
-	delivered  bool        // xmit, end and fack are valid
+	delivered  bool        // order and fack are valid
 	reordering bool        // an original transmission was overtaken
 	mult       int         // the reordering window in quarters of minRTT, less one
 	persist    int         // recoveries that still use the grown window
@@ -95,10 +94,10 @@ func (d *delivery) part(r *sentRange, n int) {
 	}
 }
 
-// sentAfter is RACK_sent_after: ties are broken by sequence.
-func sentAfter(t1 Time, end1 segment.Seq, t2 Time, end2 segment.Seq) bool {
-	return t1 > t2 || t1 == t2 && end2.Less(end1)
-}
+// sentAfter is RACK_sent_after. RFC 8985 section 6.2 compares times, and sequence
+// numbers where they are the same: it would take what limited transmit sent just
+// before a retransmission for having been sent after it. We count transmissions.
+func sentAfter(order1, order2 uint32) bool { return int32(order1-order2) > 0 }
 
 // update is RACK_update and RACK_detect_reordering (RFC 8985 section 6.2, steps 2 and 3).
 func (k *rack) update(d *delivery, r *sentRange) {
@@ -115,8 +114,8 @@ func (k *rack) update(d *delivery, r *sentRange) {
 		return // it may be the original that arrived
 	}
 	k.rtt = rtt
-	if !k.delivered || sentAfter(r.at, r.end, k.xmit, k.end) {
-		k.xmit, k.end = r.at, r.end
+	if !k.delivered || sentAfter(r.order, k.order) {
+		k.order = r.order
 	}
 	k.delivered = true
 }
@@ -191,7 +190,7 @@ func (s *sentQueue) markOverdue(now Time, k *rack, window time.Duration) (wait t
 	left := func(r *sentRange) time.Duration { return r.at.Add(k.rtt + window).Sub(now) }
 	for n := s.oldest; n != 0; n = s.oldest {
 		r := s.numbered(n)
-		if !sentAfter(k.xmit, k.end, r.at, r.end) || left(r) > 0 {
+		if !sentAfter(k.order, r.order) || left(r) > 0 {
 			break
 		}
 		again = again || r.lost
@@ -199,7 +198,7 @@ func (s *sentQueue) markOverdue(now Time, k *rack, window time.Duration) (wait t
 	}
 	for next := s.follows(s.overtaken); next != 0; next = s.follows(s.overtaken) {
 		r := s.numbered(next)
-		if s.steps++; !sentAfter(k.xmit, k.end, r.at, r.end) {
+		if s.steps++; !sentAfter(k.order, r.order) {
 			break
 		}
 		s.overtaken = next

@@ -15,7 +15,8 @@ const dupThresh = 3
 // counts SYN and FIN.
 type sentRange struct {
 	start, end segment.Seq
-	at         Time // last transmission
+	at         Time   // last transmission
+	order      uint32 // and its place among all transmissions
 	// The neighbours in the order of last transmission, by number; 0: none.
 	// Only ranges in flight have some.
 	before, after int32
@@ -64,9 +65,10 @@ type sentQueue struct {
 	q    []sentRange
 	head int
 
-	oldest, newest int32 // in the order of transmission, 0: nothing is in flight
-	overtaken      int32 // the last in that order known to have left before what RACK saw arrive, 0: none
-	reports        int32 // ranges reported
+	oldest, newest int32  // in the order of transmission, 0: nothing is in flight
+	overtaken      int32  // the last in that order known to have left before what RACK saw arrive, 0: none
+	reports        int32  // ranges reported
+	order          uint32 // of the latest transmission
 	waiting        *intHeap
 
 	pipe   int // sum of inPipe
@@ -100,6 +102,8 @@ func (s *sentQueue) push(r sentRange) {
 	if s.head > 0 && len(s.q) == cap(s.q) && s.head >= len(s.q)/2 {
 		s.compact()
 	}
+	s.order++
+	r.order = s.order
 	s.q = append(s.q, r)
 	s.count(&r, +1)
 	s.link(s.last())
@@ -127,13 +131,12 @@ func (s *sentQueue) compact() {
 	}
 }
 
-// link puts a range that was just transmitted into the order of transmission:
-// at its end, but for ties and a clock that went back (RFC 8985 section 6.2,
-// RACK_sent_after).
+// link puts a range into the order of transmission: at its end if it was just
+// sent.
 func (s *sentQueue) link(n int32) {
 	r := s.numbered(n)
 	before, after := s.newest, int32(0)
-	for before != 0 && sentAfter(s.numbered(before).at, s.numbered(before).end, r.at, r.end) {
+	for before != 0 && sentAfter(s.numbered(before).order, r.order) {
 		s.steps++
 		before, after = s.numbered(before).before, before
 	}
@@ -296,11 +299,7 @@ func (s *sentQueue) unmarkLost() {
 		}
 	}
 	slices.SortFunc(back, func(a, b int32) int {
-		x, y := s.numbered(a), s.numbered(b)
-		if sentAfter(x.at, x.end, y.at, y.end) {
-			return +1
-		}
-		return -1
+		return int(int32(s.numbered(a).order - s.numbered(b).order))
 	})
 	for _, n := range back {
 		s.update(n, func(r *sentRange) { r.lost = false })
@@ -327,7 +326,8 @@ func (s *sentQueue) nextLost() int32 {
 
 // resend notes that a range was transmitted again.
 func (s *sentQueue) resend(n int32, now Time) {
-	s.update(n, func(r *sentRange) { r.at, r.resent, r.everResent = now, true, true })
+	s.order++
+	s.update(n, func(r *sentRange) { r.at, r.order, r.resent, r.everResent = now, s.order, true, true })
 }
 
 // cut divides every range that is not reported and has more than room octets of
@@ -335,7 +335,7 @@ func (s *sentQueue) resend(n int32, now Time) {
 // sent in did not fit the path.
 func (s *sentQueue) cut(room int, end segment.Seq) {
 	old := *s
-	*s = sentQueue{steps: old.steps}
+	*s = sentQueue{order: old.order, steps: old.steps}
 	moved := make([]int32, len(old.q)) // the numbers of the ranges that stay whole
 	for i := old.head; i < len(old.q); i++ {
 		r := old.q[i]

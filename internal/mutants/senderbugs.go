@@ -44,7 +44,6 @@ var senderBugs = []Mutant{
 	{"persist-for-ever", "D9", "engine", "Conn.persistTimeout", "int(c.unanswered) >= c.cfg.Retries {", "false {"},
 	{"probe-draws-no-answer", "D18", "engine", "Conn.transmitProbe", "c.snd.una.Add(-1)", "c.snd.una"},
 	{"beyond-the-window", "D6", "engine", "Conn.allowance", "n = min(unsent, room, max(0, window))", "n = min(unsent, room)"},
-	{"window-below-nothing", "D6", "engine", "Conn.allowance", "max(0, window)", "window"},
 	{"repeats-beyond-window", "D6", "engine", "Conn.transmitLost", "if r.start != c.snd.una && !r.start.Less(c.snd.una.Add(c.snd.wnd)) {", "if false {"},
 	{"beyond-cwnd", "E-7", "engine", "Conn.allowance", "flight+n > c.window()", "flight > c.window()"},
 	{"repeats-beyond-cwnd", "E-8", "engine", "Conn.transmitLost", "if c.inFlight()+r.len() > c.window() &&", "if false &&"},
