@@ -30,6 +30,9 @@ func (c *Conn) synOptions(now Time, o *segment.Options, answer bool) {
 	if c.fast().kind != 0 {
 		c.addFastOpen(o)
 	}
+	if o.Len() > segment.MaxOptionsLen { // beside a long cookie; the next segment says it
+		o.Set &^= segment.HasUserTimeout
+	}
 	if c.cfg.SYNOptions != nil && o.Raw == nil { // else Append lays them out as Linux does
 		o.Raw = segment.AppendLayout(c.stack.optionScratch[:0], o, c.cfg.SYNOptions)
 	}
