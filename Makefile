@@ -16,7 +16,7 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak bulk check bench bench-ping fuzz sim mutants cover clean FORCE
+.PHONY: help build demo test soak bulk differ check bench bench-ping fuzz sim mutants cover clean FORCE
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,15 +63,20 @@ bench-ping: build ## ping against a capture, beside hping3 and nping
 	$(GO) run ./internal/e2e/pingbench bin/rawtcp
 
 T ?= Fuzz
+FROM ?= 1
 D ?= 30s
 fuzz: ## fuzz; T=FuzzParse picks targets, D=30s is the time for each
 	scripts/fuzz.sh $(D) '$(T)'
 
-sim: ## simulated networks, a seed each; D=30s is the time
-	$(GO) run ./internal/sim/cmd/sim -d $(D)
+sim: ## simulated networks, a seed each; D=30s is the time, SIM="-segments N -connections M" more
+	$(GO) run ./internal/sim/cmd/sim -d $(D) $(SIM)
 
 mutants: ## bring back known bugs, one at a time: which test notices? M=REGEXP picks some
 	$(GO) run ./internal/mutants/cmd/mutants -only '$(M)'
+
+differ: ## the same conversations with us, the kernel and gVisor; D=30s is the time for each, FROM the first seed
+	$(GO) test -count=1 -timeout=24h ./internal/differ/kernel -v -args -differ $(D) -from $(FROM)
+	$(GO) -C $(PEERS) test -count=1 -timeout=24h ./differ -v -args -differ $(D) -from $(FROM)
 
 cover: ## test coverage: totals here, lines in bin/cover.html
 	@mkdir -p bin

@@ -8,16 +8,18 @@ import (
 
 // lossState is what the sender knows about missing segments.
 type lossState struct {
-	dup      int         // duplicate ACKs in a row (RFC 5681 section 2)
+	dup      int32       // duplicate ACKs in a row (RFC 5681 section 2)
 	recover  segment.Seq // SND.NXT when recovery or timeout began (RFC 6582 section 3.2, RFC 6675 section 4)
 	reduced  Time        // when the congestion window was last lowered for a loss
 	recovery bool        // fast recovery
 	timeout  bool        // recovering from a retransmission timeout
+	limited  int32       // octets of new data sent while something was reported missing (RFC 3042)
 	over     bool        // the last recovery ended; an ACK of no more than recover begins no new one
 	tooBig   bool        // what is held for lost did not fit the path
 	urgently bool        // the first retransmission of a fast recovery does not wait for the window
 	rack     rack
 	probe    lossProbe
+	episode  *episode // of the latest recovery, nil: there was none
 }
 
 // receiveACK is the fifth check of RFC 9293 section 3.10.7.4. ok says that the
@@ -55,30 +57,37 @@ func (c *Conn) acknowledged(now Time, s *segment.Segment) Note {
 		c.progressAt = now
 	}
 	c.unanswered = 0
-	dup := c.isDuplicate(s)
+	dup, held := c.isDuplicate(s), c.snd.buf.len()
 	d := c.delivery(now, s)
 	reported, dsack := c.receiveSACK(s, &d)
-	octets := 0
+	recovering := c.loss.recovery
+	octets, rtt := 0, time.Duration(0)
 	if c.snd.una.Less(s.Ack) {
-		octets = c.ackNew(now, s, &d)
+		octets = c.ackNew(s, &d)
 	}
 	if reported > 0 || octets > 0 {
-		c.sampleRTT(now, s, &d, octets > 0)
+		rtt = c.sampleRTT(now, s, &d, octets > 0)
 	}
 	if octets > 0 {
+		if !recovering { // what arrived during a recovery was answered by sending then
+			c.grow(now, s, octets, rtt)
+		}
 		// "When an ACK is received that acknowledges new data, restart the
 		// retransmission timer so that it will expire after RTO seconds (for the
 		// current value of RTO)" RFC 6298 section 5.3: what this very ACK measured counts.
 		c.restartRTO(now)
 	}
 	c.updateWindow(s, octets > 0)
+	c.arrivedWhole(now, d.largest)
+	c.noteDelivered(now, octets+reported, held-c.snd.buf.len())
 	if dup {
 		c.incidents().DupAcksIn++
 		c.loss.dup++
 	}
 	c.probeAcknowledged(now, s, dsack, dup && !s.Options.Has(segment.HasSACK))
+	c.judgeRecovery(now, s, &d, octets, reported, dsack)
 	if dup || reported > 0 || octets > 0 {
-		c.detectLoss(now)
+		c.detectLoss(now, d.octets)
 	}
 	if octets > 0 {
 		c.armProbe(now)
@@ -104,17 +113,30 @@ func (c *Conn) receiveSACK(s *segment.Segment, d *delivery) (octets int, dsack b
 		return 0, false
 	}
 	blocks := s.Options.Blocks()
-	if dsack = isDSACK(blocks, s.Ack); dsack {
-		c.incidents().DSACKsIn++
-		c.loss.rack.duplicateReported(c.snd.una, c.snd.nxt)
-	}
-	for _, b := range blocks {
-		if !b.Start.Less(b.End) || c.snd.nxt.Less(b.End) || !s.Ack.Less(b.End) || b.Start.Less(s.Ack) {
-			continue
+	if isDSACK(blocks, s.Ack) {
+		if dsack = c.wasSent(blocks[0]); dsack {
+			c.incidents().DSACKsIn++
+			c.loss.rack.duplicateReported(c.snd.una, c.snd.nxt)
+		} else {
+			c.incidents().BadSACKs++
 		}
-		octets += c.snd.sent.sack(b.Start, b.End, d)
+	}
+	for i, b := range blocks {
+		switch {
+		case !b.Start.Less(b.End) || c.snd.nxt.Less(b.End):
+			c.incidents().BadSACKs++
+		case i == 0 && dsack, !s.Ack.Less(b.End), b.Start.Less(s.Ack):
+		default:
+			octets += c.snd.sent.sack(b.Start, b.End, d)
+		}
 	}
 	return octets, dsack
+}
+
+// wasSent: a DSACK that names what was not sent in this window or the one
+// before it is made up.
+func (c *Conn) wasSent(b segment.SACKBlock) bool {
+	return !b.Start.Less(c.snd.una.Add(-c.snd.maxWnd)) && c.snd.iss.Less(b.Start) && b.End.LessEq(c.snd.nxt)
 }
 
 // isDSACK: the first block lies below the cumulative ACK, or inside the second
@@ -135,37 +157,46 @@ func (c *Conn) delivery(now Time, s *segment.Segment) delivery {
 }
 
 // ackNew takes the acknowledgement of new octets and returns how many they are.
-func (c *Conn) ackNew(now Time, s *segment.Segment, d *delivery) int {
-	flight := c.inFlight()
+func (c *Conn) ackNew(s *segment.Segment, d *delivery) int {
 	octets := c.settle(s.Ack, d)
 	c.snd.una = s.Ack
+	if c.snd.roundEnd.Less(s.Ack) {
+		c.snd.round++
+		c.snd.roundEnd = c.snd.nxt
+	}
 	if c.snd.urgent && c.snd.up.LessEq(c.snd.una) {
 		c.snd.urgent = false
 	}
 	c.retries = 0
+	if c.snd.sent.sacked == 0 {
+		c.loss.limited = 0
+	}
 	if c.loss.recovery && !c.sack { // what left the network while the hole was open still counts
-		c.loss.dup = max(0, c.loss.dup-octets/max(1, c.snd.mss))
+		c.loss.dup = max(0, c.loss.dup-int32(octets/max(1, c.snd.mss)))
 	} else {
 		c.loss.dup = 0 // only those in a row mean loss
 	}
 	c.recoverBy(octets)
-	// "SHOULD NOT increase the congestion window in response to the receipt of an
-	// ECN-Echo ACK packet" RFC 3168 section 6.1.2
-	if !c.loss.recovery && !c.echoes(s) {
-		c.cc.OnAck(now, octets, max(0, flight-octets), c.rtt.srtt)
-	}
 	if c.snd.buf.room() >= c.snd.buf.limit/3 { // not for each octet: wake-ups cost more than they carry
 		c.notify(Writable)
 	}
 	return octets
 }
 
+// grow lets congestion control open its window for new data acknowledged.
+// "SHOULD NOT increase the congestion window in response to the receipt of an
+// ECN-Echo ACK packet" RFC 3168 section 6.1.2.
+func (c *Conn) grow(now Time, s *segment.Segment, octets int, rtt time.Duration) {
+	if !c.echoes(s) {
+		c.cc.OnAck(Ack{Now: now, Acked: octets, InFlight: c.inFlight(), RTT: rtt, SRTT: c.rtt.srtt, Round: int(c.snd.round)})
+	}
+}
+
 // sampleRTT measures from a segment that was sent once (Karn, RFC 6298 section
 // 3), or else from the echoed timestamp (RFC 7323 section 4) if it is that of
 // the last transmission: an older one would measure how long an ACK was lost.
 // Without a sample the RTO stays backed off (RFC 6298 section 5.5).
-func (c *Conn) sampleRTT(now Time, s *segment.Segment, d *delivery, cumulative bool) {
-	var rtt time.Duration
+func (c *Conn) sampleRTT(now Time, s *segment.Segment, d *delivery, cumulative bool) (rtt time.Duration) {
 	switch {
 	case d.sent != 0 && (d.resent == 0 || !cumulative):
 		rtt = now.Sub(d.sent)
@@ -175,11 +206,17 @@ func (c *Conn) sampleRTT(now Time, s *segment.Segment, d *delivery, cumulative b
 		}
 	}
 	if rtt == 0 {
-		return
+		return 0
 	}
-	c.rtt.sample(rtt)
+	if e := c.loss.episode; e != nil && e.revive.pending && e.revive.from.Less(c.snd.una) {
+		c.rtt.revive(rtt, e.revive.srtt, e.revive.rttvar)
+		e.revive = revival{}
+	} else {
+		c.rtt.sample(rtt)
+	}
 	c.loss.rack.minRTT.add(now, rtt)
 	c.loss.probe.sampled = true
+	return rtt
 }
 
 // recoverBy ends a recovery that the acknowledgement completes, and on a
@@ -190,11 +227,12 @@ func (c *Conn) recoverBy(octets int) {
 	}
 	if c.loss.recover.LessEq(c.snd.una) {
 		c.loss.recovery, c.loss.timeout, c.loss.dup, c.loss.over = false, false, 0, true
+		c.loss.episode.undo.over, c.loss.episode.undo.until = true, c.snd.nxt
 		c.loss.rack.recovered()
 		return
 	}
-	if c.loss.recovery && octets > 0 && !c.snd.sent.empty() {
-		if first := &c.snd.sent.ranges()[0]; !first.lost && !first.sacked {
+	if c.loss.recovery && octets > 0 && !c.sack && !c.snd.sent.empty() { // with SACK the reports tell
+		if first := c.snd.sent.numbered(c.snd.sent.first()); !first.lost && !first.sacked {
 			c.snd.sent.markFirstLost()
 			c.loss.urgently = true
 		}
@@ -203,14 +241,17 @@ func (c *Conn) recoverBy(octets int) {
 
 // detectLoss judges what is missing: by time where the peer reports what it
 // holds (RFC 8985), and by counting duplicate ACKs where it does not (RFC 5681
-// section 3.2).
-func (c *Conn) detectLoss(now Time) {
+// section 3.2). delivered is what the ACK at hand told of for the first time.
+func (c *Conn) detectLoss(now Time, delivered int) {
 	if c.sack {
 		c.detectByTime(now)
 	} else if c.loss.dup >= dupThresh && !c.loss.recovery && !c.loss.timeout && !c.atRecover() {
 		c.snd.sent.markFirstLost()
 	}
-	c.enterRecovery(now)
+	if c.loss.recovery {
+		c.loss.episode.prr.ack(delivered, c.inFlight(), c.cc.Window(), c.payloadRoom(0))
+	}
+	c.enterRecovery(now, delivered)
 }
 
 // atRecover: the duplicate ACKs are those of what the last recovery sent
@@ -220,14 +261,40 @@ func (c *Conn) atRecover() bool { return c.loss.over && c.snd.una == c.loss.reco
 
 // enterRecovery starts fast recovery when something is held for lost (RFC 5681
 // section 3.2).
-func (c *Conn) enterRecovery(now Time) {
-	if c.loss.recovery || c.loss.timeout || c.snd.sent.lost == 0 {
+func (c *Conn) enterRecovery(now Time, delivered int) {
+	if c.loss.recovery || c.loss.timeout || c.loss.tooBig || c.snd.sent.lost == 0 || c.probeLost(now) {
 		return
 	}
+	c.armUndo(false)
+	c.stopTimer(TimerProbe)
 	c.loss.recovery, c.loss.recover, c.loss.urgently, c.loss.reduced = true, c.snd.nxt, true, now
 	c.incidents().FastRecoveries++
 	c.noteReduction()
-	c.cc.OnLoss(now, c.snd.nxt.Sub(c.snd.una))
+	flight := c.flightBefore(delivered)
+	c.cc.OnLoss(now, flight)
+	c.loss.episode.prr.begin(flight)
+	c.loss.episode.prr.ack(delivered, c.inFlight(), c.cc.Window(), c.payloadRoom(0))
+}
+
+// flightBefore is FlightSize when a loss happened: "additional data sent in
+// limited transmit MUST NOT be included in this calculation" RFC 5681 section
+// 3.2. That data went out for what arrived beyond the hole, and is no more than
+// it. delivered is what the ACK at hand reports.
+func (c *Conn) flightBefore(delivered int) int {
+	arrived := c.snd.sent.sacked - delivered
+	if !c.sack {
+		arrived = int(c.loss.dup-1) * c.snd.mss
+	}
+	return max(c.snd.nxt.Sub(c.snd.una)-max(0, min(int(c.loss.limited), arrived)), 1)
+}
+
+// window is how much may be in the network: the congestion window, or in fast
+// recovery what leads there.
+func (c *Conn) window() int {
+	if c.loss.recovery && c.sack {
+		return max(c.loss.episode.prr.window, c.payloadRoom(0))
+	}
+	return c.cc.Window()
 }
 
 // inFlight estimates the octets in the network (RFC 6675 section 4). Without
@@ -236,7 +303,7 @@ func (c *Conn) inFlight() int {
 	if c.sack {
 		return c.snd.sent.pipe
 	}
-	return max(0, c.snd.sent.pipe-c.loss.dup*c.snd.mss)
+	return max(0, c.snd.sent.pipe-int(c.loss.dup)*c.snd.mss)
 }
 
 // updateWindow takes SEG.WND if the segment is newer than the last one that

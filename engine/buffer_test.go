@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"rawtcp/segment"
 )
@@ -153,32 +154,36 @@ func TestSentQueueSums(t *testing.T) {
 		una, nxt := start, start
 		var s sentQueue
 		var k rack
-		for range 500 {
-			switch rng.IntN(7) {
+		for i := range 500 {
+			now := Time(1 + i/3)
+			switch rng.IntN(8) {
 			case 0, 1:
 				n := 1 + rng.IntN(100)
-				s.push(sentRange{start: nxt, end: nxt.Add(n), at: 1})
+				s.push(sentRange{start: nxt, end: nxt.Add(n), at: now})
 				nxt = nxt.Add(n)
 			case 2:
 				una = una.Add(rng.IntN(nxt.Sub(una) + 1))
 				s.ack(una, &delivery{rack: &k})
 			case 3:
 				from := una.Add(rng.IntN(nxt.Sub(una) + 1))
-				s.sack(from, from.Add(rng.IntN(nxt.Sub(from)+1)), &delivery{now: 2, rack: &k})
-				s.markOverdue(2, &k, 0)
+				s.sack(from, from.Add(rng.IntN(nxt.Sub(from)+1)), &delivery{now: now, rack: &k})
+				s.markOverdue(now, &k, time.Duration(rng.IntN(3)))
 			case 4:
 				s.markFirstLost()
 			case 5:
-				if r := s.nextLost(); r != nil {
-					if r.len() > 10 && rng.IntN(3) == 0 {
-						s.split(r, 5)
-						r = s.nextLost()
+				if s.nextLost() != 0 {
+					if rng.IntN(3) == 0 {
+						s.cut(5, nxt)
 					}
-					s.update(r, func(r *sentRange) { r.resent = true })
+					s.resend(s.nextLost(), now)
 				}
 			case 6:
 				if rng.IntN(10) == 0 {
 					s.markAllLost()
+				}
+			case 7:
+				if rng.IntN(10) == 0 {
+					s.unmarkLost()
 				}
 			}
 			checkSums(t, &s, una, nxt)
@@ -190,8 +195,8 @@ func checkSums(t *testing.T, s *sentQueue, una, nxt segment.Seq) {
 	t.Helper()
 	pipe, sacked, lost := 0, 0, 0
 	at := una
-	var waiting bool
-	for _, r := range s.ranges() {
+	first := int32(0)
+	for i, r := range s.ranges() {
 		if r.start != at || !r.start.Less(r.end) {
 			t.Fatalf("a gap or an empty range at %v: %v", at, s.ranges())
 		}
@@ -201,13 +206,41 @@ func checkSums(t *testing.T, s *sentQueue, una, nxt segment.Seq) {
 			sacked += r.len()
 		} else if r.lost && !r.resent {
 			lost += r.len()
-			waiting = true
+			if first == 0 {
+				first = s.first() + int32(i)
+			}
 		}
 	}
 	if at != nxt || pipe != s.pipe || sacked != s.sacked || lost != s.lost {
 		t.Fatalf("sums %d %d %d to %v, recount %d %d %d to %v", s.pipe, s.sacked, s.lost, nxt, pipe, sacked, lost, at)
 	}
-	if got := s.nextLost(); (got != nil) != waiting {
-		t.Fatalf("nextLost %v, want one: %v", got, waiting)
+	if got := s.nextLost(); got != first {
+		t.Fatalf("nextLost %d, want %d", got, first)
+	}
+	checkOrder(t, s)
+}
+
+// checkOrder: all that is in flight, and nothing else, in the order of
+// transmission.
+func checkOrder(t *testing.T, s *sentQueue) {
+	t.Helper()
+	flying, linked, before := 0, 0, int32(0)
+	for i := range s.ranges() {
+		if s.ranges()[i].inFlight() {
+			flying++
+		}
+	}
+	for n := s.oldest; n != 0; n = s.numbered(n).after {
+		r := s.numbered(n)
+		if r.before != before || !r.inFlight() || linked > flying {
+			t.Fatalf("range %d in the order: %+v behind %d", n, r, before)
+		}
+		if b := before; b != 0 && sentAfter(s.numbered(b).order, r.order) {
+			t.Fatalf("range %d was sent before %d", n, b)
+		}
+		linked, before = linked+1, n
+	}
+	if linked != flying || before != s.newest {
+		t.Fatalf("%d of %d ranges in flight are in the order, the last is %d and not %d", linked, flying, before, s.newest)
 	}
 }

@@ -12,11 +12,15 @@ const testMSS = 1000
 
 func mustController(t testing.TB, name string, mss, segments int) Controller {
 	t.Helper()
-	c, err := newController(name, mss, segments)
+	c, err := newController(&ConnConfig{Congestion: name}, mss, segments)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+func ackOf(now Time, acked, inFlight int, srtt time.Duration) Ack {
+	return Ack{Now: now, Acked: acked, InFlight: inFlight, SRTT: srtt}
 }
 
 // A ccRun sends bulk data through a Controller: each round the whole window
@@ -33,7 +37,7 @@ func (r *ccRun) round() int {
 	for left := r.c.Window() / testMSS * testMSS; left > 0; {
 		acked := min(left, 2*testMSS)
 		left -= acked
-		r.c.OnAck(r.now, acked, left, r.rtt)
+		r.c.OnAck(ackOf(r.now, acked, left, r.rtt))
 	}
 	return r.c.Window() / testMSS
 }
@@ -47,7 +51,7 @@ func (r *ccRun) rounds(n int) (windows []int) {
 
 func TestUnknownController(t *testing.T) {
 	for _, name := range []string{"", "bbr", "Cubic"} {
-		if c, err := newController(name, testMSS, 10); err == nil {
+		if c, err := newController(&ConnConfig{Congestion: name}, testMSS, 10); err == nil {
 			t.Errorf("newController(%q) = %T, want an error", name, c)
 		}
 	}
@@ -66,14 +70,19 @@ func TestSlowStartDoubles(t *testing.T) {
 // depend on the flight at each ACK.
 func TestSlowStartLimitsOneACK(t *testing.T) {
 	for _, name := range []string{"reno", "cubic"} {
-		c := mustController(t, name, testMSS, 10)
-		c.OnAck(1, 10*testMSS, 0, 50*ms)
-		if got := c.Window(); got != 12*testMSS {
-			t.Errorf("%s: one ACK of ten segments opened the window to %d, want 12000 (L=2)", name, got)
-		}
-		c.OnAck(2, 300, 10*testMSS, 50*ms)
-		if got := c.Window(); got != 12300 {
-			t.Errorf("%s: window %d after 300 octets more, want 12300", name, got)
+		for limit, want := range map[int]int{1: 11, 2: 12, 0: 18, 100: 20} { // the default is 8
+			c, err := newController(&ConnConfig{Congestion: name, ABCLimit: limit}, testMSS, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.OnAck(ackOf(1, 10*testMSS, 0, 50*ms))
+			if got := c.Window(); got != want*testMSS {
+				t.Errorf("%s: one ACK of ten segments opened the window to %d, want %d segments (L=%d)", name, got, want, limit)
+			}
+			c.OnAck(ackOf(2, 300, 10*testMSS, 50*ms))
+			if got := c.Window(); want < 20 && got != want*testMSS+300 {
+				t.Errorf("%s: window %d after 300 octets more, want %d", name, got, want*testMSS+300)
+			}
 		}
 	}
 }
@@ -88,7 +97,7 @@ func TestUnusedWindowDoesNotGrow(t *testing.T) {
 				want := c.Window()
 				for range 100 {
 					now = now.Add(time.Second)
-					c.OnAck(now, testMSS, 2*testMSS, 50*ms)
+					c.OnAck(ackOf(now, testMSS, 2*testMSS, 50*ms))
 				}
 				if c.Window() != want {
 					t.Errorf("window grew from %d to %d with three segments in flight", want, c.Window())
@@ -110,7 +119,7 @@ func TestFractionOfASegmentDoesNotStopGrowth(t *testing.T) {
 		for range 400 {
 			now = now.Add(50 * ms)
 			flight := c.Window() / testMSS * testMSS
-			c.OnAck(now, testMSS, flight-testMSS, 50*ms)
+			c.OnAck(ackOf(now, testMSS, flight-testMSS, 50*ms))
 		}
 		if c.Window() < before+4*testMSS {
 			t.Errorf("%s: window went from %d to %d only", name, before, c.Window())
@@ -145,7 +154,7 @@ func TestTimeoutInARowKeepsThreshold(t *testing.T) {
 			}
 		}
 		// RFC 3465 section 2.3: L is one segment after a timeout.
-		r.c.OnAck(r.now.Add(r.rtt), 40*testMSS, 0, r.rtt)
+		r.c.OnAck(ackOf(r.now.Add(r.rtt), 40*testMSS, 0, r.rtt))
 		if got := r.c.Window(); got != 2*testMSS {
 			t.Errorf("%s: window %d after the first ACK, want two segments", name, got)
 		}
@@ -161,7 +170,7 @@ func TestSlowStartStopsAtThreshold(t *testing.T) {
 		c := mustController(t, name, testMSS, 10)
 		c.OnRTO(1, 10*testMSS+300)
 		for c.Window() < c.Ssthresh() {
-			c.OnAck(2, testMSS, c.Window()-testMSS, 50*ms)
+			c.OnAck(ackOf(2, testMSS, c.Window()-testMSS, 50*ms))
 		}
 		if c.Window() != c.Ssthresh() || c.Window()%testMSS == 0 {
 			t.Errorf("%s: window %d, want exactly the threshold %d", name, c.Window(), c.Ssthresh())
@@ -191,9 +200,9 @@ func TestControllerExtremes(t *testing.T) {
 				for _, now := range times {
 					for _, a := range sizes {
 						for _, rtt := range rtts {
-							c.OnAck(now, a, sizes[step%len(sizes)], rtt)
+							c.OnAck(ackOf(now, a, sizes[step%len(sizes)], rtt))
 							check("OnAck(%d, %d, %d)", now, a, rtt)
-							c.OnAck(now, 1<<30, 1<<30, rtt)
+							c.OnAck(ackOf(now, 1<<30, 1<<30, rtt))
 							check("OnAck bulk")
 						}
 						c.OnLoss(now, a)

@@ -37,12 +37,33 @@ func (c *Conn) Close(now Time) {
 	case c.state == SynSent:
 		c.finish(ErrAborted, "closed before the handshake was done")
 		return
+	case c.cfg.Linger < 0 && c.state != TimeWait:
+		c.abort(ErrAborted, "closed with a negative linger time, an ABORT of RFC 9293 section 3.10.5")
+		return
 	case c.rcv.buf.readable > 0 && c.state != TimeWait:
 		c.abort(ErrAborted, "closed with data unread, RFC 9293 section 3.6.1")
 		return
 	}
 	c.CloseWrite(now)
 	if c.state == FinWait2 {
+		c.awaitFIN(now)
+	}
+}
+
+// unsettled reports whether the peer has still to acknowledge our FIN, or what
+// stands before it.
+func (c *Conn) unsettled() bool {
+	switch c.state {
+	case FinWait2, TimeWait, Closed:
+		return false
+	}
+	return c.snd.fin != finNone
+}
+
+// awaitFIN bounds the wait of a connection that nobody reads any more for the
+// peer's FIN, unless FinWait2 says for ever.
+func (c *Conn) awaitFIN(now Time) {
+	if c.cfg.FinWait2 > 0 {
 		c.setTimer(TimerFinWait2, now.Add(c.cfg.FinWait2))
 	}
 }
@@ -54,8 +75,10 @@ func (c *Conn) Abort(now Time) {
 	c.stack.now = now
 	switch c.state {
 	case Closed:
-	case SynSent, TimeWait: // the peer knows nothing yet, or all
+	case SynSent: // the peer knows nothing yet
 		c.finish(ErrAborted, "aborted")
+	case TimeWait: // "respond with ok": all is said, and nothing is lost
+		c.finish(nil, "TIME-WAIT is left early")
 	default:
 		c.abort(ErrAborted, "aborted, RFC 9293 section 3.10.5")
 	}
@@ -96,8 +119,9 @@ func (c *Conn) finAcked(now Time) {
 	case FinWait1:
 		c.setState(FinWait2, "our FIN is acknowledged")
 		if c.readClosed {
-			c.setTimer(TimerFinWait2, now.Add(c.cfg.FinWait2))
+			c.awaitFIN(now)
 		}
+		c.notify(Writable) // a Close that lingers waits for this
 	case Closing:
 		c.enterTimeWait(now, "our FIN is acknowledged")
 	case LastAck:
@@ -113,6 +137,7 @@ func (c *Conn) enterTimeWait(now Time, why string) {
 	}
 	c.dropSend()
 	c.setState(TimeWait, why)
+	c.noteBusy(now)
 	c.restartTimeWait(now)
 }
 

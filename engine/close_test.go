@@ -291,3 +291,14 @@ func TestLastAckGivesUpWhenThePeerIsGone(t *testing.T) { // C15
 	}
 	k.wantErr(ErrTimeout)
 }
+
+// A FIN beyond a hole that contradicts the one in order must not keep that from
+// being taken, or a guess could hold the connection open for ever.
+func TestFINInOrderCountsBeforeALaterOne(t *testing.T) {
+	k := established(t, plain())
+	k.in("F. 5001:5001(0) ack 1 win 65535")
+	k.want("a FIN beyond a hole waits", ". ack 1")
+	k.in("F. 1:1(0) ack 1 win 65535")
+	k.wantState(CloseWait)
+	k.want("ACK of the FIN", ". ack 2")
+}

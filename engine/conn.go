@@ -3,6 +3,7 @@ package engine
 import (
 	"io"
 	"net/netip"
+	"time"
 
 	"rawtcp/segment"
 )
@@ -12,10 +13,13 @@ type ConnEvents uint8
 
 // The bits of ConnEvents.
 const (
-	Readable  ConnEvents = 1 << iota // octets, end of data or an error wait for Read
-	Writable                         // there is room in the send buffer again, or an error
-	Connected                        // ESTABLISHED was reached
-	Settled                          // CLOSED was reached; the connection is off the stack
+	Readable    ConnEvents = 1 << iota // octets, end of data or an error wait for Read
+	Writable                           // there is room in the send buffer again, or an error
+	Connected                          // ESTABLISHED was reached
+	Settled                            // CLOSED was reached; the connection is off the stack
+	Urgent                             // the peer's urgent pointer is new, or has moved on; see Conn.Urgent
+	Troubled                           // R1: a segment was sent several times in vain
+	TimeoutTold                        // the peer told of its user timeout; see Info
 )
 
 // A Conn is one connection: the state machine of RFC 9293 and its companions
@@ -49,9 +53,14 @@ type Conn struct {
 	answered   bool // our SYN has left with an ACK in it
 	probeNow   bool // a window probe, or the override of silly window avoidance, is due
 	keepNow    bool // a keep-alive probe is due
-	readClosed bool // the application will not read any more
+	readClosed bool // the application has closed
+	deaf       bool // the application will not read any more, and the peer need not know
+	uncorked   bool // the cork's ceiling was reached: what is buffered may leave
+	tellUTO    bool // the next segment without SYN says our user timeout
 
-	mtu        int   // path MTU, octets of IP datagram
+	mtu        int   // path MTU in use, octets of IP datagram
+	link       int32 // the route's MTU: no datagram is larger
+	works      int32 // the largest datagram that is known to have arrived, 0 before any
 	retries    int   // retransmission timeouts since the last progress
 	acksDue    int32 // pure ACKs due; more than one only for out-of-order arrivals
 	probes     int32 // window probes since the window closed, for their backoff
@@ -79,6 +88,8 @@ type coldState struct {
 	softErr   error // the last ICMP error that did not end it
 	challenge Time  // when the last challenge ACK left
 	fast      fastOpen
+	path      pathMTU
+	meter     *meter
 }
 
 // incidents returns the counters of what few connections meet.
@@ -120,7 +131,9 @@ type sender struct {
 	mss           int // largest payload less options, octets
 	buf           sendBuffer
 	sent          sentQueue
-	lastData      Time // when data last left, for the restart after idle
+	lastData      Time        // when data last left, for the restart after idle
+	round         int32       // round trips so far
+	roundEnd      segment.Seq // an ACK beyond it begins the next one
 }
 
 // finState is how far our FIN has come.
@@ -162,7 +175,8 @@ type PeerInfo struct {
 	SACKPermitted bool
 	Timestamps    bool
 	ECN           bool
-	Window        int // as in the SYN, octets
+	Window        int           // as in the SYN, octets
+	UserTimeout   time.Duration // RFC 5482, 0: no option
 }
 
 // ID returns the connection's number on its stack: 1, 2, 3 …
@@ -195,7 +209,7 @@ func (c *Conn) Read(now Time, p []byte) (int, error) {
 	switch {
 	case c.err != nil:
 		return 0, c.err
-	case c.rcv.fin && c.rcv.finAt.Less(c.rcv.nxt), c.state == Closed:
+	case c.rcv.fin && c.rcv.finAt.Less(c.rcv.nxt), c.state == Closed, c.deaf:
 		return 0, io.EOF
 	}
 	return 0, nil
@@ -268,6 +282,7 @@ func (c *Conn) finish(err error, why string) {
 		c.stopTimer(TimerKind(k))
 	}
 	c.dropSend()
+	c.noteBusy(c.stack.now)
 	if err != nil {
 		c.rcv.buf = receiveBuffer{}
 	}
@@ -282,13 +297,17 @@ func (c *Conn) tracing() bool { return c.stack.cfg.Tracer != nil }
 
 func (c *Conn) traceData(kind EventKind, n int) {
 	if c.tracing() {
-		c.trace(&Event{Kind: kind, Size: n})
+		e := c.newEvent(kind)
+		e.Size = n
+		c.stack.tell(e)
 	}
 }
 
 func (c *Conn) traceTimer(kind EventKind, t TimerKind, due Time) {
 	if c.tracing() {
-		c.trace(&Event{Kind: kind, Timer: t, Due: due})
+		e := c.newEvent(kind)
+		e.Timer, e.Due = t, due
+		c.stack.tell(e)
 	}
 }
 
@@ -297,6 +316,20 @@ func (c *Conn) trace(e *Event) {
 	if !c.tracing() {
 		return
 	}
-	e.Conn, e.Local, e.Remote, e.State, e.Vars = c.id, c.local, c.remote, c.state, c.vars()
+	c.complete(e)
 	c.stack.trace(e)
+}
+
+// newEvent starts an event where it will be told from: the frequent ones are
+// not built first and copied then. Nothing may be traced before it is told.
+func (c *Conn) newEvent(kind EventKind) *Event {
+	e := c.stack.eventSlot()
+	e.Kind, e.At = kind, c.stack.now
+	c.complete(e)
+	return e
+}
+
+func (c *Conn) complete(e *Event) {
+	e.Conn, e.Local, e.Remote, e.State = c.id, c.local, c.remote, c.state
+	c.fillVars(&e.Vars)
 }

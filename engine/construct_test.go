@@ -191,10 +191,10 @@ func (k *play) config() ConnConfig {
 // constructEntry is a SYN that was answered and no more: SYN-RECEIVED of a passive open.
 func (k *play) constructEntry(syn *segment.Segment) {
 	l := k.listener
-	e := &synEntry{listener: l, id: 1, iss: k.iss, at: k.now, tos: l.conn.TOS, has: synAnswered}
 	remote := k.party('a').remote
+	e := &synEntry{listener: l, id: 1, iss: k.iss, tos: l.conn.TOS, at: k.now, key: k.stack.secrets.tableKey(k.local, remote)}
 	e.set(k.local, remote, k.irs, peerInfo(syn), syn.Options.TSVal)
-	e.key = k.stack.secrets.tableKey(k.local, remote)
+	e.note(synAnswered, true)
 	l.cache.entries[e.key] = e
 	l.cache.waiting[0].push(e)
 	k.stack.lastID = 1
@@ -206,7 +206,7 @@ func (k *play) constructEntry(syn *segment.Segment) {
 func (k *play) constructSYN(c *Conn, start Time) {
 	c.state = SynSent
 	c.snd.nxt = k.iss.Add(1)
-	c.snd.sent.push(sentRange{start: k.iss, end: c.snd.nxt, at: start, first: start, flags: segment.SYN})
+	c.snd.sent.push(sentRange{start: k.iss, end: c.snd.nxt, at: start, flags: segment.SYN})
 	if k.s.given.passive {
 		return
 	}
@@ -260,7 +260,7 @@ func (k *play) constructEstablished(c *Conn, syn *segment.Segment, start Time) {
 	}
 	c.snd.maxWnd = c.snd.wnd
 	c.rtt.sample(g.rtt)
-	c.loss.rack = rack{xmit: start, end: c.snd.una, fack: c.snd.una, delivered: true, rtt: g.rtt}
+	c.loss.rack = rack{order: 1, fack: c.snd.una, delivered: true, rtt: g.rtt}
 	c.loss.rack.minRTT.add(k.now, g.rtt)
 	c.loss.probe.sampled = g.rtt > 0
 	c.newController(c.cfg.InitialWindow)
@@ -315,17 +315,20 @@ func (k *play) constructOurFIN(c *Conn, acked bool) {
 	c.progressAt = k.now
 	c.traffic.SegmentsOut++
 	if acked {
+		c.snd.sent.push(sentRange{start: k.iss.Add(1), end: c.snd.nxt, at: k.now, flags: segment.FIN})
+		c.snd.sent.ack(c.snd.nxt, &delivery{now: k.now, rack: &rack{}})
 		c.snd.una = c.snd.nxt
-		c.loss.rack.end, c.loss.rack.fack, c.loss.rack.xmit = c.snd.una, c.snd.una, k.now
+		c.snd.round, c.snd.roundEnd = c.snd.round+1, c.snd.nxt
+		c.loss.rack.fack, c.loss.rack.order = c.snd.una, c.snd.sent.order
 		c.loss.rack.rtt = 0
 		k.heard(c)
-		c.cc.OnAck(k.now, 1, 0, c.rtt.srtt)
+		c.cc.OnAck(Ack{Now: k.now, Acked: 1, SRTT: c.rtt.srtt, Round: int(c.snd.round)})
 		if c.readClosed {
 			c.timers[TimerFinWait2] = k.now.Add(c.cfg.FinWait2)
 		}
 		return
 	}
-	c.snd.sent.push(sentRange{start: k.iss.Add(1), end: c.snd.nxt, at: k.now, first: k.now, flags: segment.FIN})
+	c.snd.sent.push(sentRange{start: k.iss.Add(1), end: c.snd.nxt, at: k.now, flags: segment.FIN})
 	c.timers[TimerRTO] = k.now.Add(c.rtt.rto())
 	c.armProbe(k.now)
 }
@@ -346,7 +349,7 @@ func (k *play) heard(c *Conn) {
 // scratchFields hold what is left over from the last call and means nothing.
 var scratchFields = map[string]bool{
 	"Stack.event": true, "Stack.held": true, "Stack.meta": true, "Stack.parsed": true, "Stack.optionScratch": true,
-	"Stack.now": true, "Stack.spares": true, "Listener.scratch": true, "StackConfig.Tracer": true, "Conn.ackReason": true, "Conn.ackNote": true,
+	"Stack.now": true, "Stack.spares": true, "sentQueue.steps": true, "Listener.scratch": true, "StackConfig.Tracer": true, "Conn.ackReason": true, "Conn.ackNote": true,
 }
 
 // differences compares two stacks field by field, through pointers, maps and

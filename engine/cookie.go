@@ -121,7 +121,7 @@ func readStamp(stamp uint32, p *PeerInfo) {
 
 // wantsCookie reports whether the next SYN is answered without memory of it.
 func (l *Listener) wantsCookie() bool {
-	if l.cfg.SYNDelay > 0 || l.conn.ISN != nil {
+	if l.cfg.SYNDelay > 0 || l.conn.ISN != nil || l.stack.cfg.ISN != nil {
 		return false
 	}
 	return l.cfg.Cookies == CookiesAlways || l.cfg.Cookies == CookiesWhenFull && l.cache.len() >= l.cfg.HalfOpen

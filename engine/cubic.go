@@ -10,6 +10,12 @@ import (
 //
 //	W_cubic(t) = C*(t-K)^3 + W_max, in segments and seconds
 type cubic struct {
+	cubicState
+	before *cubicBefore // nil: there was no reduction
+}
+
+// cubicState is what a congestion event changes (RFC 9438 section 4.9.2).
+type cubicState struct {
 	window
 	wMax  int // W_max: the window before the last reduction
 	prior int // cwnd_prior: as wMax, but without fast convergence
@@ -23,19 +29,25 @@ type cubic struct {
 	cwndPart int64
 }
 
+// cubicBefore is what OnSpurious goes back to.
+type cubicBefore struct {
+	cubicState
+	flight int // octets outstanding then
+}
+
 // OnAck grows the window along the cubic function, or as Reno would where that
 // is faster.
-func (c *cubic) OnAck(now Time, acked, inFlight int, srtt time.Duration) {
-	acked = c.acknowledged(now, acked, inFlight, srtt)
+func (c *cubic) OnAck(a Ack) {
+	acked := c.acknowledged(a)
 	if acked == 0 {
-		c.lastAck = now // time spent in slow start or unlimited does not count: RFC 9438 section 5.8
+		c.lastAck = a.Now // time spent in slow start or unlimited does not count: RFC 9438 section 5.8
 		return
 	}
 	if !c.running {
-		c.begin(now)
+		c.begin(a.Now)
 	}
-	c.elapsed += min(max(now.Sub(c.lastAck), 0), maxRTTSample)
-	c.lastAck = now
+	c.elapsed += min(max(a.Now.Sub(c.lastAck), 0), maxRTTSample)
+	c.lastAck = a.Now
 	c.growEstimate(acked)
 	if c.at(c.elapsed) < c.est {
 		c.set(max(c.cwnd, c.est)) // Reno-friendly region: RFC 9438 section 4.3
@@ -43,7 +55,7 @@ func (c *cubic) OnAck(now Time, acked, inFlight int, srtt time.Duration) {
 	}
 	// The window moves towards where the curve is one round trip ahead, by at
 	// most half of itself: RFC 9438 section 4.2.
-	target := c.at(c.elapsed + min(max(srtt, 0), maxRTTSample))
+	target := c.at(c.elapsed + min(max(a.SRTT, 0), maxRTTSample))
 	target = min(max(target, c.cwnd), c.cwnd+c.cwnd/2)
 	c.cwndPart += int64(target-c.cwnd) * int64(acked)
 	grow := c.cwndPart / int64(c.cwnd)
@@ -53,19 +65,48 @@ func (c *cubic) OnAck(now Time, acked, inFlight int, srtt time.Duration) {
 
 // OnLoss reduces the window to 7/10 of the flight.
 func (c *cubic) OnLoss(_ Time, inFlight int) {
-	c.reduce()
-	c.setThreshold(timesBeta(inFlight))
-	c.set(c.ssthresh)
+	c.remember(inFlight)
+	c.stepBack()
+	c.reduce(timesBeta(inFlight), 2*c.mss)
+}
+
+// OnECN is OnLoss where nothing was lost: the window may shrink to one segment
+// (RFC 9438 section 4.6).
+func (c *cubic) OnECN(_ Time, inFlight int) {
+	c.remember(inFlight)
+	c.stepBack()
+	c.reduce(timesBeta(inFlight), c.mss)
 }
 
 // OnRTO starts again from one segment. The first stage afterwards takes the
 // window it begins with for wMax, so that K is 0: RFC 9438 section 4.8.
 func (c *cubic) OnRTO(_ Time, inFlight int) {
+	c.remember(inFlight)
 	if !c.timedOut { // a second timeout in a row says nothing new about the path
-		c.reduce()
+		c.stepBack()
 		c.wMax = 0
 	}
 	c.timeout(timesBeta(inFlight))
+}
+
+// OnSpurious takes the last of these back, with the stage that it ended; the
+// time since does not count as time on the curve: RFC 9438 section 4.9.
+func (c *cubic) OnSpurious(now Time, most int) {
+	if c.before == nil || c.cwnd >= c.before.cwnd {
+		return
+	}
+	w := c.window
+	c.cubicState = c.before.cubicState
+	c.window = w
+	c.restore(c.before.window, c.before.flight, most)
+	c.lastAck = now
+}
+
+func (c *cubic) remember(inFlight int) {
+	if c.before == nil {
+		c.before = new(cubicBefore)
+	}
+	*c.before = cubicBefore{c.cubicState, inFlight}
 }
 
 // OnRestart begins a new stage when growth resumes: the idle time must not
@@ -75,10 +116,10 @@ func (c *cubic) OnRestart(now Time) {
 	c.running = false
 }
 
-// reduce remembers the window before a reduction. Fast convergence gives way to
+// stepBack remembers the window before a reduction. Fast convergence gives way to
 // newcomers: a flow that did not regain its last maximum aims lower than where
 // it is. RFC 9438 section 4.7.
-func (c *cubic) reduce() {
+func (c *cubic) stepBack() {
 	c.prior = c.cwnd
 	if c.cwnd < c.wMax {
 		c.wMax = c.cwnd / 20 * 17 // (1+beta)/2

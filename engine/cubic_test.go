@@ -113,7 +113,7 @@ func TestCubicTargetIsBounded(t *testing.T) {
 	for range 300 {
 		before := c.Window()
 		now = now.Add(3 * time.Second)
-		c.OnAck(now, 10*before, 0, 3*time.Second)
+		c.OnAck(ackOf(now, 10*before, 0, 3*time.Second))
 		if c.Window() < before || c.Window() > before+before/2 {
 			t.Fatalf("one ACK moved the window from %d to %d", before, c.Window())
 		}
@@ -135,10 +135,10 @@ func TestCubicAfterTimeoutStartsFlat(t *testing.T) {
 	now := Time(1)
 	for c.Window() < c.Ssthresh() {
 		now = now.Add(10 * ms)
-		c.OnAck(now, c.Window(), 0, 10*ms)
+		c.OnAck(ackOf(now, c.Window(), 0, 10*ms))
 	}
 	now = now.Add(10 * ms)
-	c.OnAck(now, c.Window(), 0, 10*ms)
+	c.OnAck(ackOf(now, c.Window(), 0, 10*ms))
 	if c.k != 0 || c.wMax != 70*testMSS {
 		t.Errorf("K %d ms, wMax %d: want K 0 and wMax = the window that the stage began with", c.k, c.wMax)
 	}
@@ -159,7 +159,7 @@ func TestCubicIdleTimeIsNotOnTheCurve(t *testing.T) {
 	got := bulk(func(r *ccRun) {
 		for range 300 { // five minutes of a trickle
 			r.now = r.now.Add(time.Second)
-			r.c.OnAck(r.now, testMSS, testMSS, r.rtt)
+			r.c.OnAck(ackOf(r.now, testMSS, testMSS, r.rtt))
 		}
 	})
 	if got > want+2*testMSS {
@@ -174,9 +174,49 @@ func BenchmarkCubicOnAck(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		now = now.Add(50 * time.Microsecond)
-		c.OnAck(now, 2*testMSS, c.Window(), 50*ms)
+		c.OnAck(ackOf(now, 2*testMSS, c.Window(), 50*ms))
 		if c.Window() > 1<<20 {
 			c.OnLoss(now, 100*testMSS)
 		}
+	}
+}
+
+// RFC 9438 section 4.6: two segments are left after a loss, one after a mark.
+func TestReductionFloors(t *testing.T) {
+	for _, name := range []string{"reno", "cubic"} {
+		c := mustController(t, name, testMSS, 10)
+		c.OnLoss(1, testMSS)
+		if c.Window() != 2*testMSS || c.Ssthresh() != 2*testMSS {
+			t.Errorf("%s: window %d, ssthresh %d after a loss, want two segments", name, c.Window(), c.Ssthresh())
+		}
+		c.OnECN(1, testMSS)
+		if c.Window() != testMSS || c.Ssthresh() != 2*testMSS {
+			t.Errorf("%s: window %d, ssthresh %d after a mark, want one segment and two", name, c.Window(), c.Ssthresh())
+		}
+	}
+}
+
+// RFC 9438 section 4.9.2: W_max, K, cwnd_prior, W_est and the place on the curve
+// come back, and the time in between does not count.
+func TestCubicGoesBackToItsCurve(t *testing.T) {
+	r := &ccRun{mustController(t, "cubic", testMSS, 10), 1, 50 * ms}
+	for r.round() < 100 {
+	}
+	r.c.OnLoss(r.now, r.c.Window())
+	r.rounds(20)
+	c := r.c.(*cubic)
+	want := c.cubicState
+	r.c.OnLoss(r.now, r.c.Window())
+	if c.running {
+		t.Fatal("the loss left no trace")
+	}
+	r.c.OnSpurious(r.now.Add(time.Second), maxWindow)
+	got := c.cubicState
+	if got.lastAck != r.now.Add(time.Second) {
+		t.Errorf("the second in between counts")
+	}
+	got.lastAck, got.window, want.window = want.lastAck, window{}, window{}
+	if got != want || c.Window() != c.before.cwnd {
+		t.Errorf("came back to %+v, window %d, want %+v", got, c.Window(), want)
 	}
 }

@@ -37,6 +37,7 @@ func (c ConnConfig) withDefaults() ConnConfig {
 	setInt(&c.ReceiveBuffer, 1<<20)
 	setInt(&c.InitialWindow, 10)
 	setInt(&c.SYNRetries, 6)
+	setInt(&c.R1, 3)
 	setInt(&c.Retries, 15)
 	setInt(&c.KeepAliveCount, 9)
 	setTime(&c.DelayedAck, 40*time.Millisecond)
@@ -48,10 +49,16 @@ func (c ConnConfig) withDefaults() ConnConfig {
 	setTime(&c.TimeWait, 2*c.MSL)
 	setTime(&c.FinWait2, 60*time.Second)
 	setTime(&c.ChallengeACK, 500*time.Millisecond)
+	setTime(&c.MTUExpiry, 10*time.Minute)
+	c.userTimeoutDefaults()
+	c.offerListed()
 	c.DelayedAck = min(c.DelayedAck, maxDelayedAck)
 	c.SYNRetries = max(c.SYNRetries, 0)
 	if c.TTL == 0 {
 		c.TTL = 64
+	}
+	if c.Congestion == "" && c.Controller != nil {
+		c.Congestion = "custom"
 	}
 	if c.Congestion == "" {
 		c.Congestion = "cubic"
@@ -60,8 +67,12 @@ func (c ConnConfig) withDefaults() ConnConfig {
 		c.WindowScale = scaleFor(max(c.ReceiveBuffer, c.Window))
 	}
 	c.WindowScale = min(c.WindowScale, maxScale)
-	for c.WindowScale > 0 && 2<<c.WindowScale > c.ReceiveBuffer {
-		c.WindowScale-- // or an empty buffer would be told as a closed window, for ever
+	widest := c.ReceiveBuffer
+	if c.Window > 0 {
+		widest = min(widest, c.Window)
+	}
+	for c.WindowScale > 0 && 2<<c.WindowScale > widest {
+		c.WindowScale-- // or an open window would be told as a closed one, for ever
 	}
 	return c
 }

@@ -42,8 +42,5 @@
 //
 // # Limitations
 //
-// Fast open, TCP-AO and MPTCP are parsed and not spoken. Path MTU is found by ICMP
-// alone. A spurious retransmission is noticed, but the window it cost is not given
-// back. A listener whose SYN cache is full drops the oldest handshake; it sends no
-// cookies.
+// Fast open, TCP-AO and MPTCP are parsed and not spoken.
 package engine

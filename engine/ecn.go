@@ -14,6 +14,7 @@ type ecnState struct {
 	on      bool
 	echo    bool        // a CE mark arrived and the peer has not said CWR
 	cwr     bool        // we reduced the window and have to say so
+	held    bool        // no new data leaves until the hold is over
 	lowered bool        // the window was lowered in the round trip that ends at reduced
 	reduced segment.Seq // SND.NXT at the last reduction, significant if lowered
 }
@@ -38,11 +39,25 @@ func (c *Conn) ackECN(now Time, s *segment.Segment) {
 	if c.ecn.lowered && c.ecn.reduced.Less(c.snd.una) {
 		c.ecn.lowered = false
 	}
+	if c.echoes(s) && c.cc.Window() <= c.snd.mss {
+		c.holdBack(now)
+	}
 	if !c.echoes(s) || c.loss.recovery || c.ecn.lowered {
 		return
 	}
+	c.disarmUndo()
 	c.noteReduction()
-	c.cc.OnLoss(now, c.snd.nxt.Sub(c.snd.una))
+	c.cc.OnECN(now, c.snd.nxt.Sub(c.snd.una))
+}
+
+// holdBack is what remains where the window cannot be lowered any more: "the
+// sending TCP MUST reset the retransmit timer on receiving the ECN-Echo packet
+// when the congestion window is one. The sending TCP will then be able to send
+// a new packet only when the retransmit timer expires." RFC 3168 section 6.1.2.
+// A timer of its own says when, for nothing may be outstanding.
+func (c *Conn) holdBack(now Time) {
+	c.ecn.held = true
+	c.setTimer(TimerHold, max(c.timers[TimerHold], now.Add(c.rtt.rto())))
 }
 
 // noteReduction is called whenever the congestion window was lowered, "for any

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"testing"
+	"time"
 
 	"rawtcp/segment"
 )
@@ -150,4 +151,24 @@ func TestPureACKsAreNotECNCapable(t *testing.T) { // RFC 3168 section 6.1.4
 	if k.seg.TOS&ecnMask != 0 {
 		t.Errorf("TOS %#x", k.seg.TOS)
 	}
+}
+
+// "The sending TCP will then be able to send a new packet only when the
+// retransmit timer expires" RFC 3168 section 6.1.2.
+func TestEchoAtTheSmallestWindowHoldsNewDataBack(t *testing.T) {
+	k := ecnTalk(t)
+	k.write(1000)
+	k.want("data", "P. 1:1001(1000) ack 1")
+	k.advance(time.Second)
+	k.want("a timeout: the window is one segment", "P. 1:1001(1000) ack 1")
+	k.in(".E 1:1(0) ack 1001 win 65535")
+	rto := k.c.rtt.rto()
+	k.write(3000)
+	k.wantIdle("held back")
+	if k.c.timers[TimerPersist] != 0 {
+		t.Error("the peer's window is not closed")
+	}
+	k.advanceToTimer(rto)
+	k.want("one segment", ".W 1001:2001(1000) ack 1")
+	k.wantIdle("as the window says")
 }

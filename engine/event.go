@@ -46,6 +46,7 @@ const (
 	NoteUnacceptable   Note = "unacceptable"
 	NoteOldSYN         Note = "old_duplicate_syn"
 	NotePAWS           Note = "paws"
+	NoteMTUProbe       Note = "mtu_probe"
 	NoteSYNCookie      Note = "syn_cookie"
 	NoteFastOpen       Note = "fast_open" // a SYN whose data counts, RFC 7413
 )
@@ -69,14 +70,15 @@ const (
 	TimerTimeWait                    // 2MSL, RFC 9293 section 3.6.1
 	TimerFinWait2                    // a closed application's wait for the peer's FIN
 	TimerUser                        // user timeout or connect timeout
-	numTimers
+	TimerHold                        // how long new data is kept back, by a cork or by RFC 3168 section 6.1.2
+	NumTimers                        // how many there are
 )
 
-var timerNames = [numTimers]string{"reorder", "loss_probe", "rto", "persist", "keepalive", "delayed_ack", "time_wait", "fin_wait_2", "user"}
+var timerNames = [NumTimers]string{"reorder", "loss_probe", "rto", "persist", "keepalive", "delayed_ack", "time_wait", "fin_wait_2", "user", "hold"}
 
 // String returns the name used in the JSON field "timer".
 func (k TimerKind) String() string {
-	if k < numTimers {
+	if k < NumTimers {
 		return timerNames[k]
 	}
 	return "unknown"
@@ -87,6 +89,7 @@ type ICMP struct {
 	From       netip.Addr // who reported
 	Type, Code uint8
 	MTU        int    // next-hop MTU, 0 if none was given
+	Own        bool   // it is no message: our own link refused the packet
 	Quoted     []byte // our packet as quoted, from its IP header on
 }
 

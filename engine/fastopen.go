@@ -94,6 +94,14 @@ func (c *Conn) addFastOpen(o *segment.Options) {
 // A fastOpenPath is what cookies are good for.
 type fastOpenPath struct{ client, server netip.Addr }
 
+// A fastOpenPort is what a failure is remembered by: "the source and destination
+// IP addresses and ports" RFC 7413 section 4.1.3.1, but not our port, which is
+// another one each time.
+type fastOpenPort struct {
+	client netip.Addr
+	server netip.AddrPort
+}
+
 // A fastOpenCookie is what a server gave, and the MSS it announced with it.
 type fastOpenCookie struct {
 	octets [16]byte
@@ -105,7 +113,7 @@ type fastOpenCookie struct {
 // section 4.1.3): cookies, and the paths on which Fast Open has failed.
 type fastOpenCache struct {
 	cookies bounded[fastOpenPath, fastOpenCookie]
-	refused bounded[fourTuple, Time] // without the client's port; until when
+	refused bounded[fastOpenPort, Time] // until when
 }
 
 // bounded is a map that forgets its oldest entry when it is full.
@@ -142,11 +150,7 @@ func (b *bounded[K, V]) remove(k K) {
 
 func (c *Conn) fastOpenPath() fastOpenPath { return fastOpenPath{c.local.Addr(), c.remote.Addr()} }
 
-// fastOpenPort names what a failure is remembered by: "the source and destination
-// IP addresses and ports", but not our port, which is another one each time.
-func (c *Conn) fastOpenPort() fourTuple {
-	return fourTuple{netip.AddrPortFrom(c.local.Addr(), 0), c.remote}
-}
+func (c *Conn) fastOpenPort() fastOpenPort { return fastOpenPort{c.local.Addr(), c.remote} }
 
 // askFastOpen decides what the first SYN carries: the server's cookie, with which
 // data may follow, or the request for one (RFC 7413 section 4.2.1).
@@ -179,7 +183,7 @@ func (c *Conn) loadSYN(now Time, s *segment.Segment) bool {
 	end := c.snd.nxt.Add(n)
 	c.load(s, c.snd.nxt, end)
 	s.Flags &^= segment.PSH
-	c.track(sentRange{start: c.snd.nxt, end: end, at: now, first: now})
+	c.track(sentRange{start: c.snd.nxt, end: end, at: now})
 	c.snd.nxt = end
 	f.carried = true
 	return true
@@ -226,8 +230,8 @@ func (c *Conn) failedFastOpen(now Time) {
 
 // resendSYNData has the octets sent again that our SYN carried in vain.
 func (c *Conn) resendSYNData() {
-	for i := range c.snd.sent.ranges() {
-		c.snd.sent.lose(&c.snd.sent.ranges()[i])
+	for n := c.snd.sent.first(); n <= c.snd.sent.last(); n++ {
+		c.snd.sent.lose(n)
 	}
 	c.loss.urgently = true
 }
@@ -315,7 +319,7 @@ func (c *Conn) confirmed(now Time, reset bool) {
 // (RFC 7413 section 4.2.2).
 func (l *Listener) openFast(now Time, s *segment.Segment) {
 	l.stack.lastID++
-	e := synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.initial(now, s), tos: l.conn.TOS}
+	e := synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.stack.isn(now, s.Dst, s.Src, l.conn), tos: l.conn.TOS}
 	e.set(s.Dst, s.Src, s.Seq, peerInfo(s), s.Options.TSVal)
 	c := l.build(now, &e)
 	c.newController(c.cfg.InitialWindow) // "MUST follow [RFC5681] … to set the initial congestion window"

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -43,7 +42,7 @@ func (k *talk) knows() (string, int) {
 }
 
 func (k *talk) refusesFastOpen() bool {
-	_, ok := k.stack.fastOpen.refused.get(fourTuple{netip.AddrPortFrom(us.Addr(), 0), peer})
+	_, ok := k.stack.fastOpen.refused.get(fastOpenPort{us.Addr(), peer})
 	return ok
 }
 

@@ -90,7 +90,7 @@ func (l *Listener) say(e *synEntry, flags segment.Flags, why string) {
 	c := &l.scratch
 	l.restore(c, e)
 	if !flags.Has(segment.RST) {
-		seg.Window = c.advertise()
+		seg.Window = uint16(c.rcv.edge.Sub(c.rcv.nxt) >> c.rcv.scale) // what the SYN-ACK offered: more would not be remembered
 	}
 	if c.ts.on {
 		seg.Options.Set |= segment.HasTimestamps
@@ -104,6 +104,7 @@ func (l *Listener) restore(c *Conn, e *synEntry) {
 	*c = Conn{stack: l.stack, id: e.id, local: e.local(), remote: e.remote(), cfg: l.conn,
 		state: SynReceived, passive: true}
 	c.mtu = l.mtuFor(c.remote.Addr())
+	c.link = int32(c.mtu)
 	c.ts.offset = l.stack.secrets.tsOffset(c.local, c.remote)
 	c.startAt(e.iss)
 	c.rcv.buf.limit = c.cfg.ReceiveBuffer
@@ -135,7 +136,7 @@ func (l *Listener) transmit(now Time, e *synEntry, s *segment.Segment) {
 		Vars: e.vars(), Segment: s, Reason: "answers the SYN, RFC 9293 section 3.5"}
 	if e.answered() {
 		ev.Note, ev.Reason = NoteRetransmission, "no answer to the SYN-ACK, RFC 6298 section 5"
-		e.retries += uint8(min(1, 255-int(e.retries)))
+		e.has |= synResent
 	}
 	e.has |= synAnswered
 	e.at = now
@@ -151,6 +152,7 @@ func (l *Listener) build(now Time, e *synEntry) *Conn {
 	c := new(Conn)
 	l.restore(c, e)
 	c.node.owner = c
+	c.account(now)
 	c.created, c.lastRecv = e.at, now
 	return c
 }
@@ -160,11 +162,13 @@ func (l *Listener) build(now Time, e *synEntry) *Conn {
 func (l *Listener) promote(now Time, e *synEntry, s *segment.Segment) {
 	c := l.build(now, e)
 	c.listener = l
-	c.retries = int(e.retries)
+	resent := e.has&synResent != 0
+	if c.retries = int(e.retries); resent {
+		c.retries = max(1, c.retries)
+	}
 	c.snd.nxt = e.iss.Add(1)
 	if e.answered() { // or else nobody knows when the SYN-ACK left, and nothing is measured
-		c.track(sentRange{start: e.iss, end: c.snd.nxt, at: e.at, first: e.at,
-			flags: segment.SYN, everResent: e.retries > 0})
+		c.track(sentRange{start: e.iss, end: c.snd.nxt, at: e.at, flags: segment.SYN, everResent: resent})
 	}
 	l.stack.add(c)
 	c.Receive(now, s)

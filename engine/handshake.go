@@ -24,6 +24,9 @@ func (c *Conn) synOptions(now Time, o *segment.Options, answer bool) {
 		o.Set |= segment.HasTimestamps
 		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
 	}
+	if c.cfg.UserTimeoutOption == On {
+		o.SetUserTimeout(int(c.cfg.AdvertisedTimeout / time.Second))
+	}
 	if c.fast().kind != 0 {
 		c.addFastOpen(o)
 	}
@@ -83,6 +86,9 @@ func peerInfo(s *segment.Segment) PeerInfo {
 	if o.Has(segment.HasWindowScale) {
 		p.WindowScale = int(o.WindowScale)
 	}
+	if seconds, ok := o.UserTimeout(); ok {
+		p.UserTimeout = time.Duration(seconds) * time.Second
+	}
 	if s.Flags.Has(segment.ACK) {
 		p.ECN = s.Flags&(segment.ECE|segment.CWR) == segment.ECE
 	} else {
@@ -135,12 +141,14 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 		c.setState(FinWait1, "the application closed")
 	}
 	c.restartRTO(now) // data may have left with the SYN
+	c.adoptTimeout(now, c.peer.UserTimeout)
+	c.tellTimeout() // again "in the first packet that does not have the SYN flag set" RFC 5482 section 3
 	c.touchKeepAlive(now)
 	c.notify(Connected | Writable)
 }
 
 func (c *Conn) newController(segments int) {
-	cc, err := newController(c.cfg.Congestion, c.payloadRoom(0), segments)
+	cc, err := newController(c.cfg, c.payloadRoom(0), segments)
 	if err != nil { // the name was checked when the connection was made
 		panic(err)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -169,6 +170,24 @@ func TestRepeatedSYNDrawsTheSYNACKAgain(t *testing.T) {
 	k.want("again", "S. 0:0(0) ack 1")
 }
 
+// Copies of a SYN do not use up the patience for its answer: a network that
+// repeats packets would end a handshake that the peer holds for complete.
+func TestRepeatedSYNsAreNotRetriesOfTheSYNACK(t *testing.T) {
+	k := listening(t, ListenConfig{Conn: plain()})
+	for range 10 {
+		k.in("S 0:0(0) win 65535 <mss 1000>")
+		k.want("SYN-ACK", "S. 0:0(0) ack 1")
+	}
+	k.advanceToTimer(time.Second)
+	k.want("the first repetition of our own", "S. 0:0(0) ack 1")
+	k.in(". 1:1(0) ack 1 win 65535")
+	if c := k.l.Accept(); c == nil || c.State() != Established {
+		t.Error("no connection")
+	} else if c.cc.Window() != 1000 {
+		t.Errorf("initial window %d after a SYN-ACK that left again, want one segment", c.cc.Window())
+	}
+}
+
 // RFC 9293 section 3.5, figure 9: the peer resets an old duplicate SYN's
 // handshake, and the new SYN then succeeds.
 func TestOldDuplicateSYN(t *testing.T) {
@@ -299,4 +318,27 @@ func TestOpenToWhatCannotBeAPeerIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
+}
+
+// The window that was asked for has to be sayable with the scale that was asked for.
+func TestScaleIsNoCoarserThanTheWindow(t *testing.T) {
+	k := dial(t, plain(func(c *ConnConfig) { c.Window, c.WindowScale, c.ReceiveBuffer = 1000, 14, 1<<20 }))
+	k.want("a scale that can say 1000", "S 0:0(0) win 1000 <mss 1460,nop,nop,sackOK,nop,wscale 8>")
+}
+
+// What an ACK offers in SYN-RECEIVED is what is taken there: a RST at the end of
+// that window is challenged.
+func TestWindowOfferedInSYNReceivedHolds(t *testing.T) {
+	cfg := plain(func(c *ConnConfig) { c.ChallengeACK = 1 })
+	k := listening(t, ListenConfig{Conn: cfg})
+	k.in("S 0:0(0) win 65535 <mss 1000,nop,wscale 7>")
+	k.want("the SYN-ACK", "S. 0:0(0) ack 1 win 65535")
+	k.advance(time.Second / 2)
+	k.in("R 1001:1001(0) win 0")
+	edge := 1
+	k.want("a challenge", ". ack 1")
+	edge += int(k.seg.Window) << cfg.withDefaults().WindowScale
+	k.advance(time.Second / 4)
+	k.in(fmt.Sprintf("R %d:%d(0) win 0", edge-1, edge-1))
+	k.want("a challenge at the end of the window", ". ack 1")
 }

@@ -1,6 +1,10 @@
 package engine
 
-import "fmt"
+import (
+	"fmt"
+
+	"rawtcp/segment"
+)
 
 // ICMP destination-unreachable types and the codes that matter (RFC 792,
 // RFC 4443, RFC 9293 section 3.9.2.2).
@@ -11,15 +15,19 @@ const (
 	icmp6TooBig       = 2
 )
 
-// receiveICMP acts on a message that was found to be about this connection.
-func (c *Conn) receiveICMP(m ICMP) {
-	c.trace(&Event{Kind: EventICMP, ICMP: &m, Reason: "about a segment in flight"})
+// receiveICMP acts on a message that was found to be about this connection: it
+// quotes the octet at seq, which is in flight.
+func (c *Conn) receiveICMP(now Time, seq segment.Seq, m ICMP) {
 	v4 := c.remote.Addr().Is4()
-	switch {
-	case v4 && m.Type == icmp4SourceQuench: // "MUST silently discard" MUST-55
+	if tooBig(v4, m) {
+		mtu := max(quotedMTU(m), c.leastMTU())
+		verdict := c.judgeTooBig(seq, mtu, m.Own)
+		c.trace(&Event{Kind: EventICMP, ICMP: &m, Reason: verdict})
+		c.packetTooBig(now, seq, mtu, verdict)
 		return
-	case v4 && m.Type == icmp4Unreachable && m.Code == 4, !v4 && m.Type == icmp6TooBig:
-		c.pathMTU(quotedMTU(m))
+	}
+	c.trace(&Event{Kind: EventICMP, ICMP: &m, Reason: "about a segment in flight"})
+	if v4 && m.Type == icmp4SourceQuench { // "MUST silently discard" MUST-55
 		return
 	}
 	soft := &c.rare().softErr
@@ -43,6 +51,11 @@ func hardError(v4 bool, m ICMP) bool {
 		return m.Type == icmp4Unreachable && (m.Code == 2 || m.Code == 3)
 	}
 	return m.Type == icmp6Unreachable && (m.Code == 1 || m.Code == 4)
+}
+
+// tooBig reports whether m says that a datagram needs a smaller MTU.
+func tooBig(v4 bool, m ICMP) bool {
+	return v4 && m.Type == icmp4Unreachable && m.Code == 4 || !v4 && m.Type == icmp6TooBig
 }
 
 func refusal(v4 bool, m ICMP) bool { return v4 && m.Code == 3 || !v4 && m.Code == 4 }

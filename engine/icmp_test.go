@@ -115,7 +115,7 @@ func TestFragmentationNeededWithoutAnMTU(t *testing.T) { // RFC 1191 section 5: 
 	}
 }
 
-func TestPacketTooBig6(t *testing.T) {
+func TestSYNIsNotTooBig6(t *testing.T) {
 	k := newTalk(t)
 	local, remote := mustAddrPort("[2001:db8::1]:1000"), mustAddrPort("[2001:db8::2]:80")
 	c, err := k.stack.Dial(k.now, local, remote, 1500, plain())
@@ -127,8 +127,8 @@ func TestPacketTooBig6(t *testing.T) {
 	s := segment.Segment{Src: local, Dst: remote, Seq: c.snd.iss, Flags: segment.SYN}
 	pkt, _ := s.Append(nil)
 	k.stack.DeliverICMP(k.now, ICMP{From: remote.Addr(), Type: 2, MTU: 1000, Quoted: pkt})
-	if c.mtu != 1280 {
-		t.Errorf("MTU %d: no IPv6 path is below 1280", c.mtu)
+	if c.mtu != 1500 {
+		t.Errorf("MTU %d: a SYN was called too big", c.mtu)
 	}
 	k.stack.DeliverICMP(k.now, ICMP{From: remote.Addr(), Type: 1, Code: 4, Quoted: pkt})
 	if !errors.Is(c.Err(), ErrRefused) {

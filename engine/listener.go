@@ -146,7 +146,7 @@ func (l *Listener) isFull() bool { return len(l.queue) >= l.cfg.Backlog }
 func (l *Listener) open(now Time, s *segment.Segment) {
 	l.makeRoom()
 	l.stack.lastID++
-	e := &synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.initial(now, s), tos: l.conn.TOS}
+	e := &synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.stack.isn(now, s.Dst, s.Src, l.conn), tos: l.conn.TOS}
 	e.set(s.Dst, s.Src, s.Seq, peerInfo(s), s.Options.TSVal)
 	if l.cfg.FastOpen > 0 {
 		_, e.grant = fastOpenOption(&s.Options)
@@ -163,14 +163,6 @@ func (l *Listener) open(now Time, s *segment.Segment) {
 		return
 	}
 	l.answer(e)
-}
-
-// initial is the ISN for the answer to a SYN.
-func (l *Listener) initial(now Time, s *segment.Segment) segment.Seq {
-	if l.conn.ISN != nil {
-		return *l.conn.ISN
-	}
-	return l.stack.secrets.isn(now, s.Dst, s.Src)
 }
 
 // makeRoom lets one more handshake into the cache: the oldest goes.
@@ -235,6 +227,9 @@ func (l *Listener) Advance(now Time) {
 		if e.answered() && int(e.retries) >= l.conn.SYNRetries {
 			l.drop(e, "no answer to the SYN-ACK")
 			continue
+		}
+		if e.answered() { // what a SYN draws that comes again is not counted: copies of it would use up our patience
+			e.retries += uint8(min(1, 255-int(e.retries)))
 		}
 		l.answer(e)
 	}

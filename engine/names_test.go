@@ -66,3 +66,31 @@ func testNames(t *testing.T) map[string]bool {
 	}
 	return names
 }
+
+// TestClausesNameRequirements: what a clause line calls MUST-n and the like is a
+// row of docs/rfc.md. With -v it prints the requirements that no clause names.
+func TestClausesNameRequirements(t *testing.T) {
+	page, err := os.ReadFile("../docs/rfc.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^\| ((?:MUST|SHLD|MAY|REC)-\d+) `).FindAllStringSubmatch(string(page), -1) {
+		rows[m[1]] = false
+	}
+	for _, s := range loadScripts(t) {
+		for _, id := range requirementText.FindAllString(s.clause, -1) {
+			if _, known := rows[id]; !known {
+				t.Errorf("%s:%d: there is no requirement %s", s.file, s.line, id)
+			}
+			rows[id] = true
+		}
+	}
+	for id, named := range rows {
+		if !named {
+			t.Logf("%s is named by no conversation", id)
+		}
+	}
+}
+
+var requirementText = regexp.MustCompile(`\b(?:MUST|SHLD|MAY|REC)-\d+`)

@@ -22,10 +22,11 @@ type NetConn struct {
 	claim *claim
 
 	// The host's lock guards what follows.
-	waiting         *waiting      // nil until somebody waits
-	done            chan struct{} // nil until somebody asks
-	readBy, writeBy *deadline     // nil until one is set
-	writing         bool          // a Write is under way: the bytes of two do not mix
+	waiting         *waiting        // nil until somebody waits
+	done            chan struct{}   // nil until somebody asks
+	notices         chan ConnEvents // nil until there is news or somebody asks
+	readBy, writeBy *deadline       // nil until one is set
+	writing         bool            // a Write is under way: the bytes of two do not mix
 	connected       bool
 	isClosed        bool // by Close, Abort or Abandon
 	ended           bool // CLOSED
@@ -66,6 +67,7 @@ func (c *NetConn) onEvent(events ConnEvents) {
 	if events&Writable != 0 {
 		c.rouseWriters()
 	}
+	c.notice(events)
 	if events&Settled != 0 {
 		c.end()
 	}
@@ -161,7 +163,9 @@ func (c *NetConn) Read(p []byte) (int, error) {
 
 // Write queues all of p for the peer, waiting for room in the send buffer. It
 // returns less than len(p) only with an error.
-func (c *NetConn) Write(p []byte) (n int, err error) {
+func (c *NetConn) Write(p []byte) (int, error) { return c.write(p, (*Conn).Write) }
+
+func (c *NetConn) write(p []byte, how func(*Conn, Time, []byte) (int, error)) (n int, err error) {
 	h := c.host
 	h.mu.Lock()
 	defer h.unlock()
@@ -180,7 +184,7 @@ func (c *NetConn) Write(p []byte) (n int, err error) {
 		if err := c.mayNot(c.writeBy); err != nil {
 			return n, c.opError("write", err)
 		}
-		m, err := c.conn.Write(h.now(), p[n:])
+		m, err := how(c.conn, h.now(), p[n:])
 		if n += m; err != nil {
 			return n, c.opError("write", err)
 		}
@@ -202,9 +206,9 @@ func (c *NetConn) mayNot(by *deadline) error {
 	return nil
 }
 
-// Close sends what is queued and a FIN, and returns at once; the host goes on
-// until the connection is CLOSED, see Done. If data was left unread, the peer
-// gets a RST (RFC 9293 section 3.6.1, SHLD-3).
+// Close sends what is queued and a FIN, and returns at once, or as SetLinger
+// says; the host goes on until the connection is CLOSED, see Done. If data was
+// left unread, the peer gets a RST (RFC 9293 section 3.6.1, SHLD-3).
 func (c *NetConn) Close() error {
 	h := c.host
 	h.mu.Lock()
@@ -213,6 +217,7 @@ func (c *NetConn) Close() error {
 		return c.opError("close", net.ErrClosed)
 	}
 	c.close()
+	c.linger()
 	return nil
 }
 

@@ -288,6 +288,12 @@ func streamOctet(at int, ours bool) byte {
 // packet is a segment of the peer as on the wire.
 func (k *play) packet(p *party, s segment.Segment, h header) ([]byte, error) {
 	s.Src, s.Dst, s.TTL, s.TOS = p.remote, k.local, h.ttl, h.tos
+	if h.from.IsValid() {
+		s.Src = h.from
+	}
+	if h.to.IsValid() {
+		s.Dst = h.to
+	}
 	first := int(int32(s.Seq.Uint32()))
 	if s.Flags.Has(segment.SYN) {
 		first++
@@ -319,7 +325,16 @@ func (k *play) packet(p *party, s segment.Segment, h header) ([]byte, error) {
 	if h.badChecksum {
 		pkt[tcp+17] ^= 1
 	}
+	if h.partial {
+		binary.BigEndian.PutUint16(pkt[tcp+16:], pseudoSum(&s, len(pkt)-tcp))
+	}
 	return pkt[:len(pkt)-h.cut], nil
+}
+
+// pseudoSum is what stands in the checksum's place before a packet leaves its machine.
+func pseudoSum(s *segment.Segment, length int) uint16 {
+	header := append(s.Src.Addr().AsSlice(), s.Dst.Addr().AsSlice()...)
+	return segment.Sum(append(header, 0, 6, byte(length>>8), byte(length)), 0)
 }
 
 // drain takes all that the engine has to send.

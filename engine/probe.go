@@ -62,8 +62,8 @@ func (c *Conn) transmitLossProbe(now Time, s *segment.Segment) bool {
 		return false
 	}
 	p.resent = !c.transmitNew(now, s) // due lets it pass the congestion window
-	if q := c.snd.sent.ranges(); p.resent {
-		c.resend(now, s, &q[len(q)-1], NoteLossProbe, "no ACK of the last segments for two round trips, RFC 8985 section 7")
+	if p.resent {
+		c.resend(now, s, c.snd.sent.last(), NoteLossProbe, "no ACK before a probe was due, RFC 8985 section 7.3")
 	}
 	p.due, p.out, p.end = false, true, c.snd.nxt
 	c.incidents().LossProbes++
@@ -82,6 +82,7 @@ func (c *Conn) probeAcknowledged(now Time, s *segment.Segment, duplicate, plainD
 	switch {
 	case !p.resent, duplicate, plainDup:
 	case p.end.Less(s.Ack):
+		c.disarmUndo()
 		c.noteReduction()
 		c.cc.OnLoss(now, c.snd.nxt.Sub(c.snd.una))
 	default:

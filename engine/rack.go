@@ -10,12 +10,11 @@ import (
 // delivered transmission, and has not arrived a reordering window later, is lost.
 // It needs SACK; without it duplicate ACKs are counted.
 type rack struct {
-	xmit       Time        // when the most recently sent delivered range left
-	end        segment.Seq // and its end
+	order      uint32 // of the most recently sent range that was delivered
 	rtt        time.Duration
 	minRTT     minFilter
 	fack       segment.Seq // highest octet delivered
-	delivered  bool        // xmit, end and fack are valid
+	delivered  bool        // order and fack are valid
 	reordering bool        // an original transmission was overtaken
 	mult       int         // the reordering window in quarters of minRTT, less one
 	persist    int         // recoveries that still use the grown window
@@ -63,6 +62,8 @@ type delivery struct {
 	offset  uint32      // of our timestamp clock
 	sent    Time        // the earliest that was sent once and not reported before; zero: none
 	resent  Time        // the last retransmission among them; zero: all were sent once
+	octets  int         // how many octets arrived, by what the ACK says and no earlier one did
+	largest int         // of them, those of the largest range
 }
 
 // echo reports whether the echoed timestamp is not older than a transmission;
@@ -76,6 +77,8 @@ func (d *delivery) add(r *sentRange) {
 	if r.sacked {
 		return
 	}
+	d.octets += r.len()
+	d.largest = max(d.largest, r.len())
 	if r.everResent {
 		d.resent = max(d.resent, r.at)
 	} else if d.sent == 0 {
@@ -84,10 +87,17 @@ func (d *delivery) add(r *sentRange) {
 	d.rack.update(d, r)
 }
 
-// sentAfter is RACK_sent_after: ties are broken by sequence.
-func sentAfter(t1 Time, end1 segment.Seq, t2 Time, end2 segment.Seq) bool {
-	return t1 > t2 || t1 == t2 && end2.Less(end1)
+// part takes the first n octets of a range.
+func (d *delivery) part(r *sentRange, n int) {
+	if !r.sacked {
+		d.octets += n
+	}
 }
+
+// sentAfter is RACK_sent_after. RFC 8985 section 6.2 compares times, and sequence
+// numbers where they are the same: it would take what limited transmit sent just
+// before a retransmission for having been sent after it. We count transmissions.
+func sentAfter(order1, order2 uint32) bool { return int32(order1-order2) > 0 }
 
 // update is RACK_update and RACK_detect_reordering (RFC 8985 section 6.2, steps 2 and 3).
 func (k *rack) update(d *delivery, r *sentRange) {
@@ -104,8 +114,8 @@ func (k *rack) update(d *delivery, r *sentRange) {
 		return // it may be the original that arrived
 	}
 	k.rtt = rtt
-	if !k.delivered || sentAfter(r.at, r.end, k.xmit, k.end) {
-		k.xmit, k.end = r.at, r.end
+	if !k.delivered || sentAfter(r.order, k.order) {
+		k.order = r.order
 	}
 	k.delivered = true
 }
@@ -147,7 +157,7 @@ func (c *Conn) detectByTime(now Time) {
 	wait := time.Duration(0)
 	if k.delivered && !sent.empty() {
 		var again bool
-		wait, again = sent.markOverdue(now, k, k.window(c.loss.recovery || c.loss.timeout, sent.reports, c.rtt.srtt))
+		wait, again = sent.markOverdue(now, k, k.window(c.loss.recovery || c.loss.timeout, int(sent.reports), c.rtt.srtt))
 		if again {
 			c.reduceAgain(now)
 		}
@@ -167,35 +177,49 @@ func (c *Conn) reduceAgain(now Time) {
 		return
 	}
 	c.loss.reduced = now
+	c.disarmUndo()
 	c.noteReduction()
 	c.cc.OnLoss(now, min(c.snd.nxt.Sub(c.snd.una), c.cc.Window()))
 }
 
 // markOverdue marks what RACK holds for lost, and returns how long the rest of
 // what was overtaken may still take; zero: nothing was overtaken. again says
-// that a retransmission was lost.
+// that a retransmission was lost. What was sent earliest is overdue first, so
+// that it need not look at all that is in flight.
 func (s *sentQueue) markOverdue(now Time, k *rack, window time.Duration) (wait time.Duration, again bool) {
-	q := s.ranges()
-	for i := range q {
-		r := &q[i]
-		if r.first > k.xmit {
-			break // and so was all behind it
+	left := func(r *sentRange) time.Duration { return r.at.Add(k.rtt + window).Sub(now) }
+	for n := s.oldest; n != 0; n = s.oldest {
+		r := s.numbered(n)
+		if !sentAfter(k.order, r.order) || left(r) > 0 {
+			break
 		}
-		if r.sacked || r.lost && !r.resent || !sentAfter(k.xmit, k.end, r.at, r.end) {
-			continue
+		again = again || r.lost
+		s.lose(n)
+	}
+	for next := s.follows(s.overtaken); next != 0; next = s.follows(s.overtaken) {
+		r := s.numbered(next)
+		if s.steps++; !sentAfter(k.order, r.order) {
+			break
 		}
-		if left := r.at.Add(k.rtt + window).Sub(now); left > 0 {
-			wait = max(wait, left)
-		} else {
-			again = again || r.lost
-			s.lose(r)
-		}
+		s.overtaken = next
+	}
+	if s.overtaken != 0 {
+		wait = left(s.numbered(s.overtaken))
 	}
 	return wait, again
+}
+
+// follows returns what was transmitted next after a range, and for 0 what was
+// transmitted first.
+func (s *sentQueue) follows(n int32) int32 {
+	if n == 0 {
+		return s.oldest
+	}
+	return s.numbered(n).after
 }
 
 // reorderTimeout judges again what was given time to arrive.
 func (c *Conn) reorderTimeout(now Time) {
 	c.detectByTime(now)
-	c.enterRecovery(now)
+	c.enterRecovery(now, 0)
 }

@@ -32,6 +32,7 @@ type holes struct {
 	spans   []span // sorted, disjoint, not adjacent, all beyond nxt
 	recent  [4]segment.Seq
 	recents int // valid entries of recent, which start the latest arrivals, newest first
+	steps   int // turns of the loop over ranges: the work done so far
 }
 
 // spans returns the ranges held beyond holes.
@@ -83,6 +84,7 @@ func (b *receiveBuffer) merge(seq segment.Seq, p []byte) (stored int) {
 	at := seq
 	for ; j < len(h.spans) && h.spans[j].start.LessEq(end); j++ {
 		s := h.spans[j]
+		h.steps++
 		if at.Less(s.start) {
 			stored += b.place(at, p[at.Sub(seq):s.start.Sub(seq)])
 		}
@@ -198,6 +200,15 @@ func (b *receiveBuffer) blocks(dst []segment.SACKBlock) int {
 		add(h.spans[i])
 	}
 	return n
+}
+
+// skip throws away what is readable.
+func (b *receiveBuffer) skip() {
+	b.head += b.readable
+	b.readable = 0
+	if b.head == len(b.buf) {
+		b.buf, b.head = b.buf[:0], 0
+	}
 }
 
 // read moves readable octets into p.

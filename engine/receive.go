@@ -18,6 +18,7 @@ func (c *Conn) Receive(now Time, s *segment.Segment) {
 	}
 	c.traffic.SegmentsIn++
 	c.traffic.BytesIn += uint64(len(s.Payload))
+	c.noteIn(now, len(s.Payload))
 	if s.Checksum == segment.ChecksumPartial {
 		c.incidents().PartialChecksums++
 	}
@@ -52,6 +53,7 @@ func (c *Conn) receive(now Time, s *segment.Segment) Note {
 	if !ok {
 		return note
 	}
+	c.receiveTimeout(now, &s.Options)
 	c.receiveECN(s)
 	c.receiveURG(s)
 	if n := c.receiveText(now, s, s.Seq); n != NoteNone {
@@ -249,6 +251,9 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 		c.traceData(EventDataIn, readable)
 		c.notify(Readable)
 	}
+	if c.deaf {
+		c.rcv.buf.skip()
+	}
 	note := c.acknowledgeText(now, readable, stored, holes)
 	if len(p) < len(s.Payload) {
 		c.ackDue("not all of it fits the window, RFC 9293 section 3.10.7.4")
@@ -315,7 +320,7 @@ func (c *Conn) fullSegment() int {
 // receiveFIN is the eighth step. A FIN that arrives before its data waits.
 func (c *Conn) receiveFIN(now Time, s *segment.Segment) {
 	if at := s.End().Add(-1); s.Flags.Has(segment.FIN) && at.InWindow(c.rcv.nxt, max(1, c.rcv.edge.Sub(c.rcv.nxt)+1)) {
-		if !c.rcv.fin && !c.rcv.buf.holds(at) { // an octet that came first stays
+		if (!c.rcv.fin || at.Less(c.rcv.finAt)) && !c.rcv.buf.holds(at) { // an octet that came first stays; of two FINs the first in order counts
 			c.rcv.fin, c.rcv.finAt = true, at
 		}
 		if at != c.rcv.nxt && len(s.Payload) == 0 {
@@ -350,7 +355,7 @@ func (c *Conn) receiveURG(s *segment.Segment) {
 		return
 	}
 	c.rcv.up, c.rcv.urgent = up, true
-	c.notify(Readable)
+	c.notify(Readable | Urgent)
 }
 
 // ackDue asks for one pure ACK, unless something else carries it first.

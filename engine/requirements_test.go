@@ -670,8 +670,8 @@ func TestPauseShrinksTheWindow(t *testing.T) {
 	k.sendSegments(10)
 	k.advance(100 * time.Millisecond)
 	k.in(". 1:1(0) ack 10001 win 65535")
-	if got := k.c.cc.Window(); got != 12_000 {
-		t.Fatalf("window %d, want two segments more", got)
+	if got := k.c.cc.Window(); got != 18_000 {
+		t.Fatalf("window %d, want eight segments more", got)
 	}
 	k.advance(time.Minute)
 	k.write(20_000)

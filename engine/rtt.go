@@ -50,6 +50,18 @@ func (r *rttEstimator) sample(rtt time.Duration) {
 	r.srtt = max(r.srtt+(rtt-r.srtt)/8, 1)
 }
 
+// revive takes the first sample after a spurious timeout, with what srtt and
+// rttvar were before it: the timeout may have come because they were too small
+// (RFC 4015 section 3.1, step 11).
+func (r *rttEstimator) revive(rtt, srtt, rttvar time.Duration) {
+	if rtt <= 0 {
+		return
+	}
+	rtt = min(rtt, maxRTTSample)
+	r.doublings = 0
+	r.srtt, r.rttvar = max(srtt, rtt), max(rttvar, rtt/2)
+}
+
 // backoff doubles the timeout, up to the maximum (RFC 6298 section 5.5).
 func (r *rttEstimator) backoff() {
 	if r.rto() < r.max {

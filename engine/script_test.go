@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -258,9 +259,11 @@ func (s *script) readStep(n int, line string) error {
 type header struct {
 	tos, ttl    uint8
 	badChecksum bool
-	other       bool // octets that differ from those of the stream
-	offset      int  // data offset as on the wire, in words; 0: the right one
-	cut         int  // octets missing from the end
+	partial     bool           // the checksum is unfinished: the pseudo-header's sum
+	other       bool           // octets that differ from those of the stream
+	offset      int            // data offset as on the wire, in words; 0: the right one
+	cut         int            // octets missing from the end
+	from, to    netip.AddrPort // instead of the peer and us; zero: those
 }
 
 var codepoints = map[string]uint8{"ect1": 1, "ect0": 2, "ce": 3}
@@ -271,7 +274,7 @@ var codepoints = map[string]uint8{"ect1": 1, "ect0": 2, "ce": 3}
 func readSegment(text string) (s segment.Segment, h header, err error) {
 	h.ttl = 64
 	if strings.HasPrefix(text, "[") {
-		inside, rest, ok := strings.Cut(text[1:], "]")
+		inside, rest, ok := strings.Cut(text[1:], "] ") // an IPv6 address has brackets of its own
 		if !ok {
 			return s, h, fmt.Errorf("want %q behind the IP header", "]")
 		}
@@ -308,6 +311,15 @@ func (h *header) read(item string) (err error) {
 	case item == "bad checksum":
 		h.badChecksum = true
 		return nil
+	case item == "partial checksum":
+		h.partial = true
+		return nil
+	case word == "from":
+		h.from, err = netip.ParseAddrPort(value)
+		return err
+	case word == "to":
+		h.to, err = netip.ParseAddrPort(value)
+		return err
 	case item == "other":
 		h.other = true
 		return nil

@@ -13,6 +13,10 @@ type StackConfig struct {
 	Secret [32]byte   // keys initial sequence numbers, ports and timestamps; the same secret replays a run
 	Tracer Tracer     // nil: none
 	Conn   ConnConfig // defaults of connections
+
+	// ISN, if set, chooses initial sequence numbers instead of RFC 6528. A
+	// ConnConfig's ISN comes before it.
+	ISN func(now Time, local, remote netip.AddrPort) segment.Seq
 }
 
 // A Stack is all connections and listeners that share one link: it finds the
@@ -126,14 +130,11 @@ func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg Con
 		return nil, err
 	}
 	s.lastID++
-	c := &Conn{stack: s, id: s.lastID, local: local, remote: remote, cfg: shared, mtu: mtu, created: now, lastRecv: now}
+	c := &Conn{stack: s, id: s.lastID, local: local, remote: remote, cfg: shared, mtu: mtu, link: int32(mtu), created: now, lastRecv: now}
 	c.node.owner = c
 	c.peer.WindowScale = -1
-	iss := s.secrets.isn(now, local, remote)
-	if c.cfg.ISN != nil {
-		iss = *c.cfg.ISN
-	}
-	c.startAt(iss)
+	c.startAt(s.isn(now, local, remote, shared))
+	c.account(now)
 	c.rcv.buf.limit = c.cfg.ReceiveBuffer
 	c.snd.buf.limit = c.cfg.SendBuffer
 	c.ts.offset = s.secrets.tsOffset(local, remote)
@@ -142,9 +143,20 @@ func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg Con
 	return c, nil
 }
 
+// isn chooses the initial sequence number of a connection.
+func (s *Stack) isn(now Time, local, remote netip.AddrPort, cfg *ConnConfig) segment.Seq {
+	switch {
+	case cfg.ISN != nil:
+		return *cfg.ISN
+	case s.cfg.ISN != nil:
+		return s.cfg.ISN(now, local, remote)
+	}
+	return s.secrets.isn(now, local, remote)
+}
+
 func (c *Conn) startAt(iss segment.Seq) {
 	c.snd.iss, c.snd.una, c.snd.nxt = iss, iss, iss
-	c.snd.buf.start = iss.Add(1)
+	c.snd.buf.start, c.snd.roundEnd = iss.Add(1), iss.Add(1)
 }
 
 func (s *Stack) add(c *Conn) { s.conns.add(c) }
@@ -267,8 +279,9 @@ func (s *Stack) listener(local netip.AddrPort) *Listener {
 	return s.listeners[netip.AddrPortFrom(netip.IPv6Unspecified(), local.Port())]
 }
 
-// reset answers a segment of no connection with a RST that its sender will
-// believe (RFC 9293 section 3.5.2): one for one, and no more than a fixed rate.
+// reset answers a segment that acknowledges what was not sent with a RST that
+// its sender will believe, at the number it acknowledges (RFC 9293 section
+// 3.5.2): one for one, and no more than a fixed rate.
 func (s *Stack) reset(seg *segment.Segment, why string) {
 	if seg.Flags.Has(segment.RST) {
 		return
@@ -278,13 +291,7 @@ func (s *Stack) reset(seg *segment.Segment, why string) {
 		return
 	}
 	s.counters.ResetsSent++
-	r := segment.Segment{Src: seg.Dst, Dst: seg.Src, Flags: segment.RST, TTL: 64}
-	if seg.Flags.Has(segment.ACK) {
-		r.Seq = seg.Ack
-	} else {
-		r.Flags |= segment.ACK
-		r.Ack = seg.End()
-	}
+	r := segment.Segment{Src: seg.Dst, Dst: seg.Src, Seq: seg.Ack, Flags: segment.RST, TTL: 64}
 	if seg.Options.Has(segment.HasTimestamps) { // "SEG.TSecr SHOULD be set to SEG.TSval" RFC 7323 section 5.2
 		r.Options = segment.Options{Set: segment.HasTimestamps, TSEcr: seg.Options.TSVal}
 	}
@@ -374,7 +381,7 @@ func (s *Stack) DeliverICMP(now Time, m ICMP) {
 		return
 	}
 	s.counters.ICMPTaken++
-	c.receiveICMP(m)
+	c.receiveICMP(now, seq, m)
 }
 
 // A limiter allows so many events in each second that begins with its first.

@@ -127,7 +127,7 @@ func TestStackDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.cfg.TTL != 7 || c.cfg.SACK != On || !c.cfg.NoDelay || c.cfg.TimeWait != 6*time.Second || c.cfg.SYNRetries != 6 {
+	if c.cfg.TTL != 7 || c.cfg.SACK != On || !c.cfg.NoDelay || c.cfg.TimeWait != 6*time.Second || c.cfg.SYNRetries != 6 || c.cfg.R1 != 3 {
 		t.Errorf("a connection's own settings, then the stack's, then the general ones: %+v", c.cfg)
 	}
 	l, err := s.Listen(1, us, nil, ListenConfig{})

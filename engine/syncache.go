@@ -42,9 +42,10 @@ type synEntry struct {
 	tsVal      uint32
 	window     uint16
 	mss        uint16 // 0: no option
+	uto        uint16 // the user timeout option as on the wire, 0: none
 	scale      int8   // -1: no option
 	tos        uint8
-	retries    uint8 // SYN-ACKs sent again
+	retries    uint8 // SYN-ACKs sent again because nobody answered
 	has        synFlags
 	grant      segment.Kind // of the option in which the first SYN-ACK gives a Fast Open cookie; 0: none
 }
@@ -57,6 +58,7 @@ const (
 	synTimestamps
 	synECN
 	synAnswered // a SYN-ACK has left
+	synResent   // more than one has, for whatever reason
 )
 
 // set fills in what the peer's SYN says.
@@ -65,6 +67,11 @@ func (e *synEntry) set(local, remote netip.AddrPort, irs segment.Seq, p PeerInfo
 	e.ports = [2]uint16{local.Port(), remote.Port()}
 	e.irs, e.tsVal = irs, tsVal
 	e.window, e.mss, e.scale = uint16(p.Window), uint16(p.MSS), int8(min(p.WindowScale, maxScale))
+	if p.UserTimeout > 0 {
+		var o segment.Options
+		o.SetUserTimeout(int(p.UserTimeout / time.Second))
+		e.uto = o.UTO
+	}
 	e.note(synSACK, p.SACKPermitted)
 	e.note(synTimestamps, p.Timestamps)
 	e.note(synECN, p.ECN)
@@ -77,7 +84,9 @@ func (e *synEntry) note(bit synFlags, on bool) {
 }
 
 func (e *synEntry) peer() PeerInfo {
-	return PeerInfo{MSS: int(e.mss), WindowScale: int(e.scale), Window: int(e.window),
+	o := segment.Options{Set: segment.HasUserTimeout, UTO: e.uto}
+	seconds, _ := o.UserTimeout()
+	return PeerInfo{MSS: int(e.mss), WindowScale: int(e.scale), Window: int(e.window), UserTimeout: time.Duration(seconds) * time.Second,
 		SACKPermitted: e.has&synSACK != 0, Timestamps: e.has&synTimestamps != 0, ECN: e.has&synECN != 0}
 }
 

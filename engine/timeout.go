@@ -1,7 +1,5 @@
 package engine
 
-import "rawtcp/segment"
-
 // Advance fires every timer of the connection that is due.
 func (c *Conn) Advance(now Time) {
 	for k, due := range c.timers {
@@ -36,7 +34,9 @@ func (c *Conn) fire(now Time, k TimerKind) {
 	case TimerProbe:
 		c.probeTimeout(now)
 	case TimerUser:
-		c.giveUp("the connect timeout passed")
+		c.userTimedOut(now)
+	case TimerHold:
+		c.uncorked, c.ecn.held = true, false
 	}
 }
 
@@ -80,21 +80,27 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		c.retries = 0 // the peer closed its window but lives (RFC 9293 section 3.8.6.1, MUST-37)
 	}
 	if c.outOfPatience(now) {
-		c.giveUp("no acknowledgement after the last retransmission, RFC 9293 section 3.8.3")
+		c.giveUp(c.impatience())
 		return
 	}
 	c.retries++
+	c.troubled()
 	c.rtt.backoff()
 	if c.state == SynSent || c.state == SynReceived {
 		c.synNow = true
 		return
 	}
-	c.snd.sent.markAllLost()
 	if c.retries == 1 {
+		c.armUndo(true)
 		c.noteReduction()
 		c.cc.OnRTO(now, c.snd.nxt.Sub(c.snd.una))
 	}
-	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack}
+	c.snd.sent.markAllLost()
+	if c.loss.episode != nil {
+		c.loss.episode.revive = revival{}
+	}
+	c.loss = lossState{timeout: true, recover: c.snd.nxt, reduced: now, urgently: true, rack: c.loss.rack, episode: c.loss.episode}
+	c.mtuTimedOut(now)
 	c.stopTimer(TimerReorder)
 	c.stopTimer(TimerProbe)
 	c.restartRTO(now)
@@ -110,6 +116,14 @@ func (c *Conn) outOfPatience(now Time) bool {
 		return now.Sub(c.progressAt) >= c.cfg.UserTimeout
 	}
 	return c.retries >= c.cfg.Retries
+}
+
+// impatience says which limit of outOfPatience was reached.
+func (c *Conn) impatience() string {
+	if c.state.Synchronized() && c.cfg.UserTimeout > 0 {
+		return "no acknowledgement within the user timeout, RFC 9293 section 3.8.3"
+	}
+	return "no acknowledgement after the last retransmission, RFC 9293 section 3.8.3"
 }
 
 // giveUp ends the connection because the peer does not answer. A peer that may
@@ -130,8 +144,8 @@ func (c *Conn) giveUp(why string) {
 // armPersist starts the wait for a window (RFC 9293 section 3.8.6.1): the first
 // probe after one RTO, the next ones ever later (SHLD-29, SHLD-30).
 func (c *Conn) armPersist(now Time) {
-	if !c.snd.sent.empty() || c.timers[TimerPersist] != 0 {
-		return
+	if !c.snd.sent.empty() || c.timers[TimerPersist] != 0 || c.timers[TimerHold] != 0 {
+		return // it asks again when the hold is over
 	}
 	wait := min(c.rtt.rto()<<min(c.probes, 16), c.cfg.MaxRTO)
 	c.setTimer(TimerPersist, now.Add(max(wait, c.rtt.rto())))
@@ -149,6 +163,7 @@ func (c *Conn) persistTimeout(now Time) {
 	c.probes++
 	c.unanswered++
 	c.probeNow = true
+	c.watchPatience(now)
 }
 
 // touchKeepAlive starts the idle time anew (RFC 9293 section 3.8.4). The timer
@@ -156,7 +171,7 @@ func (c *Conn) persistTimeout(now Time) {
 func (c *Conn) touchKeepAlive(now Time) {
 	c.keepProbes = 0
 	if c.cfg.KeepAliveIdle > 0 && c.timers[TimerKeepAlive] == 0 && c.state.Synchronized() && c.state != TimeWait {
-		c.setTimer(TimerKeepAlive, now.Add(c.cfg.KeepAliveIdle))
+		c.setTimer(TimerKeepAlive, now.Add(c.keepAliveIdle()))
 	}
 }
 
@@ -168,12 +183,12 @@ func (c *Conn) keepAliveTimeout(now Time) {
 	if c.snd.lastData > idle {
 		idle = c.snd.lastData
 	}
-	switch due := idle.Add(c.cfg.KeepAliveIdle); {
+	switch due := idle.Add(c.keepAliveIdle()); {
 	case c.keepProbes == 0 && now < due:
 		c.setTimer(TimerKeepAlive, due)
 		return
 	case !c.snd.sent.empty() || c.snd.buf.len() > 0:
-		c.setTimer(TimerKeepAlive, now.Add(c.cfg.KeepAliveIdle))
+		c.setTimer(TimerKeepAlive, now.Add(c.keepAliveIdle()))
 		return
 	case int(c.keepProbes) >= c.cfg.KeepAliveCount:
 		c.giveUp("no answer to keep-alives, RFC 9293 section 3.8.4")
@@ -189,30 +204,4 @@ func (c *Conn) accepted() {
 	if c.listener != nil {
 		c.listener.push(c)
 	}
-}
-
-// pathMTU takes the news that datagrams above mtu do not fit the path: what
-// was too large is sent again in smaller pieces, and the congestion window is
-// left alone (RFC 1191 section 6.5, RFC 8201 section 5.4).
-func (c *Conn) pathMTU(mtu int) {
-	floor := 552 // a smaller one is an attack, or a path nobody has (RFC 5927 section 7.3)
-	if c.remote.Addr().Is6() {
-		floor = 1280
-	}
-	mtu = max(mtu, floor)
-	if mtu >= c.mtu {
-		return
-	}
-	c.mtu = mtu
-	c.setMSS()
-	room := c.payloadRoom(0)
-	sent := &c.snd.sent
-	for i := range sent.ranges() {
-		if r := &sent.ranges()[i]; r.len() > room && !r.sacked && r.flags&segment.SYN == 0 {
-			sent.lose(r)
-		}
-	}
-	c.loss.urgently = sent.lost > 0
-	c.loss.tooBig = sent.lost > 0
-	c.stack.wake(c)
 }

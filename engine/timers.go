@@ -1,7 +1,7 @@
 package engine
 
 // timers are the deadlines of one connection; zero is "not armed".
-type timers [numTimers]Time
+type timers [NumTimers]Time
 
 // next returns the earliest deadline, zero if none is armed.
 func (t *timers) next() Time {

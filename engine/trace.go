@@ -28,6 +28,24 @@ func (s *Stack) trace(e *Event) {
 	s.held = append(s.held, *e)
 }
 
+// eventSlot returns an empty event at the place that tell tells it from. It must
+// not point to a segment while events are held.
+func (s *Stack) eventSlot() *Event {
+	if !s.holding {
+		s.event = Event{}
+		return &s.event
+	}
+	s.held = append(s.held, Event{})
+	return &s.held[len(s.held)-1]
+}
+
+// tell hands over an event of eventSlot, unless it has to wait.
+func (s *Stack) tell(e *Event) {
+	if !s.holding {
+		s.cfg.Tracer.Trace(e)
+	}
+}
+
 func (s *Stack) holdTrace() { s.holding = s.cfg.Tracer != nil }
 
 // releaseTrace tells that seg came in, then what followed from it.

@@ -28,8 +28,12 @@ func (c *Conn) Transmit(now Time, s *segment.Segment) bool {
 	case SynReceived: // an application that has data of the SYN may answer it
 		return c.transmitSYN(now, s) || c.fast().early != nil && c.transmitNew(now, s) || c.transmitACK(now, s)
 	}
-	return c.transmitLost(now, s) || c.transmitLossProbe(now, s) || c.transmitNew(now, s) || c.transmitProbe(now, s) ||
+	more := c.transmitLost(now, s) || c.transmitLossProbe(now, s) || c.transmitNew(now, s) || c.transmitProbe(now, s) ||
 		c.transmitKeepAlive(now, s) || c.transmitACK(now, s)
+	if !more {
+		c.noteBusy(now)
+	}
+	return more
 }
 
 // transmitSYN sends our SYN, or in SYN-RECEIVED our SYN-ACK.
@@ -63,7 +67,7 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 	switch first := answer && !c.answered; {
 	case c.snd.sent.empty():
 		c.snd.nxt = c.snd.iss.Add(1)
-		c.track(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, first: now, flags: segment.SYN})
+		c.track(sentRange{start: c.snd.iss, end: c.snd.nxt, at: now, flags: segment.SYN})
 		if opens && c.fast().asked && c.loadSYN(now, s) {
 			note, reason = NoteFastOpen, "opens the connection and carries data, RFC 7413 section 4.2.2"
 		}
@@ -71,8 +75,7 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 		if !first {
 			note, reason = NoteRetransmission, "no answer to the SYN, RFC 6298 section 5"
 		}
-		syn := &c.snd.sent.ranges()[0]
-		syn.at, syn.everResent = now, true
+		c.snd.sent.update(c.snd.sent.first(), func(syn *sentRange) { syn.at, syn.everResent = now, true })
 	}
 	if c.cold != nil {
 		c.cold.fast.kind = 0 // "retransmit a SYN packet without data and Fast Open options" RFC 7413 section 4.2.2
@@ -85,19 +88,25 @@ func (c *Conn) transmitSYN(now Time, s *segment.Segment) bool {
 
 // transmitLost sends the next range that is held for lost.
 func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
-	r := c.snd.sent.nextLost()
-	if r == nil {
+	n := c.snd.sent.nextLost()
+	if n == 0 {
 		c.loss.tooBig = false
 		return false
 	}
+	if c.frto() == frtoSecond {
+		return false // new data goes first: what it draws tells whether anything is lost
+	}
+	r := c.snd.sent.numbered(n)
 	if r.start != c.snd.una && !r.start.Less(c.snd.una.Add(c.snd.wnd)) {
 		return false // the window shrank (RFC 9293 section 3.8.6, SHLD-16)
 	}
-	if c.inFlight()+r.len() > c.cc.Window() && c.inFlight() > 0 && !c.loss.urgently {
+	if c.inFlight()+r.len() > c.window() && c.inFlight() > 0 && !c.loss.urgently {
 		return false
 	}
-	note, reason := NoteFastRetransmit, "held for lost: what was sent later has arrived, RFC 8985 section 6"
+	note, reason := NoteFastRetransmit, "counts as lost: what was sent later has arrived, RFC 8985 section 6.2"
 	switch {
+	case c.cold != nil && c.cold.path.hole:
+		note, reason = NoteRetransmission, "the path may swallow large segments in silence: smaller pieces, RFC 4821 section 7.7"
 	case c.loss.timeout:
 		note, reason = NoteRetransmission, "the retransmission timer expired, RFC 6298 section 5"
 	case c.loss.tooBig:
@@ -105,25 +114,27 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 	case c.fast().refused:
 		note, reason = NoteRetransmission, "the SYN-ACK did not take the data of our SYN, RFC 7413 section 4.2.2"
 	case !c.sack:
-		reason = "held for lost: three duplicate ACKs, RFC 5681 section 3.2"
+		reason = "counts as lost: three duplicate ACKs, RFC 5681 section 3.2"
 	}
 	c.loss.urgently = false
-	c.resend(now, s, r, note, reason)
+	c.resend(now, s, n, note, reason)
 	return true
 }
 
-// resend repeats a range, or its front if the MSS became smaller since.
-func (c *Conn) resend(now Time, s *segment.Segment, r *sentRange, note Note, reason string) {
+// resend repeats a range.
+func (c *Conn) resend(now Time, s *segment.Segment, n int32, note Note, reason string) {
+	r := c.snd.sent.numbered(n)
 	c.head(s, r.start, segment.ACK)
-	room := c.addOptions(now, s, false)
-	if start := r.start; start.Add(room).Less(segment.MinSeq(r.end, c.snd.buf.end())) {
-		c.snd.sent.split(r, room)
-		r = &c.snd.sent.ranges()[c.snd.sent.find(start)]
-	}
+	c.addOptions(now, s, false)
 	c.load(s, r.start, r.end)
-	c.snd.sent.update(r, func(r *sentRange) { r.at, r.resent, r.everResent = now, true, true })
+	c.snd.sent.resend(n, now)
+	if note != NoteLossProbe {
+		c.noteSent(now, r.start, r.end, true)
+	}
 	c.incidents().Retransmits++
-	if c.timers[TimerRTO] == 0 {
+	if n == c.snd.sent.first() || c.timers[TimerRTO] == 0 {
+		// "a segment is never retransmitted too early, i.e., less than one RTO after
+		// the previous transmission of that segment" RFC 6298 section 5
 		c.restartRTO(now)
 	}
 	c.sent(now, s, note, reason)
@@ -138,9 +149,7 @@ func (c *Conn) load(s *segment.Segment, from, to segment.Seq) {
 	}
 	if from.Less(to) {
 		s.Payload = c.snd.buf.slice(from, to.Sub(from))
-		if to == end {
-			s.Flags |= segment.PSH // "MUST set the PSH bit in the last buffered segment" RFC 9293 section 3.9.1.2, MUST-61
-		}
+		c.push(s, to == end)
 	}
 	if c.snd.urgent && from.Less(c.snd.up) {
 		s.Flags |= segment.URG
@@ -158,13 +167,24 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	c.restartAfterIdle(now)
 	c.head(s, c.snd.nxt, segment.ACK)
 	room := c.addOptions(now, s, true)
-	n, ok := c.allowance(unsent, room, fin)
+	probe, wait := c.probeSize(now, unsent)
+	if wait {
+		return false
+	}
+	if probe > 0 {
+		room += probe - c.mtu
+	}
+	n, ok := c.allowance(now, unsent, room, fin)
 	if !ok {
 		c.armPersist(now)
 		return false
 	}
 	c.probeNow = false
-	reason := "data the window allows, RFC 9293 section 3.8.6"
+	note, reason := NoteNone, "data the window allows, RFC 9293 section 3.8.6"
+	if probe > 0 && n == room {
+		note, reason = NoteMTUProbe, "tries whether the path takes larger segments, RFC 4821 section 7.5"
+		c.probeSent(probe, c.snd.nxt, c.snd.nxt.Add(n))
+	}
 	end := c.snd.nxt.Add(n)
 	if fin && n == unsent {
 		end = end.Add(1)
@@ -173,23 +193,32 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 	}
 	c.load(s, c.snd.nxt, end)
 	c.markECN(s, n > 0)
-	c.track(sentRange{start: c.snd.nxt, end: end, at: now, first: now, flags: s.Flags & segment.FIN})
+	c.track(sentRange{start: c.snd.nxt, end: end, at: now, flags: s.Flags & segment.FIN})
+	c.noteSent(now, c.snd.nxt, end, false)
+	if c.snd.sent.sacked > 0 || c.loss.dup > 0 {
+		c.loss.limited += int32(end.Sub(c.snd.nxt))
+	}
 	c.snd.nxt = end
 	c.snd.lastData = now
 	if c.timers[TimerRTO] == 0 {
 		c.progressAt = now
 		c.restartRTO(now)
+		c.watchPatience(now)
 	}
 	c.stopTimer(TimerPersist)
+	c.corkAgain()
 	c.armProbe(now)
-	c.sent(now, s, NoteNone, reason)
+	c.sent(now, s, note, reason)
 	return true
 }
 
 // allowance decides how much of unsent octets may leave now: the peer's window,
 // the congestion window, Nagle, and the sender's part against silly windows
 // (RFC 9293 sections 3.7.4 and 3.8.6.2.1).
-func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
+func (c *Conn) allowance(now Time, unsent, room int, fin bool) (n int, ok bool) {
+	if c.ecn.held {
+		return 0, false
+	}
 	window := c.snd.una.Add(c.snd.wnd).Sub(c.snd.nxt)
 	n = min(unsent, room, max(0, window))
 	if n < unsent && n < room && !c.probeNow && n < c.snd.maxWnd/2 {
@@ -198,12 +227,18 @@ func (c *Conn) allowance(unsent, room int, fin bool) (n int, ok bool) {
 	if n == 0 {
 		return 0, fin && unsent == 0 && window > 0
 	}
-	if flight := c.inFlight(); flight > 0 && flight+n > c.cc.Window() && !c.loss.probe.due {
+	if c.frto() == frtoSecond {
+		return n, c.loss.episode.undo.unsent > 0 // whatever the window and Nagle say: RFC 5682 section 2.1, step 2b
+	}
+	if flight := c.inFlight(); flight > 0 && flight+n > c.window() && !c.loss.probe.due {
 		return 0, false
 	}
 	last := n == unsent
 	if n < room && last && !fin && !c.cfg.NoDelay && c.dataOutstanding() {
 		return 0, false // "If there is unacknowledged data … buffer all user data" RFC 9293 section 3.7.4
+	}
+	if last && !fin && c.corked(now, n, room) {
+		return 0, false
 	}
 	return n, true
 }
@@ -217,6 +252,7 @@ func (c *Conn) dataOutstanding() bool {
 // than one RTO (RFC 5681 section 4.1).
 func (c *Conn) restartAfterIdle(now Time) {
 	if c.snd.sent.empty() && c.snd.lastData != 0 && now.Sub(c.snd.lastData) > c.rtt.rto() {
+		c.disarmUndo()
 		c.cc.OnRestart(now)
 		c.snd.lastData = now
 	}
@@ -282,6 +318,9 @@ func (c *Conn) addOptions(now Time, s *segment.Segment, sack bool) int {
 		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
 		used += timestampsLen
 	}
+	if sack { // a retransmission must not become larger than it was
+		used += c.addTimeout(o)
+	}
 	if sack && c.sack && (len(c.rcv.buf.spans()) > 0 || c.rcv.again.Start != c.rcv.again.End) {
 		most := (segment.MaxOptionsLen - used - 4) / 8
 		o.SACKCount = uint8(c.sackBlocks(o.SACK[:most]))
@@ -316,6 +355,7 @@ func (c *Conn) payloadRoom(n int) int {
 func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	c.traffic.SegmentsOut++
 	c.traffic.BytesOut += uint64(len(s.Payload))
+	c.noteOut(now, len(s.Payload), note.Resent())
 	if s.Flags.Has(segment.ACK) {
 		if !s.Flags.Has(segment.SYN) {
 			s.Window = c.advertise()
@@ -325,10 +365,15 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 		c.ts.lastAck = c.rcv.nxt
 		c.stopTimer(TimerDelayedAck)
 	}
+	if c.tellUTO && !s.Flags.Has(segment.SYN) {
+		c.tellUTO = false
+	}
 	if note == NoteNone && c.state >= Established && s.Window == 0 && !s.Flags.Has(segment.SYN) {
 		note = NoteZeroWindow
 	}
 	if c.tracing() {
-		c.trace(&Event{Kind: EventSegmentOut, At: now, Segment: s, Note: note, Reason: reason})
+		e := c.newEvent(EventSegmentOut)
+		e.At, e.Segment, e.Note, e.Reason = now, s, note, reason
+		c.stack.tell(e)
 	}
 }

@@ -337,10 +337,10 @@ func (k *play) wantTimer(st *step) error {
 		return nil
 	}
 	kind := TimerKind(0)
-	for kind < numTimers && (len(words) != 2 || kind.String() != words[0]) {
+	for kind < NumTimers && (len(words) != 2 || kind.String() != words[0]) {
 		kind++
 	}
-	if kind == numTimers {
+	if kind == NumTimers {
 		return fmt.Errorf("want a timer and when it is due, or off")
 	}
 	want := Time(0)

@@ -9,6 +9,7 @@ const (
 	nopNopTimestamps = uint32(KindNOP)<<24 | uint32(KindNOP)<<16 | uint32(KindTimestamps)<<8 | 10
 	nopNopSACKOK     = uint32(KindNOP)<<24 | uint32(KindNOP)<<16 | uint32(KindSACKPermitted)<<8 | 2
 	nopWindowScale   = uint32(KindNOP)<<24 | uint32(KindWindowScale)<<16 | 3<<8
+	userTimeoutWord  = uint32(KindUserTimeout)<<24 | 4<<16
 	nopNopSACK       = uint32(KindNOP)<<24 | uint32(KindNOP)<<16 | uint32(KindSACK)<<8
 )
 
@@ -41,6 +42,9 @@ func (o *Options) fixedLen() (n int) {
 	if o.Set&HasFastOpen != 0 {
 		n += (2 + len(o.FastOpen) + 3) &^ 3
 	}
+	if o.Set&HasUserTimeout != 0 {
+		n += 4
+	}
 	return n
 }
 
@@ -65,7 +69,7 @@ func (o *Options) put(b []byte) {
 }
 
 // putFields lays the fields out in the order of a Linux SYN:
-// mss,sackOK,TS,nop,wscale; NOPs take the place of what is absent.
+// mss,sackOK,TS,nop,wscale, and then the rarer ones; NOPs take the place of what is absent.
 func (o *Options) putFields(b []byte) {
 	blocks := o.sackRoom(o.fixedLen())
 	if o.Set&HasMSS != 0 {
@@ -88,6 +92,9 @@ func (o *Options) putFields(b []byte) {
 	}
 	if o.Set&HasFastOpen != 0 {
 		b = putCookie(b, o.FastOpen)
+	}
+	if o.Set&HasUserTimeout != 0 {
+		b = putWord(b, userTimeoutWord|uint32(o.UTO))
 	}
 	if blocks > 0 {
 		b = putWord(b, nopNopSACK|uint32(2+8*blocks))
@@ -147,6 +154,8 @@ func (o *Options) appendOption(dst []byte, kind Kind, room int) []byte {
 		return binary.BigEndian.AppendUint32(dst, o.TSEcr)
 	case kind == KindFastOpen && o.Has(HasFastOpen) && len(o.FastOpen) < MaxOptionsLen:
 		return append(append(dst, uint8(kind), uint8(2+len(o.FastOpen))), o.FastOpen...)
+	case kind == KindUserTimeout && o.Has(HasUserTimeout):
+		return binary.BigEndian.AppendUint16(append(dst, uint8(kind), 4), o.UTO)
 	case kind == KindSACK && o.Has(HasSACK):
 		return o.appendSACK(dst, room)
 	}

@@ -39,6 +39,7 @@ const (
 	HasSACK
 	HasTimestamps
 	HasFastOpen
+	HasUserTimeout
 )
 
 // MaxOptionsLen is the room for options in a TCP header, in octets.
@@ -63,6 +64,7 @@ type Options struct {
 	TSEcr       uint32       // timestamp echo reply
 	SACK        [4]SACKBlock // SACK[:SACKCount]
 	FastOpen    []byte       // TFO cookie; empty is a cookie request
+	UTO         uint16       // user timeout as on the wire; UserTimeout and SetUserTimeout know its units
 
 	// Raw is the option area as on the wire. Parse sets it. When Append finds
 	// it non-nil it writes these bytes (padded with zeros to a multiple of 4)
@@ -189,6 +191,9 @@ func (o *Options) parse(raw []byte) {
 		case kind == KindFastOpen && legalCookie(data) && set&HasFastOpen == 0:
 			set |= HasFastOpen
 			o.FastOpen = data
+		case kind == KindUserTimeout && len(data) == 2 && set&HasUserTimeout == 0:
+			set |= HasUserTimeout
+			o.UTO = binary.BigEndian.Uint16(data)
 		}
 	}
 	o.Set = set

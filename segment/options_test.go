@@ -247,3 +247,22 @@ func TestRareOptionsOfTheWrongLength(t *testing.T) {
 		}
 	}
 }
+
+func TestUserTimeoutIsInSecondsWhileTheyFit(t *testing.T) {
+	for _, tt := range []struct{ seconds, want int }{
+		{0, 1}, {1, 1}, {300, 300}, {32767, 32767}, {32768, 547 * 60}, {36000, 600 * 60}, {1 << 30, 32767 * 60},
+	} {
+		var o Options
+		o.SetUserTimeout(tt.seconds)
+		var laidOut [8]byte
+		o.put(laidOut[:o.Len()])
+		got := parsed(t, laidOut[:o.Len()])
+		if seconds, ok := got.UserTimeout(); !ok || seconds != tt.want {
+			t.Errorf("%d s came back as %d, %v, want %d", tt.seconds, seconds, ok, tt.want)
+		}
+		listed := parsed(t, AppendLayout(nil, &o, []Kind{KindUserTimeout}))
+		if listed.UTO != o.UTO {
+			t.Errorf("%d s in a list of options: %#x, want %#x", tt.seconds, listed.UTO, o.UTO)
+		}
+	}
+}

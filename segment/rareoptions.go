@@ -71,19 +71,32 @@ func (o *Options) AccECN() (option AccECN, ok bool) {
 	return AccECN{}, false
 }
 
-// UserTimeout returns the first user timeout option, in seconds: at most
-// 32767 minutes (RFC 5482 section 3).
+// utoMinutes is G of RFC 5482 section 3.3: the rest of the field counts minutes.
+const utoMinutes = 0x8000
+
+// UserTimeout returns the user timeout option, in seconds: at most 32767 minutes
+// (RFC 5482 section 3.3). 0 is reserved, and to be ignored (section 3.4).
 func (o *Options) UserTimeout() (seconds int, ok bool) {
-	data, _ := o.Find(KindUserTimeout)
-	if len(data) != 2 {
+	if !o.Has(HasUserTimeout) {
 		return 0, false
 	}
-	value := binary.BigEndian.Uint16(data)
-	seconds = int(value & 0x7fff)
-	if value&0x8000 != 0 {
+	seconds = int(o.UTO &^ utoMinutes)
+	if o.UTO&utoMinutes != 0 {
 		seconds *= 60
 	}
 	return seconds, true
+}
+
+// SetUserTimeout adds a user timeout option: seconds where they fit into 15
+// bits, else minutes, rounded up. It is held between 1 s and 32767 minutes.
+func (o *Options) SetUserTimeout(seconds int) {
+	const most = utoMinutes - 1
+	o.Set |= HasUserTimeout
+	if seconds = max(seconds, 1); seconds <= most {
+		o.UTO = uint16(seconds)
+		return
+	}
+	o.UTO = utoMinutes | uint16(min((seconds-1)/60+1, most))
 }
 
 // Experiment returns the data behind the 16-bit experiment identifier of the

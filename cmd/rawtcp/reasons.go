@@ -12,7 +12,7 @@ import (
 )
 
 // hintDeaf is for a run that heard nothing at all.
-const hintDeaf = "nothing came back; a firewall on this host may hide the answers: rawtcp doctor"
+const hintDeaf = "nothing came back; a firewall on this host may hide it: rawtcp doctor"
 
 // openFailure explains why there is no link.
 func openFailure(err error) error {

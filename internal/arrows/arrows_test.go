@@ -52,6 +52,11 @@ var rules = []rule{
 		why:   "the simulated network opens no socket",
 	},
 	{
+		room:  "internal/differ",
+		rooms: []string{"segment", "engine"},
+		why:   "the conversations are the same for every subject; what is real about one stays in a room of its own",
+	},
+	{
 		room: "internal/netlab",
 		mods: netlinkMods,
 		why:  "the lab is real hosts and a road; it judges our TCP and must not be made of it",

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -18,15 +17,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Bench runs tests against mutants of the module at Root. Its methods may be
-// called by several goroutines.
+// A Bench runs tests against the mutants of a module. Its methods may be called
+// by several goroutines.
 type Bench struct {
-	Root string // of the module
-	Work string // a directory for what is built; the caller removes it
-
-	mu    sync.Mutex
-	built int // numbers the files in Work
-	sound map[stage]*healthy
+	root    string // of the module
+	work    string // for what is built; Close removes it
+	overlay string // the list of grafted files, for go build
+	mu      sync.Mutex
+	built   map[string]*binary
+	sound   map[stage]*healthy
 }
 
 // A Verdict is what came of one mutant.
@@ -35,6 +34,13 @@ type Verdict struct {
 	By     string // the package and the test that noticed; empty: it survives
 	Err    error  // it could not be tried, which is no kill
 	Took   time.Duration
+}
+
+// A binary is the tests of one package, with all mutants asleep in them.
+type binary struct {
+	once sync.Once
+	path string
+	err  error
 }
 
 // healthy is how a stage does without a mutant.
@@ -49,50 +55,96 @@ const (
 	memoryLimit   = 4 << 30 // octets of address space: a mutant that grows without bound ends alone
 )
 
-// Try shows m to the tests that could notice it, until one does.
+// NewBench grafts the mutants onto the module at root. The error names every
+// mutant that has no place. Close the bench after use.
+func NewBench(root string, list []Mutant) (*Bench, error) {
+	files, errs := graftAll(root, list)
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	work, err := os.MkdirTemp("", "mutants-*")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for test binaries: %w", err)
+	}
+	b := &Bench{root: root, work: work, built: map[string]*binary{}, sound: map[stage]*healthy{}}
+	if err := b.writeOverlay(files); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// Close removes what was built.
+func (b *Bench) Close() error {
+	if err := os.RemoveAll(b.work); err != nil {
+		return fmt.Errorf("remove what was built: %w", err)
+	}
+	return nil
+}
+
+// writeOverlay writes the grafted files and the list that puts them in the
+// place of the real ones.
+func (b *Bench) writeOverlay(files map[string][]byte) error {
+	replace := map[string]string{}
+	for name, text := range files {
+		path := filepath.Join(b.work, strings.ReplaceAll(name, "/", "_"))
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return fmt.Errorf("write a file with mutants: %w", err)
+		}
+		replace[filepath.Join(b.root, name)] = path
+	}
+	list, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return fmt.Errorf("list the files with mutants: %w", err)
+	}
+	b.overlay = filepath.Join(b.work, "overlay.json")
+	if err := os.WriteFile(b.overlay, list, 0o600); err != nil {
+		return fmt.Errorf("list the files with mutants: %w", err)
+	}
+	return nil
+}
+
+// Try shows m to the tests that could notice it, until one does. What it takes
+// to build them and to try them without a mutant is nobody's account.
 func (b *Bench) Try(m *Mutant) Verdict { return b.try(m, stages(m.Dir)) }
 
 func (b *Bench) try(m *Mutant, plan []stage) (v Verdict) {
 	v.Mutant = m
-	overlay, err := b.overlay(m)
-	if err != nil {
-		v.Err = err
-		return v
-	}
-	binaries := map[string]string{}
 	for _, s := range plan {
-		patience, err := b.patience(s) // not on the mutant's account
+		patience, err := b.patience(s)
 		if err != nil {
 			v.Err = err
 			return v
 		}
 		start := time.Now()
-		if binaries[s.dir] == "" {
-			if binaries[s.dir], err = b.build(s.dir, overlay); err != nil {
-				v.Err = fmt.Errorf("mutant %s: %w", m.Name, err)
-				return v
-			}
-			defer os.Remove(binaries[s.dir]) //nolint:errcheck // early; all of Work goes in the end
-		}
-		v.By, err = b.run(binaries[s.dir], s, patience)
-		v.Took += time.Since(start)
-		if err != nil {
-			v.Err = fmt.Errorf("mutant %s: %w", m.Name, err)
-		}
-		if v.By != "" || v.Err != nil {
+		v.By, v.Err = b.run(s, m.Name, patience)
+		if v.Took += time.Since(start); v.By != "" || v.Err != nil {
 			return v
 		}
 	}
 	return v
 }
 
+// Prepare builds the tests that could notice any of the mutants. A mutant that
+// does not compile is an error that names it.
+func (b *Bench) Prepare(list []Mutant) error {
+	var errs []error
+	tried := map[string]bool{}
+	for i := range list {
+		for _, s := range stages(list[i].Dir) {
+			if !tried[s.dir] {
+				tried[s.dir] = true
+				_, err := b.build(s.dir)
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // patience runs a stage without a mutant, once, and returns how long it may
 // take with one. A stage that fails by itself would notice every mutant.
 func (b *Bench) patience(s stage) (time.Duration, error) {
 	b.mu.Lock()
-	if b.sound == nil {
-		b.sound = map[stage]*healthy{}
-	}
 	h := b.sound[s]
 	if h == nil {
 		h = new(healthy)
@@ -100,14 +152,11 @@ func (b *Bench) patience(s stage) (time.Duration, error) {
 	}
 	b.mu.Unlock()
 	h.once.Do(func() {
-		binary, err := b.build(s.dir, "")
-		if err != nil {
-			h.err = err
+		if _, h.err = b.build(s.dir); h.err != nil {
 			return
 		}
-		defer os.Remove(binary) //nolint:errcheck // early; all of Work goes in the end
 		start := time.Now()
-		by, err := b.run(binary, s, 10*time.Minute)
+		by, err := b.run(s, "", 10*time.Minute)
 		if h.took = time.Since(start); err == nil && by != "" {
 			err = fmt.Errorf("%s fails without a mutant: mend that first", by)
 		}
@@ -116,54 +165,37 @@ func (b *Bench) patience(s stage) (time.Duration, error) {
 	return max(leastPatience, 5*h.took), h.err
 }
 
-// file returns a fresh name in Work.
-func (b *Bench) file(suffix string) string {
+// build makes the test binary of a package, once.
+func (b *Bench) build(dir string) (string, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.built++
-	return filepath.Join(b.Work, strconv.Itoa(b.built)+suffix)
+	t := b.built[dir]
+	if t == nil {
+		t = &binary{path: filepath.Join(b.work, strings.ReplaceAll(dir, "/", "_")+".test")}
+		b.built[dir] = t
+	}
+	b.mu.Unlock()
+	t.once.Do(func() {
+		cmd := exec.Command("go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-gcflags=-e", "-overlay="+b.overlay, "-o", t.path, "./"+dir)
+		cmd.Dir = b.root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.err = fmt.Errorf("build the tests of %s: %w\n%s", dir, err, bytes.TrimSpace(out))
+		}
+	})
+	return t.path, t.err
 }
 
-// overlay writes the mutated file and the list that puts it in the place of the
-// real one.
-func (b *Bench) overlay(m *Mutant) (string, error) {
-	file, text, err := m.apply(b.Root)
+// run runs a stage with a mutant, or with none, and returns who failed, ""
+// if nobody did.
+func (b *Bench) run(s stage, mutant string, patience time.Duration) (by string, err error) {
+	path, err := b.build(s.dir)
 	if err != nil {
 		return "", err
 	}
-	mutated, list := b.file(".go"), b.file(".json")
-	replace := map[string]map[string]string{"Replace": {filepath.Join(b.Root, file): mutated}}
-	names, err := json.Marshal(replace)
-	if err == nil {
-		err = errors.Join(os.WriteFile(mutated, text, 0o600), os.WriteFile(list, names, 0o600))
-	}
-	if err != nil {
-		return "", fmt.Errorf("mutant %s: %w", m.Name, err)
-	}
-	return list, nil
-}
-
-// build makes the test binary of a package. What does not compile is an error.
-func (b *Bench) build(dir, overlay string) (string, error) {
-	binary := b.file(".test")
-	args := []string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-o", binary}
-	if overlay != "" {
-		args = append(args, "-overlay="+overlay)
-	}
-	cmd := exec.Command("go", append(args, "./"+dir)...)
-	cmd.Dir = b.Root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the tests of %s: %w\n%s", dir, err, bytes.TrimSpace(out))
-	}
-	return binary, nil
-}
-
-// run runs a stage and returns who failed, "" if nobody did.
-func (b *Bench) run(binary string, s stage, patience time.Duration) (by string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience+leastPatience) // for a test that even its own timeout cannot end
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "-test.failfast", "-test.timeout="+patience.String(), "-test.run="+s.run, "-test.skip="+s.skip)
-	cmd.Dir = filepath.Join(b.Root, s.dir)
+	cmd := exec.CommandContext(ctx, path, "-test.failfast", "-test.timeout="+patience.String(), "-test.run="+s.run, "-test.skip="+s.skip)
+	cmd.Dir = filepath.Join(b.root, s.dir)
+	cmd.Env = append(os.Environ(), Switch+"="+mutant)
 	cmd.WaitDelay = time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

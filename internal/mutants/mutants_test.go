@@ -1,6 +1,7 @@
 package mutants
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,10 +14,9 @@ const root = "../.."
 
 // TestEveryMutantApplies finds mutants that the code has left behind.
 func TestEveryMutantApplies(t *testing.T) {
-	for _, m := range All() {
-		if _, _, err := m.apply(root); err != nil {
-			t.Error(err)
-		}
+	_, errs := graftAll(root, All())
+	for _, err := range errs {
+		t.Error(err)
 	}
 }
 
@@ -58,51 +58,91 @@ func TestMutantsThatCannotBePlaced(t *testing.T) {
 		"a function that is gone": {"x", "A1", "segment", "Seq.Lesser", "int32", "int64"},
 		"a package that is gone":  {"x", "A1", "nowhere", "Seq.Less", "int32", "int64"},
 	} {
-		if file, _, err := m.apply(root); err == nil || !strings.Contains(err.Error(), "mutant x") {
-			t.Errorf("%s: %s, %v", what, file, err)
+		if _, err := NewBench(root, []Mutant{m}); err == nil || !strings.Contains(err.Error(), "mutant x") {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }
 
 // TestBenchTellsTheFates tries one mutant of each kind for good: noticed,
-// surviving, not compiling, and running without end.
+// surviving, panicking, and one that meets no test.
 func TestBenchTellsTheFates(t *testing.T) {
-	b := Bench{Root: mustAbs(t, root), Work: t.TempDir()}
-	seq := []stage{{dir: "segment", run: "^TestSeqOrder$"}}
+	list := []Mutant{
+		{"order-without-wrap", "D1", "segment", "Seq.Less", "int32(s.n-t.n) < 0", "s.n < t.n"},
+		{"harmless", "D1", "segment", "Seq.Less", "int32(s.n-t.n) < 0", "0 > int32(s.n-t.n)"},
+		{"falls", "D1", "segment", "Seq.LessEq", "int32(s.n-t.n) <= 0", "[]bool{}[s.n]"},
+	}
+	b := newBench(t, list)
+	seq := stage{dir: "segment", run: "^TestSeqOrder$"}
 	for _, tt := range []struct {
-		m    Mutant
-		plan []stage
+		m    *Mutant
+		s    stage
 		want string
 	}{
-		{Mutant{"order-without-wrap", "D1", "segment", "Seq.Less", "int32(s.n-t.n) < 0", "s.n < t.n"}, seq, "by segment TestSeqOrder, error <nil>"},
-		{Mutant{"harmless", "D1", "segment", "Seq.Less", "int32(s.n-t.n) < 0", "0 > int32(s.n-t.n)"}, seq, "by , error <nil>"},
-		{Mutant{"no-go", "D1", "segment", "Seq.Less", "int32(s.n-t.n) < 0", "int32(s.n-t.n)"}, seq, "by , error mutant no-go: build the tests of segment"},
-		{Mutant{"no-test", "D1", "segment", "Seq.Less", "int32(s.n-t.n) < 0", "s.n < t.n"}, []stage{{dir: "segment", run: "^TestNowhere$"}}, `segment has no tests that match "^TestNowhere$"`},
+		{&list[0], seq, "by segment TestSeqOrder, error <nil>"},
+		{&list[1], seq, "by , error <nil>"},
+		{&list[2], seq, "by segment TestSeqOrder, error <nil>"},
+		{&list[0], stage{dir: "segment", run: "^TestNowhere$"}, `segment has no tests that match "^TestNowhere$"`},
 	} {
-		v := b.try(&tt.m, tt.plan)
+		v := b.try(tt.m, []stage{tt.s})
 		if got := fmt.Sprintf("by %s, error %v", v.By, v.Err); !strings.Contains(got, tt.want) {
 			t.Errorf("%s: %s, want %s", tt.m.Name, got, tt.want)
 		}
 	}
 }
 
-// TestStageThatFailsByItselfIsAnError: else it would notice every mutant.
-func TestStageThatFailsByItselfIsAnError(t *testing.T) {
+// TestSickTestsAreErrors: a mutant that does not compile, and a test that fails
+// without one, would both look like a kill.
+func TestSickTestsAreErrors(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"go.mod":      "module sick\n",
-		"a.go":        "package sick\n\nfunc one() int { return 1 }\n",
-		"one_test.go": "package sick\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) { t.Fatal(one()) }\n",
+		"go.mod":         "module sick\n",
+		"ill/a.go":       "package ill\n\nfunc one() int { return 1 }\n",
+		"ill/a_test.go":  "package ill\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) { t.Fatal(one()) }\n",
+		"well/a.go":      "package well\n\nfunc one(_ int, two ...int) int { return 1 + len(two) }\n",
+		"well/a_test.go": "package well\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) { one(1) }\n",
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b := Bench{Root: dir, Work: t.TempDir()}
-	m := Mutant{"two", "A1", ".", "one", "1", "2"}
-	if v := b.Try(&m); v.Err == nil || !strings.Contains(v.Err.Error(), "TestOne fails without a mutant") {
-		t.Errorf("%v", &v)
+	for _, tt := range []struct {
+		m    Mutant
+		want string
+	}{
+		{Mutant{"two", "A1", "ill", "one", "return 1", "return 2"}, "TestOne fails without a mutant"},
+		{Mutant{"no-go", "A1", "well", "one", "len(two)", `"two"`}, "no-go:1"},
+	} {
+		b, err := NewBench(dir, []Mutant{tt.m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := b.Try(&tt.m); v.Err == nil || !strings.Contains(v.Err.Error(), tt.want) {
+			t.Errorf("%v, want %s", &v, tt.want)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
 	}
+}
+
+func newBench(t *testing.T, list []Mutant) *Bench {
+	t.Helper()
+	abs, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := NewBench(abs, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
 }
 
 func TestCulprit(t *testing.T) {
@@ -142,13 +182,4 @@ func TestReport(t *testing.T) {
 	if got, want := r.String(), "20 mutants, 19 noticed (95.0 %), after 2.0 s in the median and 2.0 s at most\nsurvivors: m"; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
-}
-
-func mustAbs(t *testing.T, path string) string {
-	t.Helper()
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return abs
 }

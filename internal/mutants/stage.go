@@ -8,7 +8,9 @@ type stage struct {
 }
 
 // slowEngine are the tests of engine that take longer than all others together.
-const slowEngine = "^(TestNetConn|TestMachines|TestTransferUnderFaults|TestPairsDeliverEverythingOverABadWire)$"
+const slowEngine = "^(TestNetConn|TestMachines|TestTransferUnderFaults|TestPairsDeliverEverythingOverABadWire|" +
+	"TestReceiveBufferAgainstAModel|TestRoundedWindowsDoNotGrowTheBuffer|TestIdleConnectionOf.*|" +
+	"TestHalfOpenConnectionsAreSmall|TestSYNFloodLeavesRoomForAClient)$"
 
 // stages returns who could notice a bug in the package at dir, cheapest first.
 func stages(dir string) []stage {

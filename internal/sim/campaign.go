@@ -9,49 +9,97 @@ import (
 
 // A Tally is what a campaign came to.
 type Tally struct {
+	First, Next                          uint64 // the seeds played: from First, before Next
 	Seeds, Segments, Connections, Octets int64
-	Simulated                            time.Duration
-	Took                                 time.Duration
-	Failures                             []Result // sorted by nothing: as they were found
+	Simulated, Took                      time.Duration
+	Failures                             []Result `json:",omitempty"`
 }
 
-// Campaign plays seeds from first on, in workers goroutines that share nothing
-// but the next seed, for at least d or until so many have failed.
-func Campaign(first uint64, d time.Duration, workers, failures int) Tally {
-	var (
-		t     Tally
-		mu    sync.Mutex
-		next  atomic.Uint64
-		wg    sync.WaitGroup
-		start = time.Now()
-	)
-	next.Store(first)
-	work := func() {
-		var mine Tally
-		for time.Since(start) < d && mine.Failures == nil {
-			p := Draw(next.Add(1) - 1)
-			mine.add(Run(&p, nil))
+// A Campaign is how many seeds to play. A limit that is zero is none; the
+// campaign ends when Time is over, or when both Segments and Connections are
+// reached, or at a failure too many.
+type Campaign struct {
+	Time                  time.Duration
+	Segments, Connections int64
+	Workers               int
+	Failures              int
+	Batch                 uint64          // seeds between two reports
+	Report                func(Tally)     // nil: none; told after each batch
+	Stop                  <-chan struct{} // closed: end after the batch
+}
+
+// again is how often a seed is played twice, to see that it is the same run (L6).
+const again = 512
+
+// Play goes on from where t ends. Workers share nothing but the next seed.
+func (c *Campaign) Play(t *Tally) {
+	before, start := t.Took, time.Now()
+	for !c.over(t, time.Since(start)) {
+		c.batch(t, start)
+		t.Took = before + time.Since(start)
+		if c.Report != nil {
+			c.Report(*t)
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		t.join(&mine)
 	}
-	for range workers {
+}
+
+func (c *Campaign) over(t *Tally, took time.Duration) bool {
+	select {
+	case <-c.Stop:
+		return true
+	default:
+	}
+	counts := c.Segments > 0 || c.Connections > 0
+	return len(t.Failures) >= c.Failures || c.Time > 0 && took >= c.Time ||
+		counts && t.Segments >= c.Segments && t.Connections >= c.Connections
+}
+
+// batch plays the next seeds on all workers. Each seed below t.Next was played.
+func (c *Campaign) batch(t *Tally, start time.Time) {
+	var (
+		mu   sync.Mutex
+		wg   sync.WaitGroup
+		next atomic.Uint64
+		bad  atomic.Int64
+		end  = t.Next + c.Batch
+	)
+	next.Store(t.Next)
+	bad.Store(int64(len(t.Failures)))
+	for range c.Workers {
 		wg.Go(func() {
-			for time.Since(start) < d {
-				mu.Lock()
-				enough := len(t.Failures) >= failures
-				mu.Unlock()
-				if enough {
-					return
+			var mine Tally
+			for (c.Time == 0 || time.Since(start) < c.Time) && int(bad.Load()) < c.Failures {
+				seed := next.Add(1) - 1
+				if seed >= end {
+					break
 				}
-				work()
+				r := playSeed(seed)
+				if mine.add(r); r.Violation != "" {
+					bad.Add(1)
+				}
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			t.join(&mine)
 		})
 	}
 	wg.Wait()
-	t.Took = time.Since(start)
-	return t
+	t.Next = min(next.Load(), end)
+}
+
+// playSeed plays one seed, now and then twice.
+func playSeed(seed uint64) Result {
+	p := Draw(seed)
+	if seed%again != 0 {
+		return Run(&p, nil)
+	}
+	one, two := &Recorder{digest: newDigest()}, &Recorder{digest: newDigest()}
+	r, q := Run(&p, one), Draw(seed)
+	Run(&q, two)
+	if r.Violation == "" && one.Sum() != two.Sum() {
+		r.Violation = fmt.Sprintf("L6: one run has the trace %x, another %x", one.Sum(), two.Sum())
+	}
+	return r
 }
 
 func (t *Tally) add(r Result) {
@@ -75,11 +123,10 @@ func (t *Tally) join(o *Tally) {
 }
 
 // String tells the tally to a person.
-func (t *Tally) String() string {
+func (t Tally) String() string {
 	s := max(t.Took.Seconds(), 1e-9)
-	rate := func(n int64) float64 { return float64(n) / s }
-	return fmt.Sprintf("%d seeds, %d segments, %d connections, %.1f simulated hours in %.1f s\n"+
-		"%.0f seeds/s, %.0f segments/s, %.0f connections/s, %.0f simulated seconds/s, %.1f MB/s delivered",
-		t.Seeds, t.Segments, t.Connections, t.Simulated.Hours(), s,
-		rate(t.Seeds), rate(t.Segments), rate(t.Connections), t.Simulated.Seconds()/s, rate(t.Octets)/1e6)
+	return fmt.Sprintf("seeds %d to %d: %d segments, %d connections (%.0f segments each), %.1f simulated hours, %d violations in %.1f s\n"+
+		"%.0f segments/s, %.0f connections/s, %.0f seeds/s, %.0f simulated seconds/s, %.1f MB/s delivered",
+		t.First, max(t.Next, 1)-1, t.Segments, t.Connections, float64(t.Segments)/float64(max(1, t.Connections)), t.Simulated.Hours(),
+		len(t.Failures), s, float64(t.Segments)/s, float64(t.Connections)/s, float64(t.Seeds)/s, t.Simulated.Seconds()/s, float64(t.Octets)/s/1e6)
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"rawtcp/engine"
@@ -18,38 +19,145 @@ const maxRTO = 10 * time.Second
 // orderly talk has no excuse.
 const maxHeal = 40 * time.Second
 
+// synRetries and maxKeepAlive bound how long a handshake is tried, and how long
+// an idle end waits before it asks.
+const (
+	synRetries   = 12
+	maxKeepAlive = 20 * time.Second
+)
+
 // Draw makes the plan of a seed: one in ten without a fault, two with one, the
 // others with a swarm of them.
 func Draw(seed uint64) Plan {
-	d := dice{rand.New(rand.NewPCG(seed, 0x51a1))}
+	return draw(seed, rand.NewPCG(seed, 0x51a1))
+}
+
+// draw makes a plan of choices.
+func draw(seed uint64, choices rand.Source) Plan {
+	d := dice{rand.New(choices)}
 	p := Plan{Seed: seed, Heal: d.between(time.Second, maxHeal)}
 	p.Path[0] = d.path()
 	p.Path[1] = p.Path[0]
 	if d.one(3) {
 		p.Path[1] = d.path()
 	}
+	d.faults(&p)
+	d.talks(&p)
+	d.opening(&p)
+	return p
+}
+
+// faults draws what goes wrong.
+func (d dice) faults(p *Plan) {
 	switch n := d.IntN(10); {
 	case n == 0:
+		return
 	case n <= 2:
 		p.Faults = append(p.Faults, d.fault(p.Heal))
+	case n == 3:
+		p.Faults = d.storm(p.Heal)
 	default:
 		for range 1 + d.IntN(6) {
 			p.Faults = append(p.Faults, d.fault(p.Heal))
 		}
 		p.Doomed = d.one(15)
 	}
+	if d.one(12) {
+		p.Faults = append(p.Faults, d.rare(p.Heal))
+	}
 	if p.Doomed {
 		p.Faults = append(p.Faults, Fault{Kind: Partition, ID: d.Uint64(), Dir: bothWays, From: d.upTo(p.Heal), To: 1 << 60})
+	}
+}
+
+// storm is the worst road that has to be lived through.
+func (d dice) storm(heal time.Duration) (all []Fault) {
+	add := func(f Fault) {
+		f.ID, f.Dir, f.To = d.Uint64(), bothWays, heal
+		all = append(all, f)
+	}
+	add(Fault{Kind: Loss, P: d.IntN(601)})
+	add(Fault{Kind: Corrupt, P: d.IntN(301)})
+	add(Fault{Kind: Reorder, P: d.IntN(501), D: d.between(time.Millisecond, time.Second)})
+	add(Fault{Kind: Duplicate, P: d.IntN(301), N: 9})
+	return all
+}
+
+// rare draws a fault that ends connections.
+func (d dice) rare(heal time.Duration) Fault {
+	f := Fault{Kind: []FaultKind{Mangle, Crash, Quit}[d.IntN(3)], ID: d.Uint64(), Dir: d.IntN(2), From: d.upTo(heal), To: heal, N: d.IntN(2)}
+	if f.Kind == Mangle {
+		f.Dir, f.P = d.IntN(3), d.size(2, 300)
+	}
+	return f
+}
+
+// talks draws who talks: a few at length, or a crowd in brief.
+func (d dice) talks(p *Plan) {
+	if d.one(3) {
+		p.Clients = 1 + d.IntN(8)
+	}
+	if d.one(3) {
+		d.crowd(p)
+		return
 	}
 	talks := 1
 	if d.one(3) {
 		talks = 1 + d.IntN(16)
 	}
 	for i := range talks {
-		p.Talks = append(p.Talks, d.talk(&p, i))
+		p.Talks = append(p.Talks, d.talk(p, i))
 	}
-	dice{rand.New(rand.NewPCG(seed, 0xc00c1e))}.opening(&p)
-	return p
+}
+
+// crowd is many short talks, at several doors or all at one, some with the
+// addresses of one before.
+func (d dice) crowd(p *Plan) {
+	doors, backlog, open := 1+d.IntN(8), 0, time.Duration(0)
+	if d.one(3) {
+		backlog, open = 1+d.IntN(4), d.upTo(p.Heal)
+	}
+	again := d.one(3)
+	for i := range 8 + d.IntN(57) {
+		t := d.talk(p, i)
+		for h := range t.Apps {
+			d.brief(&t.Apps[h])
+		}
+		if i >= doors || again { // an older one has opened the door, with its settings
+			k := i % doors
+			t.Opener, t.Simultaneous = clientSide, false
+			t.Door, t.Backlog, t.AcceptFrom = k, backlog, open
+			if i >= doors {
+				t.V6, t.Conf[serverSide] = p.Talks[k].V6, p.Talks[k].Conf[serverSide]
+			}
+			t.Apps[serverSide].First, t.Apps[clientSide].First = false, true
+			if t.Apps[clientSide].WaitEnd && t.Apps[serverSide].WaitEnd {
+				t.Apps[clientSide].WaitEnd = false
+			}
+		}
+		if c := &t.Conf[serverSide]; !p.mortal() { // whoever knocks, it will not wait for ever, and not give up early
+			c.KeepAliveIdle = d.between(2*time.Second, maxKeepAlive)
+			c.Retries, c.SYNRetries, c.KeepAliveCount, c.UserTimeout = 30, synRetries, 20, 0
+		}
+		if again {
+			for h := range t.Conf {
+				t.Conf[h].ISN = nil
+			}
+			if old := i - doors; old >= 0 && d.one(2) {
+				t.Tuple, t.Client = p.Talks[old].Tuple, p.Talks[old].Client
+			}
+		}
+		p.Talks = append(p.Talks, t)
+	}
+}
+
+// brief makes an application one of few words.
+func (d dice) brief(a *App) {
+	a.Send = d.size(0, 3000)
+	if d.one(6) {
+		a.Send = d.size(0, 20_000)
+	}
+	a.Chunk = max(1, a.Send/8, min(a.Chunk, a.Send))
 }
 
 // opening draws how listeners answer. A SYN cookie is not sent again when it is
@@ -57,8 +165,18 @@ func Draw(seed uint64) Plan {
 func (d dice) opening(p *Plan) {
 	for i := range p.Talks {
 		t := &p.Talks[i]
-		if forgiving := t.unruly() || len(p.Faults) == 0 && len(p.Talks) == 1; forgiving && !t.Simultaneous && d.one(3) {
-			t.Cookies, t.Conf[1-t.Opener].ISN = engine.CookiesAlways, nil
+		if t.Door != i || slices.ContainsFunc(p.Talks[i+1:], func(o Talk) bool { return o.Door == i }) {
+			continue // one listener for several, who may not all be forgiving
+		}
+		if d.one(16) {
+			t.SYNDelay = d.between(time.Millisecond, 500*time.Millisecond)
+		}
+		if forgiving := t.unruly() || len(p.Faults) == 0 && len(p.Talks) == 1; !forgiving || t.Simultaneous || !d.one(2) {
+			continue
+		}
+		t.Conf[1-t.Opener].ISN = nil
+		if t.Cookies = engine.CookieMode(d.IntN(3)); t.Cookies != engine.CookiesAlways {
+			t.HalfOpen = 1 + d.IntN(8)
 		}
 		if !t.Simultaneous && d.one(4) {
 			t.FastOpen, t.Conf[t.Opener].FastOpen = true, engine.On
@@ -84,7 +202,7 @@ func (d dice) between(least, most time.Duration) time.Duration {
 // size is like between.
 func (d dice) size(least, most int) int {
 	for least < most/2 && !d.one(4) {
-		least *= 2
+		least = max(1, 2*least)
 	}
 	return min(most, least+d.IntN(least+1))
 }
@@ -104,9 +222,13 @@ func (d dice) path() Path {
 	return p
 }
 
+// usual are the faults that a talk has to survive.
+var usual = [...]FaultKind{Loss, Burst, AckLoss, Duplicate, Jitter, Reorder, Detour, Corrupt, Partition, Police, BlackHole,
+	SmallMTU, Unreachable, Merge, Split, Strip, Clamp, Shift, Bleach, MarkCE, Forge, Flood, Drift, Leap, Refuse, Pause}
+
 // fault draws one fault that ends before heal.
 func (d dice) fault(heal time.Duration) Fault {
-	f := Fault{Kind: FaultKind(d.IntN(int(numFaults))), ID: d.Uint64(), Dir: d.IntN(3), To: heal}
+	f := Fault{Kind: usual[d.IntN(len(usual))], ID: d.Uint64(), Dir: d.IntN(3), To: heal}
 	if d.one(2) {
 		f.From = d.upTo(heal)
 		f.To = f.From + d.upTo(heal-f.From)
@@ -119,7 +241,24 @@ func (d dice) fault(heal time.Duration) Fault {
 		f.P, f.N = d.size(2, 300), 1
 		if d.one(4) {
 			f.N = 1 + d.IntN(9)
+		} else if d.one(16) {
+			f.P, f.N = 1, 999
 		}
+	case Detour:
+		f.D = d.between(time.Millisecond, 2*time.Second)
+	case Police:
+		f.D = d.between(10*time.Millisecond, time.Second)
+		f.N = d.size(3000, 1_000_000)
+	case Unreachable:
+		f.N = d.IntN(13)
+	case Clamp:
+		f.N, f.Dir, f.From, f.To = d.size(64, 1400), bothWays, 0, 1<<60
+	case Shift:
+		f.Dir, f.From, f.To = bothWays, 0, 1<<60
+	case Flood:
+		f.D, f.Dir = d.between(2*time.Millisecond, time.Second), d.IntN(2)
+	case Leap:
+		f.D, f.Dir, f.From = d.between(time.Millisecond, 20*time.Second), d.IntN(2), d.upTo(heal)
 	case Jitter, Reorder:
 		f.D = d.between(100*time.Microsecond, 5*time.Second)
 	case BlackHole, SmallMTU:
@@ -146,7 +285,7 @@ func (d dice) fault(heal time.Duration) Fault {
 }
 
 func (d dice) talk(p *Plan, i int) Talk {
-	t := Talk{V6: d.one(3), Opener: d.IntN(2), Simultaneous: d.one(12)}
+	t := Talk{V6: d.one(3), Opener: d.IntN(2), Simultaneous: d.one(12), Client: d.IntN(max(1, p.Clients)), Tuple: i, Door: i}
 	if i > 0 {
 		t.Start = d.upTo(p.Heal)
 	}
@@ -166,6 +305,15 @@ func (d dice) talk(p *Plan, i int) Talk {
 	}
 	if t.Simultaneous {
 		t.Opener = 0
+	}
+	if d.one(24) {
+		t.CutAt, t.CutAnswers = 1+d.upTo(p.Heal), d.one(2)
+	}
+	if d.one(12) {
+		t.AcceptFrom = d.upTo(p.Heal)
+	}
+	if p.has(Mangle) { // nothing ends by itself if nothing can be trusted
+		t.Apps[0].End, t.Apps[1].End = endAbortAt, endAbortAt
 	}
 	for h := range t.Conf {
 		t.Conf[h] = d.conf(p, &t)
@@ -202,7 +350,7 @@ func (d dice) conf(p *Plan, t *Talk) engine.ConnConfig {
 	c := engine.ConnConfig{
 		ISN: &isn, SACK: d.toggle(4), DSACK: d.toggle(6), Timestamps: d.toggle(3), LossProbe: d.toggle(4), ECN: engine.Off,
 		SendBuffer: d.size(1000, 1<<20), ReceiveBuffer: d.size(1000, 1<<20), NoDelay: d.one(3),
-		Congestion: []string{"cubic", "reno"}[d.IntN(2)], MaxRTO: maxRTO, SYNRetries: 12, Retries: 30,
+		Congestion: []string{"cubic", "reno"}[d.IntN(2)], MaxRTO: maxRTO, SYNRetries: synRetries, Retries: 30,
 		KeepAliveInterval: 5 * time.Second, KeepAliveCount: 20,
 	}
 	if d.one(3) {
@@ -220,12 +368,20 @@ func (d dice) conf(p *Plan, t *Talk) engine.ConnConfig {
 	if d.one(5) {
 		c.InitialWindow = 1 + d.IntN(20)
 	}
-	if d.one(5) || t.unruly() || p.Doomed {
-		c.KeepAliveIdle = d.between(2*time.Second, 20*time.Second)
+	mortal := t.unruly() || p.mortal()
+	if d.one(5) || mortal {
+		c.KeepAliveIdle = d.between(2*time.Second, maxKeepAlive)
 	}
-	if t.unruly() || p.Doomed {
+	if mortal {
 		c.Retries, c.SYNRetries, c.KeepAliveCount = 8, 5, 5
 	}
+	if mortal && d.one(4) {
+		c.UserTimeout = d.between(5*time.Second, time.Minute)
+	}
+	if p.has(Leap) {
+		c.TimeWait = 5 * time.Minute // or what is left of it is too short for the peer's last words
+	}
+	d.rareConf(&c)
 	return c
 }
 
@@ -243,4 +399,31 @@ func (d dice) isn() uint32 {
 		return d.Uint32()
 	}
 	return []uint32{0, 1 << 31, 1<<32 - 1, 1<<31 - 1}[d.IntN(4)] - uint32(d.size(1, 100_000)) + uint32(d.IntN(3))
+}
+
+// rareConf draws the settings that seldom matter.
+func (d dice) rareConf(c *engine.ConnConfig) {
+	if d.one(6) {
+		c.MinRTO = d.between(20*time.Millisecond, time.Second)
+	}
+	if d.one(6) {
+		c.InitialRTO = d.between(200*time.Millisecond, 3*time.Second)
+	}
+	if d.one(8) {
+		c.Window = d.size(1000, c.ReceiveBuffer)
+	}
+	if d.one(8) {
+		c.TimeWaitRST = engine.On
+	}
+	c.HyStart = d.toggle(4)
+	if d.one(4) {
+		c.ABCLimit = 1 + d.IntN(8)
+	}
+	if d.one(8) {
+		c.TTL, c.TOS = uint8(1+d.IntN(255)), uint8(d.IntN(64)<<2)
+	}
+	if d.one(8) {
+		c.SYNOptions = []segment.Kind{segment.KindNOP, segment.KindWindowScale, segment.KindTimestamps, segment.KindMSS,
+			segment.KindNOP, segment.KindSACKPermitted}
+	}
 }

@@ -8,7 +8,7 @@ type happening struct {
 	n      uint64 // order among equals
 	kind   happeningKind
 	forged bool
-	who    int // host, or index of a fault
+	who    int // host, side, or index of a fault
 	talk   int
 	packet []byte
 }
@@ -21,8 +21,11 @@ const (
 	flushes                      // what the merging box of fault who holds
 	starts                       // a talk is dialled by host who
 	works                        // the application of talk on host who
-	resumes                      // host who runs again
-	forges                       // the forger of fault who
+	resumes                      // the hosts of fault who run again
+	accepts                      // host who lets its applications accept
+	forges                       // the forger or flooder of fault who
+	strikes                      // what fault who does once
+	mourns                       // the end on side who of a talk must know that its peer is dead
 	heals                        // chaos is over
 )
 

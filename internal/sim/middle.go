@@ -2,9 +2,8 @@ package sim
 
 import (
 	"bytes"
-	"time"
+	"encoding/binary"
 
-	"rawtcp/engine"
 	"rawtcp/segment"
 )
 
@@ -125,48 +124,101 @@ func (b *box) release(w *world) {
 	}
 }
 
-// forge sends one guess of somebody off the path, who knows the four-tuple and
-// is lucky with the window, but not to the octet. None of it may do anything.
-func (w *world) forge(i int) {
-	b := &w.boxes[i]
-	if w.now >= b.To {
-		return
+// clamp lowers the MSS of a SYN, as a tunnel's end does.
+func (w *world) clamp(most int, pkt []byte) []byte {
+	var s segment.Segment
+	if s.Parse(pkt) != nil || s.Checksum == segment.ChecksumBad || !s.Flags.Has(segment.SYN) ||
+		!s.Options.Has(segment.HasMSS) || int(s.Options.MSS) <= most {
+		return pkt
 	}
-	w.agenda.push(happening{at: w.now + max(b.D, time.Millisecond), kind: forges, who: i})
-	talk, victim := b.dice.IntN(len(w.ends)), b.dice.IntN(2)
-	e := &w.ends[talk][victim]
-	if e.c == nil || !e.c.State().Synchronized() || w.standsStill(victim) {
-		return // it must arrive at once, or what was beside RCV.NXT may have become it
+	s.Options.MSS, s.Options.Raw = uint16(most), nil
+	return w.rebuild(&s, pkt)
+}
+
+// bleach clears the congestion bits of the IP header.
+func (w *world) bleach(pkt []byte) []byte {
+	var s segment.Segment
+	if s.Parse(pkt) != nil || s.Checksum == segment.ChecksumBad || s.TOS&3 == 0 {
+		return pkt
 	}
-	v := e.c.Info(w.hosts[victim].clock(w.now)).Vars
-	s := segment.Segment{Src: w.address(talk, 1-victim), Dst: w.address(talk, victim), Window: 5}
-	inside := v.RcvNxt.Add(1 + b.dice.IntN(max(1, v.RcvWnd)))
-	guess := b.dice.IntN(6)
-	if guess == 2 && e.c.State() == engine.TimeWait {
-		guess = 0 // RFC 6191 lets a good SYN replace TIME-WAIT, whoever sent it
+	s.TOS &^= 3
+	return w.rebuild(&s, pkt)
+}
+
+// shift moves the sequence numbers of each side by an amount of its own, as a
+// firewall does that does not trust initial sequence numbers. An odd ID forgets
+// the numbers in SACK blocks, as some do: the sender must see that they name
+// nothing it sent.
+func (w *world) shift(b *box, dir int, pkt []byte) []byte {
+	var s segment.Segment
+	if s.Parse(pkt) != nil || s.Checksum == segment.ChecksumBad {
+		return pkt
 	}
-	switch guess {
-	case 0:
-		s.Flags, s.Seq = segment.RST, inside
-	case 1:
-		s.Flags, s.Seq = segment.RST, v.RcvNxt.Add(-1-b.dice.IntN(1<<30))
-		if e.c.State() == engine.TimeWait {
-			s.Seq = v.RcvNxt // RFC 1337
+	by := [2]int{int(b.ID >> 8 & 0x7fff_ffff), int(b.ID >> 33)}
+	s.Seq = s.Seq.Add(by[dir])
+	if s.Flags.Has(segment.ACK) {
+		s.Ack = s.Ack.Add(-by[1-dir])
+	}
+	if b.ID&1 == 0 {
+		for i := range s.Options.Blocks() {
+			k := &s.Options.SACK[i]
+			k.Start, k.End = k.Start.Add(-by[1-dir]), k.End.Add(-by[1-dir])
 		}
-	case 2:
-		s.Flags, s.Seq = segment.SYN, inside
-	case 3:
-		s.Flags, s.Seq, s.Ack = segment.SYN|segment.ACK, segment.MakeSeq(b.dice.Uint32()), v.SndNxt
-	case 4: // data that acknowledges what was not sent
-		s.Flags, s.Seq, s.Ack, s.Payload = segment.ACK, v.RcvNxt, v.SndNxt.Add(1+b.dice.IntN(1<<30)), []byte("forged")
-	case 5: // a FIN that does
-		s.Flags, s.Seq, s.Ack = segment.ACK|segment.FIN, v.RcvNxt, v.SndNxt.Add(1+b.dice.IntN(1<<30))
 	}
-	pkt, err := s.Append(w.buffer())
+	s.Options.Raw = nil
+	return w.rebuild(&s, pkt)
+}
+
+// forgotten reports whether a box has forgotten the packet's connection, and
+// has it answer with a RST if it is one that does.
+func (w *world) forgotten(dir int, pkt []byte) bool {
+	talk := w.talkOfPacket(pkt)
+	if talk < 0 {
+		return false
+	}
+	t := &w.plan.Talks[talk]
+	if t.CutAt == 0 || w.now < t.CutAt {
+		return false
+	}
+	if t.CutAnswers {
+		if rst := w.refusal(pkt); rst != nil {
+			w.through(0, 1-dir, rst, false)
+		}
+	}
+	return true
+}
+
+// refusal returns the RST of who has no such connection (RFC 9293 section
+// 3.10.7.1), nil if there is none to be sent.
+func (w *world) refusal(pkt []byte) []byte {
+	var s segment.Segment
+	if s.Parse(pkt) != nil || s.Checksum == segment.ChecksumBad || s.Flags.Has(segment.RST) {
+		return nil
+	}
+	r := segment.Segment{Src: s.Dst, Dst: s.Src, Flags: segment.RST | segment.ACK, Ack: s.End(), TTL: 64}
+	if s.Flags.Has(segment.ACK) {
+		r.Flags, r.Seq, r.Ack = segment.RST, s.Ack, segment.Seq{}
+	}
+	rst, err := r.Append(w.buffer())
 	if err != nil {
-		w.fail("a forger built what cannot be sent: %v", err)
-		return
+		w.fail("a RST that cannot be sent: %v", err)
+		return nil
 	}
-	w.segments++
-	w.arrive(&happening{kind: arrives, who: victim, packet: pkt, forged: true})
+	return rst
+}
+
+// talkOfPacket returns whose packet a host sent, -1 if it cannot be read any more.
+func (w *world) talkOfPacket(pkt []byte) int {
+	at := segment.IPv4HeaderLen
+	if len(pkt) > 0 && pkt[0]>>4 == 6 {
+		at = segment.IPv6HeaderLen
+	}
+	if len(pkt) < at+4 {
+		return -1
+	}
+	tuple := int(max(binary.BigEndian.Uint16(pkt[at:]), binary.BigEndian.Uint16(pkt[at+2:]))) - firstTuple
+	if tuple < 0 || tuple >= len(w.talks) {
+		return -1
+	}
+	return w.talks[tuple]
 }

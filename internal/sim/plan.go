@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,12 +12,14 @@ import (
 // A Plan is all that happens in one run. It is plain data: a shrunk plan is a
 // copy with things left out.
 type Plan struct {
-	Seed   uint64
-	Path   [2]Path // from host 0, from host 1
-	Faults []Fault
-	Talks  []Talk
-	Heal   time.Duration // when the faults end
-	Doomed bool          // they do not: the road stays cut
+	Seed    uint64
+	Clients int     // hosts on the first side, 0: one; the second has one
+	Path    [2]Path // from the clients, from the server
+	Faults  []Fault
+	Talks   []Talk
+	Heal    time.Duration // when the faults end
+	Doomed  bool          // they do not: the road stays cut
+	Fates   []byte        // what the faults' dice show, until they are used up; nil: their IDs say
 }
 
 // A Path is what one direction of the road is like on a good day.
@@ -30,17 +33,43 @@ type Path struct {
 type Talk struct {
 	Absent       bool // left out; the others keep their ports and streams
 	V6           bool
-	Opener       int // the host that dials
+	Client       int // which host of the first side
+	Tuple        int // number of the dialler's port; that of an earlier talk: its addresses once more
+	Door         int // number of the listener's port; talks with one door share its settings
+	Opener       int // the side that dials
 	Simultaneous bool
 	Start        time.Duration
 	Cookies      engine.CookieMode    // of the listener
 	FastOpen     bool                 // data on the SYN, once there is a cookie
-	Conf         [2]engine.ConnConfig // by host
-	Apps         [2]App               // by host
+	HalfOpen     int                  // of the listener, 0: its default
+	SYNDelay     time.Duration        // of the listener
+	Backlog      int                  // of the listener, 0: its default
+	AcceptFrom   time.Duration        // its application accepts nobody before
+	CutAt        time.Duration        // a box on the road forgets the connection, 0: never
+	CutAnswers   bool                 // and answers for it with a RST
+	Conf         [2]engine.ConnConfig // by side
+	Apps         [2]App               // by side
 }
 
 // unruly says that an application may end the connection before all is said.
-func (t *Talk) unruly() bool { return t.Apps[0].End != endOrderly || t.Apps[1].End != endOrderly }
+func (t *Talk) unruly() bool {
+	return t.CutAt > 0 || t.Apps[0].End != endOrderly || t.Apps[1].End != endOrderly
+}
+
+// bakes says that the listener may answer by SYN cookies.
+func (t *Talk) bakes() bool {
+	return t.Cookies == engine.CookiesAlways || t.HalfOpen > 0 && t.Cookies == engine.CookiesWhenFull
+}
+
+// excused says that not all of a talk has to arrive.
+func (p *Plan) excused(talk int) bool { return p.mortal() || p.Talks[talk].unruly() }
+
+// mortal says that every connection may have to give up.
+func (p *Plan) mortal() bool { return p.Doomed || p.has(Mangle) || p.has(Crash) || p.has(Quit) }
+
+func (p *Plan) has(k FaultKind) bool {
+	return slices.ContainsFunc(p.Faults, func(f Fault) bool { return f.Kind == k })
+}
 
 // octets is how much the talk wants to move.
 func (t *Talk) octets() int { return t.Apps[0].Send + t.Apps[1].Send }
@@ -48,7 +77,7 @@ func (t *Talk) octets() int { return t.Apps[0].Send + t.Apps[1].Send }
 // String tells the plan to a person.
 func (p *Plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d, chaos for %v", p.Seed, p.Heal)
+	fmt.Fprintf(&b, "seed %d, %d clients, chaos for %v", p.Seed, max(1, p.Clients), p.Heal)
 	if p.Doomed {
 		b.WriteString(", then cut for good")
 	}
@@ -63,7 +92,8 @@ func (p *Plan) String() string {
 		if t.Absent {
 			continue
 		}
-		fmt.Fprintf(&b, "\n  talk %d: v6 %t, opened by %d (both: %t) at %v, cookies %d, fast open %t", i, t.V6, t.Opener, t.Simultaneous, t.Start, t.Cookies, t.FastOpen)
+		fmt.Fprintf(&b, "\n  talk %d: client %d, v6 %t, tuple %d, door %d, opened by %d (both: %t) at %v, cookies %d, fast open %t, half-open %d, delay %v, backlog %d from %v, cut at %v (answered: %t)",
+			i, t.Client, t.V6, t.Tuple, t.Door, t.Opener, t.Simultaneous, t.Start, t.Cookies, t.FastOpen, t.HalfOpen, t.SYNDelay, t.Backlog, t.AcceptFrom, t.CutAt, t.CutAnswers)
 		for h := range t.Apps {
 			c := &t.Conf[h]
 			fmt.Fprintf(&b, "\n    host %d: %v\n      isn %v sack %d ts %d ecn %d scale %d mss %d buffers %d/%d nodelay %t delack %v %s",

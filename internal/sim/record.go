@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/netip"
@@ -21,11 +22,12 @@ type Recorder struct {
 	ng     *pcapgo.NgWriter
 	err    error
 	isn    map[netip.AddrPort]segment.Seq
+	digest digest
 }
 
 // NewRecorder starts a recording.
 func NewRecorder(ladder, capture io.Writer) (*Recorder, error) {
-	r := &Recorder{ladder: ladder, isn: map[netip.AddrPort]segment.Seq{}}
+	r := &Recorder{ladder: ladder, isn: map[netip.AddrPort]segment.Seq{}, digest: newDigest()}
 	if capture == nil {
 		return r, nil
 	}
@@ -43,6 +45,9 @@ func NewRecorder(ladder, capture io.Writer) (*Recorder, error) {
 	}
 	return r, nil
 }
+
+// Sum returns the SHA-256 of all events so far: the same seed has the same.
+func (r *Recorder) Sum() [sha256.Size]byte { return r.digest.sum() }
 
 // Close writes out what is left and returns the first error.
 func (r *Recorder) Close() error {
@@ -77,6 +82,10 @@ func (r *Recorder) capture(at time.Duration, host int, pkt []byte) {
 
 // event writes one line: host 0 on the left, host 1 on the right.
 func (r *Recorder) event(at time.Duration, host int, e *engine.Event) {
+	r.digest.event(host, e)
+	if r.ladder == nil && r.ng == nil {
+		return
+	}
 	if e.Kind == engine.EventSegmentOut && e.Segment.Flags.Has(segment.SYN) {
 		r.isn[e.Local] = e.Segment.Seq
 	}

@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"encoding/binary"
-
 	"rawtcp/engine"
 	"rawtcp/segment"
 )
@@ -10,13 +8,19 @@ import (
 // A watch is what the judge remembers of one connection of one host. It takes
 // nothing from the engine but its events and snapshots.
 type watch struct {
-	id     uint64
-	end    *end // whose talk it is
-	known  bool // vars and state are of an event before
-	state  engine.State
-	vars   engine.Vars
-	timers [9]engine.Time
-	stirs  bool // is in the host's list of touched
+	id      uint64
+	end     *end // whose talk it is
+	known   bool // vars and state are of an event before
+	state   engine.State
+	vars    engine.Vars
+	timers  [engine.NumTimers]engine.Time
+	war     int         // empty segments that answered empty ones without progress
+	warFrom engine.Time // since when
+	empty   bool        // the last segment in was one
+	steps   int         // of the engine, up to the last judgement
+	credit  int         // steps it may take
+	auditIn int         // events until the next audit
+	stirs   bool        // is in the host's list of touched
 
 	edge       segment.Seq // right edge of the widest window advertised
 	edgeKnown  bool
@@ -40,25 +44,23 @@ type watch struct {
 	probing    bool        // a loss probe is due, which may pass the congestion window
 }
 
+// watch returns what is remembered of an event's connection, nil if it is not of a talk.
 func (h *host) watch(e *engine.Event) *watch {
 	for uint64(len(h.watches)) <= e.Conn {
 		h.watches = append(h.watches, nil)
 	}
 	if h.watches[e.Conn] == nil {
-		talk := int(e.Local.Port())
-		if talk >= 20000 {
-			talk -= 20000
-		} else {
-			talk -= 1000
+		talk := h.w.talkOf(e.Local, e.Remote)
+		if talk < 0 {
+			return nil
 		}
-		h.watches[e.Conn] = &watch{id: e.Conn, end: &h.w.ends[talk][h.id]}
+		h.watches[e.Conn] = &watch{id: e.Conn, end: &h.w.ends[talk][h.side]}
 	}
 	return h.watches[e.Conn]
 }
 
-// Trace implements engine.Tracer: it hashes the event and judges it.
+// Trace implements engine.Tracer: it judges the event.
 func (h *host) Trace(e *engine.Event) {
-	h.w.digest.event(h.id, e)
 	if h.w.rec != nil {
 		h.w.rec.event(h.w.now, h.id, e)
 	}
@@ -66,37 +68,12 @@ func (h *host) Trace(e *engine.Event) {
 		return
 	}
 	x := h.watch(e)
+	if x == nil {
+		return // a stranger's
+	}
 	if !x.stirs {
 		x.stirs = true
 		h.touched = append(h.touched, x)
 	}
 	h.judgeEvent(x, e)
-}
-
-// event feeds an event to the hash.
-func (d *digest) event(host int, e *engine.Event) {
-	b := binary.LittleEndian.AppendUint64(d.buf, uint64(e.At))
-	b = append(b, byte(host), byte(e.Kind), byte(e.State), byte(e.Timer), byte(e.From), byte(e.To))
-	b = binary.LittleEndian.AppendUint64(b, e.Conn)
-	b = binary.LittleEndian.AppendUint64(b, uint64(e.Due))
-	b = binary.LittleEndian.AppendUint32(b, uint32(e.Size))
-	v := &e.Vars
-	for _, seq := range [...]segment.Seq{v.SndUna, v.SndNxt, v.RcvNxt} {
-		b = binary.LittleEndian.AppendUint32(b, seq.Uint32())
-	}
-	b = binary.LittleEndian.AppendUint32(b, uint32(v.Cwnd))
-	b = binary.LittleEndian.AppendUint64(b, uint64(v.RTO))
-	if s := e.Segment; s != nil {
-		b = binary.LittleEndian.AppendUint32(b, s.Seq.Uint32())
-		b = binary.LittleEndian.AppendUint32(b, s.Ack.Uint32())
-		b = binary.LittleEndian.AppendUint16(b, uint16(s.Flags))
-		b = binary.LittleEndian.AppendUint16(b, s.Window)
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(s.Payload)))
-		b = binary.LittleEndian.AppendUint32(b, s.Options.TSVal)
-		b = append(b, byte(s.Options.Set), s.Options.SACKCount)
-	}
-	d.buf = append(b, e.Note...)
-	if len(d.buf) > 1<<14 {
-		d.flush()
-	}
 }

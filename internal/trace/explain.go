@@ -66,12 +66,16 @@ type tale struct {
 	fired   engine.TimerKind
 	fresh   bool // the timer fired has not led to anything yet
 	icmpAt  engine.Time
+	ecn     bool // both sides can read congestion marks
 	probing bool // a keep-alive or window probe of ours waits for its answer
+
+	heard engine.Time   // when the peer last sent something
+	idle  time.Duration // for how long it may be silent; 0: no keep-alives
 
 	bye farewell
 }
 
-const maxTimers = int(engine.TimerUser) + 1
+const maxTimers = int(engine.NumTimers)
 
 // A farewell is how the connection is being closed.
 type farewell struct {
@@ -106,11 +110,12 @@ func (t *tale) tell(e *engine.Event) []string {
 	var text []string
 	switch e.Kind {
 	case engine.EventSegmentOut:
-		text = t.tellOut(e)
+		text = append(t.tellOut(e), t.tellECN(e)...)
 		t.fresh = false
 	case engine.EventSegmentIn:
 		t.fresh = false
-		text = t.tellIn(e)
+		t.heard = e.At
+		text = append(t.tellIn(e), t.tellECN(e)...)
 		t.covered = 0
 		for i := range e.Follows {
 			if e.Follows[i].Kind == engine.EventState {
@@ -121,6 +126,9 @@ func (t *tale) tell(e *engine.Event) []string {
 		text = t.tellState(e)
 	case engine.EventTimerArmed:
 		t.wait[e.Timer] = e.Due.Sub(e.At)
+		if e.Timer == engine.TimerKeepAlive && t.idle == 0 {
+			t.idle = t.wait[e.Timer]
+		}
 	case engine.EventTimerFired:
 		text = t.tellTimer(e)
 	case engine.EventICMP:
@@ -197,7 +205,11 @@ func span(first, n int) string {
 func timeText(d time.Duration) string {
 	switch {
 	case d >= 10*time.Second:
-		return d.Round(time.Second).String()
+		text := d.Round(time.Second).String()
+		if strings.HasSuffix(text, "m0s") {
+			text = strings.TrimSuffix(text, "0s")
+		}
+		return text
 	case d >= time.Second:
 		return d.Round(10 * time.Millisecond).String()
 	case d >= time.Millisecond:

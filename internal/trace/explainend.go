@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"strings"
 
 	"rawtcp/engine"
 	"rawtcp/segment"
@@ -34,6 +35,8 @@ func (t *tale) lastWord(e *engine.Event) []string {
 	switch {
 	case e.From == engine.TimeWait && timer:
 		return []string{"The wait is over: no old segment of this connection can turn up any more, as far as we have waited. The pair of ports is free."}
+	case e.From == engine.TimeWait && e.Reason == "TIME-WAIT is left early":
+		return []string{"We leave TIME-WAIT early: both sides have closed and nothing is lost, but if our last ACK was, nobody is here to repeat it, and old segments of this connection may still turn up."}
 	case e.From == engine.TimeWait:
 		return []string{"A new SYN that is clearly younger ends TIME-WAIT early: old duplicates cannot be taken for the new connection."}
 	case e.From == engine.SynReceived && e.To == engine.Listen:
@@ -89,15 +92,26 @@ func (t *tale) tellTimer(e *engine.Event) []string {
 		return t.full("rto", fmt.Sprintf("No ACK of what we sent came within %s: it counts as lost.", timeText(t.wait[e.Timer])),
 			"The time is measured from the round trips seen so far, with a margin, so that a slow network is not taken for a deaf one.")
 	case engine.TimerProbe:
-		return t.full("probe timer", "Two round trips have passed without an ACK: what we sent last may be lost, and nothing behind it would show that.",
-			"A probe finds out sooner than the retransmission timer, and costs no more than one segment.")
+		return t.full("probe timer", "No ACK within "+timeText(t.wait[e.Timer])+": what we sent last may be lost, and nothing behind it would show that.",
+			"A probe costs one segment, and its answer shows what is missing before a timeout makes us slow down.")
 	case engine.TimerReorder:
 		return t.full("reorder", "What was sent earlier than something that has arrived had time enough to arrive as well.",
 			"So it counts as lost; a short wait before this judgement keeps segments that only took another way from being sent again.")
 	case engine.TimerUser:
-		return []string{"The time that was allowed for the handshake is over."}
+		if e.State == engine.SynSent || e.State == engine.SynReceived {
+			return []string{"The time that was allowed for the handshake is over."}
+		}
+		return t.full("patience", "The time that the application gives the peer for an answer is over.",
+			"This is the user timeout. It counts from the last time that something new was acknowledged, whatever the retransmission timer does.")
+	case engine.TimerHold:
+		return t.full("hold", "What was kept back may go now.",
+			"A cork makes few large segments out of many small writes, and lets go after a fifth of a second so that nothing is kept for ever. A congestion mark at the smallest window also keeps new data back, for as long as the retransmission timer.")
 	case engine.TimerFinWait2:
 		return []string{"The peer has not closed within " + timeText(t.wait[e.Timer]) + "."}
+	case engine.TimerKeepAlive:
+		if quiet := e.At.Sub(t.heard); quiet < t.idle {
+			return t.full("heard", "The peer was heard of "+timeText(quiet)+" ago, so there is no need to ask yet.", "")
+		}
 	}
 	return nil // the segment or the state that follows says it
 }
@@ -108,7 +122,11 @@ func (t *tale) tellICMP(e *engine.Event) []string {
 	v4 := m.From.Is4()
 	sentence := "Somebody on the path says that a packet of ours could not be delivered."
 	switch {
-	case e.Reason != "about a segment in flight":
+	case strings.HasPrefix(e.Reason, "held back"):
+		return []string{sentence, "But larger ones have arrived, so it may be forged: we wait whether this one does, and believe the message only when its segment times out."}
+	case strings.HasPrefix(e.Reason, "ignored") && !strings.HasPrefix(e.Reason, "ignored: about nothing"):
+		return []string{sentence, "Nothing that large is under way: ignored."}
+	case strings.HasPrefix(e.Reason, "ignored"):
 		return []string{"It is about nothing that we have in flight, so anybody could have made it up: ignored."}
 	case v4 && m.Type == 3 && m.Code == 4, !v4 && m.Type == 2:
 		t.tooBig = true

@@ -104,7 +104,7 @@ func (t *tale) inSYN(e *engine.Event) []string {
 		return []string{"The same SYN again: our SYN-ACK has not reached the peer, or not in time."}
 	case s.Flags.Has(segment.ACK) && s.Seq == e.Vars.IRS:
 		t.owed = oweOldSYNACK
-		return []string{"The SYN-ACK again, although we have answered it: our ACK was lost."}
+		return []string{"The SYN-ACK again, although we have answered it: our ACK was lost, or the peer could not take it yet."}
 	}
 	t.owed = oweStranger
 	return []string{"A SYN inside of a connection that is open already: the peer has restarted, or somebody guesses. A SYN alone must not end a connection."}
@@ -136,7 +136,7 @@ func (t *tale) inRST(e *engine.Event) []string {
 }
 
 func (t *tale) inKeepAlive() []string {
-	return t.full("asked", "The peer sends a number that we have acknowledged long ago: a keep-alive or a window probe, to find out whether we are there and have room.", "")
+	return t.full("asked", "The peer sends a number that we have acknowledged already: a keep-alive or a window probe, to find out whether we are there and have room.", "")
 }
 
 func (t *tale) inStranger(e *engine.Event) []string {
@@ -170,6 +170,9 @@ func (t *tale) inOld(e *engine.Event) []string {
 		return []string{"The peer's FIN again: our ACK of it was lost."}
 	}
 	t.owed = oweOld
+	if len(e.Segment.Payload) == 0 {
+		return []string{"It carries nothing, and its number is one that we have acknowledged already: it was sent before our ACK arrived, or it is an old one."}
+	}
 	return t.full("old", "These octets are here already: the peer has sent them again, or the network has doubled them.", "Our application gets them once only.")
 }
 
@@ -208,6 +211,9 @@ func (t *tale) inData(e *engine.Event) []string {
 	}
 	t.owed = oweData
 	text := fmt.Sprintf("The peer sends %s.", span(first, n))
+	if s := e.Segment; s.Flags.Has(segment.URG) {
+		text += fmt.Sprintf(" It calls what comes before octet %d urgent (URG); our application gets it in its place in the stream all the same.", first+int(s.Urgent))
+	}
 	if d := arming(e, engine.TimerDelayedAck); d > 0 {
 		return t.full("delayed", text+fmt.Sprintf(" The ACK may wait up to %s for something to ride on.", timeText(d)), "")
 	}
@@ -268,6 +274,9 @@ func (t *tale) inACK(e *engine.Event, from, to engine.State) []string {
 			left = "; nothing is outstanding"
 		}
 		text := t.full("ack in", fmt.Sprintf("The peer has all octets before %d%s.", relative(e.Vars.SndUna, e.Vars.ISS), left), "Our copies of them can go, and so can the timer that would have sent them again.")
+		if isDSACK(e.Segment) {
+			text = append(text, "The SACK option names what the peer had already (D-SACK): one of the copies we sent was needless.")
+		}
 		return append(text, t.inWindow(e)...)
 	}
 	if text := t.inWindow(e); text != nil {

@@ -77,8 +77,12 @@ func (t *tale) outSYN(e *engine.Event, again bool) []string {
 func (t *tale) outData(e *engine.Event) []string {
 	n := len(e.Segment.Payload)
 	first := relative(e.Segment.Seq, e.Vars.ISS)
+	if e.Note == engine.NoteMTUProbe {
+		return t.full("mtu probe", "We send "+span(first, n)+", more than in the segments before: if they arrive, the path takes larger segments again.",
+			"If only this one is lost, it was too large; that says nothing about congestion, and we do not slow down.")
+	}
 	return t.full("data out",
-		fmt.Sprintf("We send %s; the peer is to acknowledge them with ack %d.", span(first, n), first+n),
+		fmt.Sprintf("We send %s; the peer is to answer with ack %d.", span(first, n), first+n),
 		"A copy stays with us until then: if the segment is lost, our timer ("+timeText(t.wait[engine.TimerRTO])+") or three duplicate ACKs make us send it again.")
 }
 
@@ -122,19 +126,23 @@ func (t *tale) outAgain(e *engine.Event) []string {
 	if t.tooBig {
 		return t.full("pieces", "What was too large for the path goes again in pieces that fit: "+what+".", "This is no sign of congestion, so we do not slow down.")
 	}
+	if strings.Contains(e.Reason, "RFC 4821 section 7.7") {
+		return t.full("hole", "Large segments were sent several times in vain, and nobody said why: perhaps something on the path throws them away in silence. We try again with smaller pieces: "+what+".",
+			"Such a black hole is often a tunnel whose ICMP messages are filtered. Once small pieces get through, we search for the largest size that does.")
+	}
 	if e.Note == engine.NoteLossProbe {
 		return t.full("probe", "We send "+what+" again as a probe, the last of what is under way.",
-			"Its ACK tells which of the segments before it arrived, long before the retransmission timer ("+timeText(t.wait[engine.TimerRTO])+") would give all of them up.")
+			"Its ACK shows what has arrived, so that only what is missing goes again; if none comes, the retransmission timer ("+timeText(t.wait[engine.TimerRTO])+") is next.")
 	}
 	if e.Note == engine.NoteFastRetransmit {
 		return t.full("fast", "We send "+what+" again without waiting for the timer: the ACKs show that what was sent later has arrived, and this has not.",
 			"Loss is a sign of congestion, so we also send more slowly for a while.")
 	}
 	if t.fresh {
-		return t.full("timeout", "We send "+what+" again, since no ACK came for it in time; if this is lost too, we wait twice as long ("+timeText(t.wait[engine.TimerRTO])+").",
+		return t.full("timeout", "We send "+what+" again, since no ACK came in time; if this is lost too, we wait twice as long ("+timeText(t.wait[engine.TimerRTO])+").",
 			"A timeout means that perhaps nothing gets through any more, so we begin again with one segment at a time.")
 	}
-	return []string{"We send " + what + " again: it was sent before the timeout and counts as lost with the rest."}
+	return []string{"We send " + what + " again: all that was sent before the timeout counts as lost."}
 }
 
 func (t *tale) outRST(e *engine.Event) []string {
@@ -196,10 +204,25 @@ func (t *tale) outACK(e *engine.Event) []string {
 	return t.outPlain(e, ack, window)
 }
 
+// twice tells of a D-SACK: a first block that names what is acknowledged (RFC
+// 2883 section 4).
+func twice(s *segment.Segment) string {
+	if !isDSACK(s) {
+		return ""
+	}
+	return " The SACK option names what came twice (D-SACK), so that the peer learns that it need not have sent it again."
+}
+
+func isDSACK(s *segment.Segment) bool {
+	return s.Options.Has(segment.HasSACK) && s.Options.SACKCount > 0 && s.Options.SACK[0].Start.Less(s.Ack)
+}
+
 func (t *tale) outChallenge() []string {
 	switch t.owed {
+	case oweOld:
+		return []string{"What came is old, so we only say where we are."}
 	case oweOldSYNACK:
-		return []string{"The peer has not seen our last ACK and repeats its SYN-ACK; this ACK completes its side of the handshake."}
+		return []string{"So we say once more what our last ACK said; it completes the peer's side of the handshake."}
 	}
 	return t.full("challenge", "A challenge ACK: what came could be forged, so we do not act on it, but say where we are.",
 		"A real peer that has lost the connection answers with a RST that fits exactly; a forger does not see this ACK. If it is lost, nothing changes.")
@@ -222,11 +245,11 @@ func (t *tale) outPlain(e *engine.Event, ack, window int) []string {
 		}
 		return []string{"This ACK completes the handshake: now the peer knows too that both sides have each other's first number.", lost}
 	case oweOldSYNACK:
-		return []string{"The peer has not seen our last ACK and repeats its SYN-ACK; this ACK completes its side of the handshake."}
+		return []string{"So we say once more what our last ACK said; it completes the peer's side of the handshake."}
 	case oweGap:
 		return []string{fmt.Sprintf("The hole is filled: all octets before %d are here, and we say so at once.", ack) + full}
 	case oweOld:
-		return []string{fmt.Sprintf("The peer has repeated what is here already, perhaps because our ACK was lost; we say again that we wait for octet %d.", ack) + full}
+		return []string{fmt.Sprintf("The peer has repeated what is here already, perhaps because our ACK was lost; we say again that we wait for octet %d.", ack) + twice(e.Segment) + full}
 	case oweStranger:
 		return []string{fmt.Sprintf("What came lies outside of our window, so we only say where we are: we wait for octet %d.", ack)}
 	}

@@ -276,6 +276,21 @@ var plots = []plot{
 		s.at(30, func() { s.write(client, page) })
 		s.until = 30 * time.Second
 	}},
+	{"data-user-timeout", "The peer falls silent, and the application's patience is short and told (RFC 5482).", func(s *story) {
+		s.listen()
+		s.dial(client, func(c *engine.ConnConfig) { c.UserTimeout, c.UserTimeoutOption = 2*time.Second, engine.On })
+		s.loseFrom(client, 3)
+		s.at(30, func() { s.write(client, page) })
+		s.until = 30 * time.Second
+	}},
+	{"data-corked", "Small writes under a cork.", func(s *story) {
+		s.listen()
+		s.dial(client, func(c *engine.ConnConfig) { c.Cork = true })
+		s.at(30, func() { s.write(client, page) })
+		s.at(60, func() { s.write(client, page) })
+		s.at(600, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
 	{"window-zero", "The server does not read, and later does.", func(s *story) {
 		s.listen(smallBuffer)
 		s.dial(client)
@@ -330,6 +345,30 @@ var plots = []plot{
 		s.at(600, func() { s.close(client) })
 		s.closeOnEOF(server, 0)
 	}},
+	{"path-black-hole", "The path swallows large segments in silence, and says nothing.", func(s *story) {
+		s.open()
+		mtu := 1400
+		s.narrow(client, &mtu)
+		s.at(30, func() { s.write(client, page) })
+		s.at(100, func() { s.write(client, full+full) })
+		s.at(5000, func() { s.write(client, bulk+bulk) })
+		s.at(6500, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
+	{"path-forged", "Somebody claims that segments are too large, but they get through.", func(s *story) {
+		s.open()
+		s.at(30, func() { s.write(client, full+full) })
+		s.at(100, func() { s.write(client, full+full) })
+		s.at(105, func() {
+			if s.v6 {
+				s.icmp(client, 2, 0, 1300)
+			} else {
+				s.icmp(client, 3, 4, 600)
+			}
+		})
+		s.at(600, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
 	{"checksums", "One checksum is only begun, another one is wrong.", func(s *story) {
 		s.open()
 		s.at(30, func() { s.write(client, page) })
@@ -337,6 +376,34 @@ var plots = []plot{
 		s.change(server, damaged, 2)
 		s.at(600, func() { s.close(client) })
 		s.closeOnEOF(server, 0)
+	}},
+	{"user-timeout", "The application's patience ends before the retransmissions do.", func(s *story) {
+		s.listen()
+		s.dial(client, func(c *engine.ConnConfig) { c.UserTimeout = time.Second })
+		s.loseFrom(client, 3)
+		s.at(30, func() { s.write(client, page) })
+		s.until = 30 * time.Second
+	}},
+	{"ecn", "A router marks a packet instead of dropping it.", func(s *story) {
+		s.listen(func(c *engine.ListenConfig) { c.Conn.ECN = engine.On })
+		s.dial(client, func(c *engine.ConnConfig) { c.ECN = engine.On })
+		s.change(client, congested, 3)
+		s.at(30, func() { s.write(client, page) })
+		s.at(200, func() { s.write(client, page) })
+		s.at(600, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
+	{"urgent", "The peer marks its data as urgent.", func(s *story) {
+		s.open()
+		s.change(client, urgent, 3)
+		s.at(30, func() { s.write(client, page) })
+		s.at(600, func() { s.close(client) })
+		s.closeOnEOF(server, 0)
+	}},
+	{"close-abort", "The client aborts with data under way.", func(s *story) {
+		s.open()
+		s.at(30, func() { s.write(client, page) })
+		s.at(35, func() { s.abort(client) })
 	}},
 	{"two-connections", "Two clients at one listener.", func(s *story) {
 		s.listen()
@@ -377,6 +444,35 @@ func playBacklog(s *story) {
 	s.at(100, func() { s.dialFrom(50001, impatient) })
 	s.at(2000, func() { held.Close(s.now) })
 	s.until = 5 * time.Second
+}
+
+// congested marks a packet as a router does (RFC 3168 section 5), and mends the
+// IPv4 header's checksum.
+func congested(pkt []byte) []byte {
+	if pkt[0]>>4 == 6 {
+		pkt[1] |= 3 << 4
+		return pkt
+	}
+	pkt[1] |= 3
+	pkt[10], pkt[11] = 0, 0
+	sum := ^segment.Sum(pkt[:20], 0)
+	pkt[10], pkt[11] = byte(sum>>8), byte(sum)
+	return pkt
+}
+
+// urgent calls the first four octets of a segment's data urgent.
+func urgent(pkt []byte) []byte {
+	var s segment.Segment
+	if err := s.Parse(pkt); err != nil {
+		panic(err)
+	}
+	s.Flags |= segment.URG
+	s.Urgent = 4
+	out, err := s.Append(nil)
+	if err != nil {
+		panic(err)
+	}
+	return out
 }
 
 // unfinished leaves the checksum as a sending kernel does before the network card.

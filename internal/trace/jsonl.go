@@ -66,7 +66,8 @@ type OptionsLine struct {
 	TSVal         *uint32     `json:"ts_val,omitempty"`
 	TSEcr         *uint32     `json:"ts_ecr,omitempty"`
 	FastOpen      *string     `json:"fast_open,omitempty"` // cookie in hexadecimal
-	Raw           string      `json:"raw,omitempty"`       // the option area in hexadecimal
+	UserTimeout   *int        `json:"user_timeout_s,omitempty"`
+	Raw           string      `json:"raw,omitempty"` // the option area in hexadecimal
 }
 
 // A StateLine is a change of state.
@@ -323,6 +324,9 @@ func optionsLine(o *segment.Options, ackBase segment.Seq) OptionsLine {
 	if o.Has(segment.HasFastOpen) {
 		cookie := hex.EncodeToString(o.FastOpen)
 		line.FastOpen = &cookie
+	}
+	if seconds, ok := o.UserTimeout(); ok {
+		line.UserTimeout = &seconds
 	}
 	return line
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"rawtcp/engine"
 	"rawtcp/segment"
 )
 
@@ -168,6 +169,15 @@ func TestSchemaNamesTheFieldsOfTheTypes(t *testing.T) {
 			t.Errorf("%s may have any other property", name)
 		}
 	}
+}
+
+func TestSchemaKnowsTheTimers(t *testing.T) {
+	schema := compileSchema(t)
+	checkLines(t, schema, jsonOf(t, func(j *JSONLines) {
+		for k := range engine.NumTimers {
+			j.Trace(&engine.Event{Kind: engine.EventTimerFired, Conn: 1, Timer: k})
+		}
+	}))
 }
 
 // The engine's words for timers, states and notes are the schema's.

@@ -155,6 +155,16 @@ func (s *story) change(from int, f func([]byte) []byte, numbers ...int) {
 	})
 }
 
+// narrow drops in silence what a side sends in packets larger than mtu, while it is.
+func (s *story) narrow(from int, mtu *int) {
+	s.rules = append(s.rules, func(side, _ int, pkt []byte) []byte {
+		if side == from && len(pkt) > *mtu {
+			return nil
+		}
+		return pkt
+	})
+}
+
 func (s *story) write(side int, text string) {
 	if _, err := s.conns[side].Write(s.now, []byte(text)); err != nil {
 		s.t.Fatalf("write: %v", err)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -34,19 +35,20 @@ func campaign(only string, jobs int) error {
 	if err != nil {
 		return fmt.Errorf("ask go where the module is: %w", err)
 	}
-	work, err := os.MkdirTemp("", "mutants-*")
-	if err != nil {
-		return fmt.Errorf("make a directory for test binaries: %w", err)
-	}
-	defer os.RemoveAll(work) //nolint:errcheck // in the directory for such things
 	var list []mutants.Mutant
 	for _, m := range mutants.All() {
 		if wanted.MatchString(m.Name) || wanted.MatchString(m.Class) || wanted.MatchString(m.Dir) {
 			list = append(list, m)
 		}
 	}
-	bench := mutants.Bench{Root: filepath.Dir(strings.TrimSpace(string(out))), Work: work}
+	bench, err := mutants.NewBench(filepath.Dir(strings.TrimSpace(string(out))), list)
+	if err != nil {
+		return err
+	}
+	if err := bench.Prepare(list); err != nil {
+		return errors.Join(err, bench.Close())
+	}
 	report := bench.Run(list, jobs, func(v *mutants.Verdict) { fmt.Fprintln(os.Stdout, v) })
 	fmt.Fprintln(os.Stdout, &report)
-	return report.Failed()
+	return errors.Join(report.Failed(), bench.Close())
 }

@@ -1,0 +1,84 @@
+package engine_test
+
+import (
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rawtcp/engine"
+	"rawtcp/internal/simnet"
+)
+
+// TestCleanLinkIsFull: on a link without faults, with a drop-tail queue of one
+// bandwidth-delay product, throughput is at least 95 % of the lesser of bandwidth
+// and window per round trip. Bandwidth is counted in octets of IP packet, and
+// throughput in octets that the application reads: 1448 of the 1500. Windows that
+// limit are whole segments, with a buffer of twice the size, so that what waits to
+// be read takes nothing off them.
+func TestCleanLinkIsFull(t *testing.T) {
+	const kB, MB, mss = 1000, 1000 * 1000, 1448
+	for _, p := range []struct {
+		bandwidth int64 // octets per second
+		rtt       time.Duration
+		window    int // octets
+	}{
+		{64 * kB, 20 * time.Millisecond, 1 * MB}, // the bandwidth limits
+		{125 * kB, 100 * time.Millisecond, 1 * MB},
+		{1250 * kB, 1 * time.Millisecond, 1 * MB},
+		{1250 * kB, 50 * time.Millisecond, 1 * MB},
+		{1250 * kB, 300 * time.Millisecond, 2 * MB},
+		{5 * MB, 10 * time.Millisecond, 1 * MB},
+		{12500 * kB, 20 * time.Millisecond, 2 * MB},
+		{12500 * kB, 2 * time.Millisecond, 1 * MB},
+		{125 * MB, 50 * time.Millisecond, 44 * mss}, // the window limits
+		{12500 * kB, 200 * time.Millisecond, 44 * mss},
+		{125 * MB, 20 * time.Millisecond, 180 * mss},
+		{125 * MB, 100 * time.Millisecond, 90 * mss},
+		{125 * MB, 600 * time.Millisecond, 350 * mss},
+		{5 * MB, 500 * time.Millisecond, 20 * mss},
+	} {
+		limit := min(float64(p.bandwidth)*mss/1500, float64(p.window)/p.rtt.Seconds())
+		span := min(20*time.Second, time.Duration(5e6/limit*1e9))
+		span = max(span, 40*p.rtt)
+		got := steadyRate(t, p.bandwidth, p.rtt, p.window, span)
+		t.Logf("%9d B/s, %v, window %d: %.3f of the limit", p.bandwidth, p.rtt, p.window, got/limit)
+		if got < 0.95*limit {
+			t.Errorf("bandwidth %d B/s, round trip %v, window %d: %.0f B/s, want at least 95 %% of %.0f", p.bandwidth, p.rtt, p.window, got, limit)
+		}
+	}
+}
+
+// steadyRate is how many octets per second arrive once slow start is over.
+func steadyRate(t *testing.T, bandwidth int64, rtt time.Duration, window int, span time.Duration) (rate float64) {
+	synctest.Test(t, func(t *testing.T) {
+		bdp := int(float64(bandwidth) * rtt.Seconds())
+		w := newWorld(t, worldConfig{seed: 1,
+			path: simnet.PathConfig{Delay: rtt / 2, Bandwidth: bandwidth, Queue: max(bdp, 20_000)},
+			conn: engine.ConnConfig{Window: window, ReceiveBuffer: 2 * window, SendBuffer: 4 * max(bdp, window)}})
+		client, server := w.pair()
+		go func() {
+			chunk := make([]byte, 64<<10)
+			for {
+				if _, err := client.Write(chunk); err != nil {
+					return
+				}
+			}
+		}()
+		read, begin, buf := 0, time.Now(), make([]byte, 256<<10)
+		warm := 25*rtt + 500*time.Millisecond
+		for time.Since(begin) < warm+span {
+			n, err := server.Read(buf)
+			if err == io.EOF || err != nil {
+				t.Fatal(err)
+			}
+			if time.Since(begin) >= warm {
+				read += n
+			}
+		}
+		rate = float64(read) / (time.Since(begin) - warm).Seconds()
+		client.Abort()
+		server.Abort()
+	})
+	return rate
+}

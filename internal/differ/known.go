@@ -1,0 +1,230 @@
+package differ
+
+import (
+	"slices"
+	"strings"
+
+	"rawtcp/segment"
+)
+
+// A Known is a difference that was looked into: both sides are allowed, or
+// theirs is the wrong one. docs/differences.md has the clauses, a line for each.
+type Known struct {
+	ID     string
+	Of     []string // the subjects that differ so from ours: "kernel", "gvisor"
+	Looks  bool     // it changes nothing but the look of a reply
+	Allows func(d *Difference) bool
+}
+
+// KnownOf returns the entries that are about one subject.
+func KnownOf(subject string) []Known {
+	var list []Known
+	for _, k := range Differences {
+		if slices.Contains(k.Of, subject) {
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+var (
+	both       = []string{"kernel", "gvisor"}
+	kernelOnly = []string{"kernel"}
+	gvisorOnly = []string{"gvisor"}
+)
+
+// Differences is the list. The order matters: the first that fits is named.
+var Differences = []Known{
+	{ID: "reset-options", Of: both, Looks: true, Allows: func(d *Difference) bool {
+		return d.sameBut(func(r *Reply) {
+			if r.Flags.Has(rst) {
+				r.Options, r.Echo = 0, 0
+			}
+		})
+	}},
+	{ID: "echo", Of: both, Looks: true, Allows: func(d *Difference) bool {
+		return d.sameBut(func(r *Reply) { r.Echo = 0 })
+	}},
+	{ID: "dsack", Of: both, Looks: true, Allows: func(d *Difference) bool {
+		ahead := func(s Step) bool { return s.Seq == SeqBeyond || s.Seq == SeqLast || s.Seq == SeqEdge }
+		return d.sameBut(func(r *Reply) { r.Blocks, r.Echo, r.Options = "", 0, r.Options&^segment.HasSACK }) && len(d.Theirs) == 1 &&
+			!d.atStep(ahead) && oneHasMore(d.Turn.Replies[0].Blocks, d.Theirs[0].Blocks)
+	}},
+	{ID: "sack-fin", Of: both, Looks: true, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.Step.Flags.Has(fin) }) &&
+			d.sameBut(func(r *Reply) { r.Blocks, r.Echo, r.Options = "", 0, r.Options&^segment.HasSACK })
+	}},
+	{ID: "sack-while-closing", Of: gvisorOnly, Looks: true, Allows: func(d *Difference) bool {
+		return d.in("FIN-WAIT-1", "FIN-WAIT-2") && d.sameBut(func(r *Reply) { r.Blocks, r.Echo, r.Options = "", 0, r.Options&^segment.HasSACK }) &&
+			len(d.Theirs) == 1 && d.Theirs[0].Blocks == ""
+	}},
+	{ID: "acceptable-seq", Of: kernelOnly, Looks: true, Allows: func(d *Difference) bool {
+		return d.sameBut(func(r *Reply) { r.Seq, r.Echo = 0, 0 }) && bareAck(d.Turn.Replies) &&
+			d.afterStep(func(t *Turn) bool { return t.Step.Window == 0 })
+	}},
+	{ID: "text-after-fin-resets", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.in("CLOSING", "LAST-ACK", "CLOSE-WAIT", "TIME-WAIT") && d.atStep(func(s Step) bool { return s.Size > 0 }) && quiet(d.Turn.Replies) && allOf(d.Theirs, rst)
+	}},
+	{ID: "reset-in-last-ack", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.Detail == "our user sees end of data, theirs error"
+	}},
+	{ID: "syn-burst", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.Turn != nil && d.Plan.Target == SynSent && len(d.Theirs) > 0 && d.Theirs[0].Flags == syn && d.Theirs[0].Retransmit
+	}},
+	{ID: "syn-in-syn-received", Of: both, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) }) && quiet(d.Turn.Replies) && allOf(d.Theirs, rst)
+	}},
+	{ID: "text-in-syn-received", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Size > 0 && s.Flags.Has(ack) })
+	}},
+	{ID: "no-challenge-in-syn-received", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(rst) }) && bareAck(d.Turn.Replies) && len(d.Theirs) == 0
+	}},
+	{ID: "ack-for-syn", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) && s.Seq == SeqPrevious }) && bareAck(d.Theirs)
+	}},
+	{ID: "simultaneous-syn", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.Plan.Target == SynSent
+	}},
+	{ID: "fin-beyond-hole", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool {
+			return t.Step.Flags.Has(fin) && (t.Step.Seq == SeqBeyond || t.Step.Seq == SeqLast) && t.State == "SYN-RECEIVED"
+		})
+	}},
+	{ID: "last-ack-seq", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.State == "LAST-ACK" && t.Step.Seq != SeqNext && t.Step.Flags.Has(ack) })
+	}},
+	{ID: "reset-under-paws", Of: kernelOnly, Allows: func(d *Difference) bool {
+		return d.Plan.Offer&segment.HasTimestamps != 0 && d.afterStep(func(t *Turn) bool {
+			return t.State == "SYN-RECEIVED" && t.Step.Flags.Has(rst) && t.Step.Stamp == StampOld
+		})
+	}},
+	{ID: "no-timestamp", Of: both, Allows: func(d *Difference) bool {
+		return d.Plan.Offer&segment.HasTimestamps != 0 && d.afterStep(func(t *Turn) bool {
+			return t.Step.Stamp == StampNone && t.State != "LISTEN" && len(t.Replies) == 0
+		})
+	}},
+	{ID: "no-ack", Of: both, Allows: func(d *Difference) bool {
+		return d.atStep(func(s Step) bool { return s.Flags&(ack|syn|rst) == 0 }) && quiet(d.Turn.Replies) && quiet(d.Theirs)
+	}},
+	{ID: "no-connection", Of: both, Allows: func(d *Difference) bool {
+		return d.in("CLOSED") && len(d.Turn.Replies) == 0 && allOf(d.Theirs, rst)
+	}},
+	{ID: "syn-fin", Of: both, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool {
+			return t.Step.Flags.Has(syn|fin) && slices.Contains([]string{"LISTEN", "SYN-SENT", "TIME-WAIT", "CLOSED", "SYN-RECEIVED"}, t.State)
+		})
+	}},
+	{ID: "ack-before-seq", Of: both, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Ack != AckNext && (s.Seq != SeqNext || s.Stamp == StampOld) }) && quiet(d.Turn.Replies) && allOf(d.Theirs, rst)
+	}},
+	{ID: "text-with-syn-ack", Of: both, Allows: func(d *Difference) bool {
+		return d.in("SYN-SENT") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) && s.Size > 0 })
+	}},
+	{ID: "old-stamp-silent", Of: both, Allows: func(d *Difference) bool {
+		return d.atStep(func(s Step) bool { return s.Stamp == StampOld }) && bareAck(d.Turn.Replies) && len(d.Theirs) == 0
+	}},
+	{ID: "time-wait-syn", Of: both, Allows: func(d *Difference) bool {
+		return d.in("TIME-WAIT") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) })
+	}},
+	{ID: "time-wait", Of: both, Allows: func(d *Difference) bool {
+		return d.in("TIME-WAIT") && quiet(d.Turn.Replies) && quiet(d.Theirs)
+	}},
+	{ID: "beyond-edge", Of: both, Allows: func(d *Difference) bool {
+		return d.atStep(func(s Step) bool { return s.Seq == SeqLast && s.Size > 1 })
+	}},
+	{ID: "second-fin", Of: both, Allows: func(d *Difference) bool {
+		return d.in("CLOSE-WAIT", "CLOSING", "LAST-ACK") && d.atStep(func(s Step) bool { return s.Flags.Has(fin) }) && quiet(d.Turn.Replies) && quiet(d.Theirs)
+	}},
+	{ID: "ack-below-iss", Of: kernelOnly, Allows: func(d *Difference) bool {
+		return d.atStep(func(s Step) bool { return s.Ack == AckBelow })
+	}},
+	{ID: "old-ack-text", Of: kernelOnly, Allows: func(d *Difference) bool {
+		return d.atStep(func(s Step) bool { return s.Ack == AckOld && s.Seq == SeqNext && s.Size > 0 })
+	}},
+	{ID: "simultaneous-ack", Of: kernelOnly, Allows: func(d *Difference) bool {
+		return d.Plan.Target == SynSent && d.in("SYN-RECEIVED")
+	}},
+	{ID: "delayed-ack", Of: both, Allows: func(d *Difference) bool {
+		return d.atStep(func(s Step) bool { return s.Seq == SeqNext && (s.Size > 0 || s.Flags.Has(fin)) }) && bareAck(d.Turn.Replies) && len(d.Theirs) == 0
+	}},
+	{ID: "reset-after-end", Of: both, Allows: func(d *Difference) bool {
+		return d.Detail == "our user sees error, theirs end of data"
+	}},
+	{ID: "left-edge", Of: both, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqPrevious && quiet(t.Replies) })
+	}},
+	{ID: "edge", Of: both, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqEdge && quiet(t.Replies) })
+	}},
+	{ID: "two-fins", Of: both, Allows: func(d *Difference) bool {
+		held := func(t *Turn) bool { return t.Step.Flags.Has(fin) && (t.Step.Seq == SeqBeyond || t.Step.Seq == SeqLast) }
+		return d.afterStep(held) && d.afterStep(func(t *Turn) bool { return t.Step.Flags.Has(fin|ack) && !held(t) })
+	}},
+	{ID: "window-tail", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqLast && quiet(t.Replies) })
+	}},
+	{ID: "unchecked-ack", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool {
+			return t.Step.Flags.Has(ack) && !t.Step.Flags.Any(syn|rst) && t.Step.Ack != AckNext && t.Step.Ack != AckUna && quiet(t.Replies)
+		})
+	}},
+	{ID: "no-paws", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.Plan.Offer&segment.HasTimestamps != 0 && d.afterStep(func(t *Turn) bool { return t.Step.Stamp == StampOld && quiet(t.Replies) })
+	}},
+	{ID: "closed-window", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.Step.Window == 0 && t.Step.Flags.Has(ack) }) && d.Turn != nil && len(d.Turn.Replies) == 0 && len(d.Theirs) > 0
+	}},
+}
+
+// in reports whether the difference is about a turn in one of our states.
+func (d *Difference) in(states ...string) bool {
+	return d.Turn != nil && slices.Contains(states, d.Turn.State)
+}
+
+// atStep reports whether the difference is about a segment that is like this.
+func (d *Difference) atStep(like func(Step) bool) bool {
+	return d.Turn != nil && d.Turn.segment() && like(d.Turn.Step)
+}
+
+// afterStep reports whether a segment like this came before the difference, or
+// is what it is about. It may have gone unnoticed.
+func (d *Difference) afterStep(like func(*Turn) bool) bool {
+	return slices.ContainsFunc(append(slices.Clone(d.Before), d.Turn), func(t *Turn) bool { return t != nil && t.segment() && like(t) })
+}
+
+// segment reports whether the stimulus was a segment.
+func (t *Turn) segment() bool { return t.What != "open" && t.Step.Call == NoCall }
+
+// sameBut reports whether the replies are equal once mask has taken something
+// away from each.
+func (d *Difference) sameBut(mask func(*Reply)) bool {
+	if d.Turn == nil {
+		return false
+	}
+	ours, theirs := slices.Clone(d.Turn.Replies), slices.Clone(d.Theirs)
+	for _, list := range [][]Reply{ours, theirs} {
+		for i := range list {
+			mask(&list[i])
+		}
+	}
+	return slices.Equal(ours, theirs)
+}
+
+func allOf(replies []Reply, flags segment.Flags) bool {
+	return len(replies) > 0 && !slices.ContainsFunc(replies, func(r Reply) bool { return !r.Flags.Has(flags) })
+}
+
+// oneHasMore reports whether one of two lists of SACK blocks is the other with
+// something before it.
+func oneHasMore(a, b string) bool { return strings.HasSuffix(a, b) || strings.HasSuffix(b, a) }
+
+// quiet reports whether there is nothing but bare ACKs, if that.
+func quiet(replies []Reply) bool {
+	return len(replies) == 0 || bareAck(replies)
+}
+
+// bareAck reports whether there is one ACK and nothing else.
+func bareAck(replies []Reply) bool {
+	return len(replies) == 1 && replies[0].Flags == ack && replies[0].Len == 0
+}
