@@ -89,7 +89,7 @@ func (s *sentQueue) auditOrder() error {
 		if linked++; linked > len(s.ranges()) || !r.inFlight() || r.before != before {
 			return fmt.Errorf("scoreboard: range %v to %v is out of the order of transmission", r.start, r.end)
 		}
-		if before != 0 && sentAfter(s.numbered(before).at, s.numbered(before).end, r.at, r.end) {
+		if before != 0 && sentAfter(s.numbered(before).order, r.order) {
 			return fmt.Errorf("scoreboard: %v stands behind what was sent after it", r.start)
 		}
 	}
