@@ -81,7 +81,9 @@ func TestInfoAgreesWithTheKernel(t *testing.T) {
 		poll(t, 20*time.Second, func() bool { // until the last ACK is through
 			wrong = disagreements(ours.Info(), kernelInfo(t, theirs))
 			return len(wrong) == 0
-		}, func() { t.Errorf("%v\nours %+v\naccounts %+v\ntheirs %+v", wrong, ours.Info(), ours.Info().Accounts, kernelInfo(t, theirs)) })
+		}, func() {
+			t.Errorf("%v\nours %+v\naccounts %+v\ntheirs %+v", wrong, ours.Info(), ours.Info().Accounts, kernelInfo(t, theirs))
+		})
 	})
 }
 

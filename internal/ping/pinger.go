@@ -23,12 +23,12 @@ type Link interface {
 // the loop that does what is due.
 type runner struct {
 	onPanic func(cause any)
-	link   Link
-	taps   []*Tap
-	tracer engine.Tracer // may be nil
-	began  time.Time
-	wake   chan struct{}
-	open   func(syn segment.Segment) // starts a connection instead of sending its SYN; nil for half-open
+	link    Link
+	taps    []*Tap
+	tracer  engine.Tracer // may be nil
+	began   time.Time
+	wake    chan struct{}
+	open    func(syn segment.Segment) // starts a connection instead of sending its SYN; nil for half-open
 
 	mu      sync.Mutex
 	prober  *Prober
