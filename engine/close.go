@@ -48,6 +48,7 @@ func (c *Conn) Close(now Time) {
 	if c.state == FinWait2 {
 		c.awaitFIN(now)
 	}
+	c.orphaned()
 }
 
 // unsettled reports whether the peer has still to acknowledge our FIN, or what
@@ -138,7 +139,10 @@ func (c *Conn) enterTimeWait(now Time, why string) {
 	c.dropSend()
 	c.setState(TimeWait, why)
 	c.noteBusy(now)
-	c.restartTimeWait(now)
+	c.buried()
+	if !c.overcrowded() {
+		c.restartTimeWait(now)
+	}
 }
 
 func (c *Conn) restartTimeWait(now Time) {

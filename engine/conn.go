@@ -54,6 +54,7 @@ type Conn struct {
 	probeNow   bool // a window probe, or the override of silly window avoidance, is due
 	keepNow    bool // a keep-alive probe is due
 	readClosed bool // the application has closed
+	orphan     bool // and counts among those that nobody has: see Limits
 	deaf       bool // the application will not read any more, and the peer need not know
 	uncorked   bool // the cork's ceiling was reached: what is buffered may leave
 	tellUTO    bool // the next segment without SYN says our user timeout
@@ -277,6 +278,10 @@ func (c *Conn) finish(err error, why string) {
 	}
 	c.err = err
 	c.confirmed(c.stack.now, false)
+	c.buried()
+	if c.state == TimeWait {
+		c.stack.leftTimeWait()
+	}
 	c.setState(Closed, why)
 	for k := range c.timers {
 		c.stopTimer(TimerKind(k))

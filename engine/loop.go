@@ -58,6 +58,7 @@ type HostConfig struct {
 	Link   Link       // Close closes it
 	Tracer Tracer     // may be nil
 	Conn   ConnConfig // defaults of every connection
+	Limits Limits     // of all connections together
 	Secret [32]byte   // key of sequence numbers and ports; zero: from the system's random source
 
 	// OnPanic, if set, is called when one of the host's own goroutines panics,
@@ -83,7 +84,7 @@ func NewHost(cfg HostConfig) *Host {
 	h := &Host{
 		link: cfg.Link, tracer: cfg.Tracer, onPanic: cfg.OnPanic, start: time.Now(),
 		claims:  claims{link: cfg.Link, held: map[uint16][]*claim{}},
-		stack:   NewStack(StackConfig{Secret: cfg.Secret, Tracer: cfg.Tracer, Conn: cfg.Conn}),
+		stack:   NewStack(StackConfig{Secret: cfg.Secret, Tracer: cfg.Tracer, Conn: cfg.Conn, Limits: cfg.Limits}),
 		timer:   time.NewTimer(time.Hour),
 		conns:   map[*NetConn]struct{}{},
 		closing: make(chan struct{}),

@@ -341,7 +341,9 @@ func (c *Conn) receiveFIN(now Time, s *segment.Segment) {
 	c.rcv.buf.forget() // no text lies behind a FIN, whatever came before it did
 	c.ackDue("acknowledges the FIN, RFC 9293 section 3.10.7.4")
 	c.peerClosed(now)
-	c.notify(Readable)
+	if c.state != Closed {
+		c.notify(Readable)
+	}
 }
 
 // receiveURG is the sixth step (RFC 9293 section 3.8.5): the data stays in

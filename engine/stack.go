@@ -13,6 +13,7 @@ type StackConfig struct {
 	Secret [32]byte   // keys initial sequence numbers, ports and timestamps; the same secret replays a run
 	Tracer Tracer     // nil: none
 	Conn   ConnConfig // defaults of connections
+	Limits Limits     // of all connections together
 
 	// ISN, if set, chooses initial sequence numbers instead of RFC 6528. A
 	// ConnConfig's ISN comes before it.
@@ -27,6 +28,7 @@ type Stack struct {
 	secrets   *secrets
 	conns     connTable
 	fastOpen  fastOpenCache
+	census    census
 	shared    []*ConnConfig // settings in use, the latest last: see settings
 	spares    spares
 	listeners map[netip.AddrPort]*Listener
@@ -62,6 +64,8 @@ type Counters struct {
 	CookiesRefused   uint64 // ACKs that did not, at a time when cookies were out
 	FastOpens        uint64 // connections that data on a SYN has opened (RFC 7413)
 	FastOpensRefused uint64 // SYNs with a Fast Open cookie that is not ours
+	OrphansReset     uint64 // closed connections beyond Limits.Orphans
+	TimeWaitsCut     uint64 // connections beyond Limits.TimeWaits
 	ICMPIgnored      uint64 // about nothing that is in flight (RFC 5927)
 	ICMPTaken        uint64
 }
