@@ -286,3 +286,15 @@ func TestSecondProofUndoesNothing(t *testing.T) {
 	k.in(fmt.Sprintf(". 1:1(0) ack 2001 win 65535 <nop,nop,TS val 3 ecr %d,nop,nop,sack 1:1001>", original))
 	k.wantUndone(1)
 }
+
+// E-4: a DSACK inside a block of what was never sent is made up.
+func TestDSACKOfWhatWasNotSentIsNoReport(t *testing.T) {
+	k := established(t, plain())
+	k.write(3000)
+	for k.stack.Transmit(k.now, &k.seg) {
+	}
+	k.in(". 1:1(0) ack 1001 win 65535 <nop,nop,sack 90001:90002 90001:91001>")
+	if in := k.c.Info(k.now); in.Stats.DSACKsIn != 0 || in.Stats.BadSACKs == 0 {
+		t.Errorf("%d DSACKs, %d bad blocks", in.Stats.DSACKsIn, in.Stats.BadSACKs)
+	}
+}

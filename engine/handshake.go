@@ -144,7 +144,8 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 		c.setState(FinWait1, "the application closed")
 	}
 	c.adoptTimeout(now, c.peer.UserTimeout)
-	c.tellTimeout() // again "in the first packet that does not have the SYN flag set" RFC 5482 section 3
+	c.tellTimeout()   // again "in the first packet that does not have the SYN flag set" RFC 5482 section 3
+	c.restartRTO(now) // data may have left with the SYN
 	c.touchKeepAlive(now)
 	c.notify(Connected | Writable)
 }
@@ -207,7 +208,7 @@ func (c *Conn) ackSYN(now Time, s *segment.Segment) {
 	if c.fast().refused {
 		c.resendSYNData()
 	}
-	c.restartRTO(now) // data may have left beside the SYN
+	c.stopTimer(TimerRTO)
 	c.synNow = false
 }
 

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// A connTable finds a connection by both its sockets. Its keys are the bare
+// A connTable finds a connection by its two sockets (RFC 9293 section 3.3.1). Its keys are the bare
 // addresses and ports, a third of a netip.AddrPort's octets: with a hundred
 // thousand connections the table is a good part of what an idle one costs.
 type connTable struct {

@@ -165,6 +165,9 @@ func (h *host) listen(local netip.AddrPort, t *Talk) {
 	}
 	cfg := engine.ListenConfig{Conn: t.Conf[h.side], Backlog: t.Backlog, Cookies: t.Cookies,
 		HalfOpen: t.HalfOpen, SYNDelay: t.SYNDelay}
+	if t.FastOpen {
+		cfg.FastOpen = 100
+	}
 	l, err := h.stack.Listen(h.clock(0), local, func(netip.Addr) int { return mtu }, cfg)
 	if err != nil {
 		panic(err)
@@ -317,6 +320,9 @@ func (w *world) start(side, talk int) {
 	}
 	h.stir()
 	e.adopt(c)
+	if w.plan.Talks[talk].FastOpen {
+		e.work() // what it writes now can ride on the SYN
+	}
 }
 
 func (w *world) anyOn(k FaultKind, dir int) bool {
