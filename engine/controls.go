@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"time"
 
 	"rawtcp/segment"
@@ -21,14 +20,16 @@ func (c *Conn) change(f func(*ConnConfig)) error {
 	return err
 }
 
+// set is change for what cannot be out of its range.
+func (c *Conn) set(f func(*ConnConfig)) { _ = c.change(f) }
+
 // SetSendBuffer changes how many octets may be held for the peer, 1 to 2^30.
 // What is held stays: with a smaller buffer Write takes nothing until there is
 // room again.
 func (c *Conn) SetSendBuffer(octets int) error {
-	if octets < 1 || octets > maxBuffer {
-		return fmt.Errorf("%w: SendBuffer %d is not between 1 and %d", ErrBadConfig, octets, maxBuffer)
+	if err := c.change(func(cfg *ConnConfig) { cfg.SendBuffer = octets }); err != nil {
+		return err
 	}
-	c.change(func(cfg *ConnConfig) { cfg.SendBuffer = octets })
 	c.snd.buf.limit = octets
 	if c.snd.buf.room() > 0 {
 		c.notify(Writable)
@@ -42,10 +43,9 @@ func (c *Conn) SetSendBuffer(octets int) error {
 // fixed by the handshake, so the buffer is at least two units of it: else an
 // empty one would be told as a closed window, for ever.
 func (c *Conn) SetReceiveBuffer(now Time, octets int) error {
-	if octets < 1 || octets > maxBuffer {
-		return fmt.Errorf("%w: ReceiveBuffer %d is not between 1 and %d", ErrBadConfig, octets, maxBuffer)
+	if err := c.change(func(cfg *ConnConfig) { cfg.ReceiveBuffer = octets }); err != nil {
+		return err
 	}
-	c.change(func(cfg *ConnConfig) { cfg.ReceiveBuffer = octets })
 	c.rcv.buf.limit = max(octets, 2<<c.rcv.scale)
 	c.noteWindow(now)
 	return nil
@@ -54,7 +54,7 @@ func (c *Conn) SetReceiveBuffer(now Time, octets int) error {
 // SetNoDelay switches Nagle's algorithm off or on again (RFC 9293 section
 // 3.7.4, MUST-17).
 func (c *Conn) SetNoDelay(on bool) {
-	c.change(func(cfg *ConnConfig) { cfg.NoDelay = on })
+	c.set(func(cfg *ConnConfig) { cfg.NoDelay = on })
 	c.stack.wake(c)
 }
 
@@ -112,18 +112,18 @@ func (c *Conn) SetTTL(ttl uint8) {
 	if ttl == 0 {
 		ttl = 64
 	}
-	c.change(func(cfg *ConnConfig) { cfg.TTL = ttl })
+	c.set(func(cfg *ConnConfig) { cfg.TTL = ttl })
 }
 
 // SetTOS changes the DiffServ field of what we send (RFC 9293 section 3.9.1.9,
 // SHLD-21), with the ECN field in its two low bits; on a connection with ECN
 // these are RFC 3168's.
-func (c *Conn) SetTOS(tos uint8) { c.change(func(cfg *ConnConfig) { cfg.TOS = tos }) }
+func (c *Conn) SetTOS(tos uint8) { c.set(func(cfg *ConnConfig) { cfg.TOS = tos }) }
 
 // SetLinger changes how Close ends the connection: with 0 by a FIN, with a
 // negative time by a RST. A positive one is by a FIN too; to wait is the affair
 // of who blocks.
-func (c *Conn) SetLinger(d time.Duration) { c.change(func(cfg *ConnConfig) { cfg.Linger = d }) }
+func (c *Conn) SetLinger(d time.Duration) { c.set(func(cfg *ConnConfig) { cfg.Linger = d }) }
 
 // CloseRead says that the application will not read any more. What is unread
 // and what still comes is acknowledged and thrown away, as shutdown has it on

@@ -9,7 +9,7 @@ const corkCeiling = 200 * time.Millisecond
 // SetCork keeps back, while on, what does not fill a segment: for a FIN, for
 // more data, or until 200 ms are over. Without it all leaves that may.
 func (c *Conn) SetCork(on bool) {
-	c.change(func(cfg *ConnConfig) { cfg.Cork = on })
+	c.set(func(cfg *ConnConfig) { cfg.Cork = on })
 	c.uncorked = false
 	c.stopTimer(TimerHold)
 	c.stack.wake(c)

@@ -43,7 +43,7 @@ func (c *Conn) SetUserTimeout(now Time, d time.Duration) error {
 	if d < 0 || d > maxTime {
 		return fmt.Errorf("%w: UserTimeout %v is not between 0 and %v", ErrBadConfig, d, maxTime)
 	}
-	c.change(func(cfg *ConnConfig) {
+	c.set(func(cfg *ConnConfig) {
 		cfg.UserTimeout, cfg.TimeoutChangeable = d, On
 		if d > 0 {
 			cfg.AdvertisedTimeout, cfg.TimeoutChangeable = advertisable(d), Off
@@ -115,7 +115,7 @@ func (c *Conn) adoptTimeout(now Time, remote time.Duration) {
 	lower := max(c.cfg.UserTimeoutMin, c.rtt.rto()+time.Second)
 	upper := max(c.cfg.UserTimeoutMax, lower)
 	adopted := min(upper, max(c.cfg.AdvertisedTimeout, remote, lower))
-	c.change(func(cfg *ConnConfig) { cfg.UserTimeout = adopted })
+	c.set(func(cfg *ConnConfig) { cfg.UserTimeout = adopted })
 	c.notify(TimeoutTold)
 	c.watchPatience(now)
 }
