@@ -197,8 +197,8 @@ type flightMeter struct {
 
 // A round is what is known of the flights of one round trip.
 type round struct {
-	peak    int  // the largest flight, octets
-	limited bool // the window left no room for another segment
+	peak    int32 // the largest flight, octets; no more than twice maxWindow
+	limited bool  // the window left no room for another segment
 }
 
 // observe takes one flight; one above limit had no room left in its window.
@@ -210,9 +210,9 @@ func (m *flightMeter) observe(now Time, flight, limit int, srtt time.Duration) {
 		}
 		m.now, m.end = round{}, now.Add(rtt)
 	}
-	m.now.peak = max(m.now.peak, flight)
+	m.now.peak = max(m.now.peak, int32(min(flight, math.MaxInt32)))
 	m.now.limited = m.now.limited || flight > limit
 }
 
 func (m *flightMeter) limited() bool { return m.now.limited || m.before.limited }
-func (m *flightMeter) largest() int  { return max(m.now.peak, m.before.peak) }
+func (m *flightMeter) largest() int  { return int(max(m.now.peak, m.before.peak)) }

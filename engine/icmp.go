@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 
 	"rawtcp/segment"
 )
@@ -42,6 +43,30 @@ func (c *Conn) receiveICMP(now Time, seq segment.Seq, m ICMP) {
 		*soft = fmt.Errorf("%w: ICMP port unreachable from %s", ErrRefused, m.From)
 	}
 	c.finish(*soft, "a hard ICMP error answers our SYN, RFC 9293 section 3.9.2.2")
+}
+
+// halfOpenICMP takes a message about the SYN-ACK of a handshake that a peer
+// began, and reports whether there is one that it is about: the number quoted has
+// to be that of the SYN-ACK (RFC 5927 section 4.1). A hard error ends it; there is
+// nobody yet to tell of a soft one.
+func (s *Stack) halfOpenICMP(local, remote netip.AddrPort, seq segment.Seq, m ICMP) bool {
+	l := s.listener(local)
+	if l == nil {
+		return false
+	}
+	e := l.find(local, remote)
+	if e == nil || !e.answered() || seq != e.iss {
+		return false
+	}
+	s.counters.ICMPTaken++
+	if s.cfg.Tracer != nil {
+		s.trace(&Event{Kind: EventICMP, ICMP: &m, Conn: e.id, Local: local, Remote: remote, State: SynReceived, Vars: e.vars(),
+			Reason: "about our SYN-ACK"})
+	}
+	if hardError(remote.Addr().Is4(), m) {
+		l.drop(e, "a hard ICMP error answers our SYN-ACK, RFC 9293 section 3.9.2.2")
+	}
+	return true
 }
 
 // hardError is SHLD-26: protocol unreachable, port unreachable, fragmentation

@@ -220,7 +220,12 @@ func martian(seg *segment.Segment) string {
 // rule for segments of no connection (RFC 9293 section 3.10.7.1).
 func (s *Stack) Receive(now Time, seg *segment.Segment) {
 	s.now = now
-	if c := s.conns.find(seg.Dst, seg.Src); c != nil && !s.reopens(now, c, seg) {
+	if c := s.conns.find(seg.Dst, seg.Src); c != nil {
+		if l := s.reopens(c, seg); l != nil {
+			c.finish(nil, "a new SYN ends TIME-WAIT, RFC 6191 section 2")
+			l.open(now, seg)
+			return
+		}
 		c.Receive(now, seg)
 		return
 	}
@@ -234,18 +239,20 @@ func (s *Stack) Receive(now Time, seg *segment.Segment) {
 	s.traceDrop(seg, "no such connection")
 }
 
-// reopens reports whether seg is a SYN that may replace a connection in
-// TIME-WAIT (RFC 9293 section 3.6.1, MAY-2; RFC 6191), and removes that one.
-func (s *Stack) reopens(now Time, c *Conn, seg *segment.Segment) bool {
+// reopens returns the listener for a SYN that may replace a connection in
+// TIME-WAIT (RFC 9293 section 3.6.1, MAY-2; RFC 6191), nil if seg is none. One
+// that would drop the SYN does not count: TIME-WAIT must not end for nothing. The
+// SYN gets an entry of the SYN cache and no cookie, for an ISN of the clock is
+// above the old one, and that of a cookie may not be.
+func (s *Stack) reopens(c *Conn, seg *segment.Segment) *Listener {
 	if c.state != TimeWait || seg.Flags&(segment.SYN|segment.ACK|segment.RST|segment.FIN) != segment.SYN {
-		return false
+		return nil
 	}
 	l := s.listener(seg.Dst)
-	if l == nil || !c.olderThan(seg, l.cfg.Conn.Timestamps.or(true)) {
-		return false
+	if l == nil || l.cfg.Mute || l.isFull() || !c.olderThan(seg, l.conn.Timestamps.or(true)) {
+		return nil
 	}
-	c.finish(nil, "a new SYN ends TIME-WAIT, RFC 6191 section 2")
-	return true
+	return l
 }
 
 // olderThan is the list of RFC 6191 section 2: whether a SYN cannot be an old
@@ -372,6 +379,9 @@ func (s *Stack) DeliverICMP(now Time, m ICMP) {
 	var c *Conn
 	if err == nil {
 		c = s.conns.find(src, dst)
+	}
+	if c == nil && err == nil && s.halfOpenICMP(src, dst, seq, m) {
+		return
 	}
 	if c == nil || seq.Less(c.snd.una) || !seq.Less(c.snd.nxt) {
 		s.counters.ICMPIgnored++

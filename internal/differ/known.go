@@ -170,7 +170,7 @@ var Differences = []Known{
 		covers := func(s Step) bool { return s.Seq == SeqBeyond || s.Seq == SeqNext && s.Size > 0 }
 		return d.afterStep(func(t *Turn) bool { return t.Step.Flags.Has(fin) && covers(t.Step) }) &&
 			d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqBeyond }) &&
-			d.atStep(func(s Step) bool { return s.Seq == SeqNext && s.Size > 0 })
+			d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqNext && t.Step.Size > 0 })
 	}},
 	{ID: "window-tail", Of: gvisorOnly, Allows: func(d *Difference) bool {
 		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqLast && quiet(t.Replies) })

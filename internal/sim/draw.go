@@ -381,7 +381,7 @@ func (d dice) conf(p *Plan, t *Talk) engine.ConnConfig {
 	if p.has(Leap) {
 		c.TimeWait = 5 * time.Minute // or what is left of it is too short for the peer's last words
 	}
-	d.rareConf(&c)
+	d.rareConf(p, &c)
 	return c
 }
 
@@ -402,7 +402,7 @@ func (d dice) isn() uint32 {
 }
 
 // rareConf draws the settings that seldom matter.
-func (d dice) rareConf(c *engine.ConnConfig) {
+func (d dice) rareConf(p *Plan, c *engine.ConnConfig) {
 	if d.one(6) {
 		c.MinRTO = d.between(20*time.Millisecond, time.Second)
 	}
@@ -415,7 +415,14 @@ func (d dice) rareConf(c *engine.ConnConfig) {
 	if d.one(8) {
 		c.TimeWaitRST = engine.On
 	}
-	c.HyStart = d.toggle(4)
+	c.HyStart, c.PathMTU = d.toggle(4), d.toggle(4)
+	c.Cork = d.one(8)
+	if d.one(6) && !p.has(Crash) { // a user timeout of the peer's puts keep-alives off, and so the news of a crash (L5)
+		c.UserTimeoutOption = engine.On
+	}
+	if d.one(6) {
+		c.Accounts = engine.On
+	}
 	if d.one(4) {
 		c.ABCLimit = 1 + d.IntN(8)
 	}

@@ -23,6 +23,7 @@ var hostile = []struct {
 	{"no ACK arrives", []Fault{{Kind: AckLoss, P: 1000}}},
 	{"a burst in every second", []Fault{{Kind: Burst, P: 100, N: 20}}},
 	{"one octet at a time", []Fault{{Kind: Split, N: 1}, {Kind: Reorder, P: 300, D: 10 * time.Millisecond}}},
+	{"every second octet", []Fault{{Kind: Split, N: 1}, {Kind: Loss, P: 500}}},
 	{"segments of 60 KB", []Fault{{Kind: Merge, D: 20 * time.Millisecond}, {Kind: Loss, P: 100}}},
 	{"minutes of jitter in seconds", []Fault{{Kind: Jitter, D: 5 * time.Second}, {Kind: Detour, D: 2 * time.Second}}},
 	{"a hole for all that is large", []Fault{{Kind: BlackHole, N: 600}}},
