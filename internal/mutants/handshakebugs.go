@@ -50,7 +50,7 @@ var handshakeBugs = []Mutant{
 	{"stranger-reset", "C1", "engine", "Stack.Receive", "s.counters.NoConnection++", `s.counters.NoConnection++; s.reset(seg, "a stranger")`},
 	{"accept-leaves-waiting", "F7", "engine", "Listener.Close", "c.Abort(now)", "_ = c"},
 	{"second-open", "C20", "engine", "Stack.Dial", "if s.conns.find(local, remote) != nil {", "if false {"},
-	{"syn-ends-time-wait", "C8", "engine", "Stack.reopens", "if l == nil || !c.olderThan(seg, l.cfg.Conn.Timestamps.or(true)) {", "if l == nil {"},
+	{"syn-ends-time-wait", "C8", "engine", "Stack.reopens", " || !c.olderThan(", " || c == nil && !c.olderThan("},
 	{"syn-of-same-number", "C8", "engine", "Conn.olderThan", "higher := c.rcv.nxt.Add(-1).Less(syn.Seq)", "higher := c.rcv.nxt.Add(-1).LessEq(syn.Seq)"},
 	{"isn-constant", "L5", "engine", "secrets.isn", "segment.MakeSeq(uint32(now>>6) + s.hash(purposeISN, local, remote))", "segment.MakeSeq(uint32(now >> 6))"},
 	{"isn-without-clock", "L5", "engine", "secrets.isn", "uint32(now>>6) + s.hash(purposeISN, local, remote)", "s.hash(purposeISN, local, remote)"},
