@@ -21,7 +21,6 @@ var senderBugs = []Mutant{
 	{"dsack-unseen", "E-4", "engine", "isDSACK", "return first.End.LessEq(ack) ||", "return false ||"},
 	{"karn", "E-10", "engine", "delivery.add", "if r.everResent {", "if false {"},
 	{"karn-not-marked", "E-10", "engine", "sentQueue.resend", "r.at, r.order, r.resent, r.everResent = now, s.order, true, true", "r.at, r.order, r.resent = now, s.order, true"},
-	{"karn-of-syn-ack", "E-10", "engine", "Listener.promote", "everResent: resent", "everResent: resent && false"},
 	{"karn-by-timestamp", "E-10", "engine", "delivery.echo", "int32(d.echoed-timestampAt(sent, d.offset)) >= 0", "true"},
 	{"rto-not-backed-off", "E-11", "engine", "Conn.retransmissionTimeout", "c.rtt.backoff()", ""},
 	{"rto-stays-backed-off", "E-11", "engine", "rttEstimator.sample", "r.doublings = 0", ""},
