@@ -52,7 +52,7 @@ func (c *ConnConfig) checkTimes() error {
 		value       time.Duration
 		least, most time.Duration
 	}{
-		{"InitialRTO", c.InitialRTO, time.Millisecond, time.Hour},
+		{"InitialRTO", c.InitialRTO, time.Millisecond, maxTime},
 		{"MinRTO", c.MinRTO, time.Millisecond, time.Hour},
 		{"MaxRTO", c.MaxRTO, time.Millisecond, 24 * time.Hour},
 		{"ConnectTimeout", c.ConnectTimeout, 0, maxTime},

@@ -75,8 +75,10 @@ func (c *Conn) Abort(now Time) {
 	c.stack.now = now
 	switch c.state {
 	case Closed:
-	case SynSent, TimeWait: // the peer knows nothing yet, or all
+	case SynSent: // the peer knows nothing yet
 		c.finish(ErrAborted, "aborted")
+	case TimeWait: // "respond with ok": all is said, and nothing is lost
+		c.finish(nil, "TIME-WAIT is left early")
 	default:
 		c.abort(ErrAborted, "aborted, RFC 9293 section 3.10.5")
 	}

@@ -75,7 +75,7 @@ type ConnConfig struct {
 
 	// Patience.
 
-	InitialRTO time.Duration // RTO before the first sample, 1 ms to 1 h; default 1 s (RFC 6298 section 2)
+	InitialRTO time.Duration // RTO before the first sample, at least 1 ms; default 1 s (RFC 6298 section 2)
 	MinRTO     time.Duration // least RTO, 1 ms to 1 h; default 200 ms, as Linux; RFC 6298 asks for 1 s
 	MaxRTO     time.Duration // largest RTO, 1 ms to 24 h; default 120 s, as Linux, so that seven SYNs take 127 s
 

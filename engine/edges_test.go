@@ -220,3 +220,81 @@ func TestCloseInFinWait2StartsTheTimer(t *testing.T) {
 	k.advanceToTimer(time.Minute)
 	k.wantState(Closed)
 }
+
+// E-6: data that happens to acknowledge nothing new is no duplicate ACK (RFC
+// 5681 section 2 (b)), however often it comes.
+func TestDataOfThePeerIsNoDuplicateACK(t *testing.T) {
+	k := establishedWith(t, plain(), "mss 1000", 65535)
+	k.write(3000)
+	for range 3 {
+		if !k.stack.Transmit(k.now, &k.seg) {
+			t.Fatal("want three segments")
+		}
+	}
+	for i := range 5 {
+		k.in(lineAt(1+10*i, 10))
+	}
+	for k.stack.Transmit(k.now, &k.seg) {
+		if len(k.seg.Payload) > 0 {
+			t.Fatalf("sent again: %s", k.text(&k.seg, k.iss, k.irs))
+		}
+	}
+	if in := k.c.Info(k.now); in.Stats.DupAcksIn != 0 || in.Stats.FastRecoveries != 0 {
+		t.Errorf("%d duplicates, %d recoveries", in.Stats.DupAcksIn, in.Stats.FastRecoveries)
+	}
+}
+
+// E-1: a block that ends before it begins is counted as what it is.
+func TestInsideOutSACKIsCounted(t *testing.T) {
+	k := established(t, plain())
+	k.write(3000)
+	for k.stack.Transmit(k.now, &k.seg) {
+	}
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 2001:1001>")
+	if in := k.c.Info(k.now); in.Stats.BadSACKs != 1 {
+		t.Errorf("%d bad blocks, want 1", in.Stats.BadSACKs)
+	}
+}
+
+// E-10: the ACK of a SYN-ACK that was sent twice measures nothing.
+func TestRepeatedSYNACKIsNoSample(t *testing.T) {
+	k := listening(t, ListenConfig{Conn: plain()})
+	k.in("S 0:0(0) win 65535 <mss 1000>")
+	k.want("SYN-ACK", "S. 0:0(0) ack 1")
+	k.advanceToTimer(time.Second)
+	k.want("again", "S. 0:0(0) ack 1")
+	k.advance(time.Millisecond)
+	k.in(". 1:1(0) ack 1 win 65535")
+	if k.c = k.l.Accept(); k.c == nil {
+		t.Fatal("nobody to accept")
+	}
+	if v := k.c.Info(k.now).Vars; v.SRTT != 0 {
+		t.Errorf("SRTT %v from an ACK of either", v.SRTT)
+	}
+}
+
+// E-4: a recovery is undone once, however many proofs of it arrive.
+func TestSecondProofUndoesNothing(t *testing.T) {
+	k, original := stampedFlight(t)
+	k.fireRTO()
+	k.want("the first again", ". 1:1001(1000) ack 1")
+	k.advance(50 * ms)
+	k.in(fmt.Sprintf(". 1:1(0) ack 2001 win 65535 <nop,nop,TS val 2 ecr %d>", original))
+	k.wantUndone(1)
+	for k.stack.Transmit(k.now, &k.seg) {
+	}
+	k.in(fmt.Sprintf(". 1:1(0) ack 2001 win 65535 <nop,nop,TS val 3 ecr %d,nop,nop,sack 1:1001>", original))
+	k.wantUndone(1)
+}
+
+// E-4: a DSACK inside a block of what was never sent is made up.
+func TestDSACKOfWhatWasNotSentIsNoReport(t *testing.T) {
+	k := established(t, plain())
+	k.write(3000)
+	for k.stack.Transmit(k.now, &k.seg) {
+	}
+	k.in(". 1:1(0) ack 1001 win 65535 <nop,nop,sack 90001:90002 90001:91001>")
+	if in := k.c.Info(k.now); in.Stats.DSACKsIn != 0 || in.Stats.BadSACKs == 0 {
+		t.Errorf("%d DSACKs, %d bad blocks", in.Stats.DSACKsIn, in.Stats.BadSACKs)
+	}
+}

@@ -30,6 +30,9 @@ func (c *Conn) synOptions(now Time, o *segment.Options, answer bool) {
 	if c.fast().kind != 0 {
 		c.addFastOpen(o)
 	}
+	if o.Len() > segment.MaxOptionsLen { // beside a long cookie; the next segment says it
+		o.Set &^= segment.HasUserTimeout
+	}
 	if c.cfg.SYNOptions != nil && o.Raw == nil { // else Append lays them out as Linux does
 		o.Raw = segment.AppendLayout(c.stack.optionScratch[:0], o, c.cfg.SYNOptions)
 	}
@@ -141,7 +144,8 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 		c.setState(FinWait1, "the application closed")
 	}
 	c.adoptTimeout(now, c.peer.UserTimeout)
-	c.tellTimeout() // again "in the first packet that does not have the SYN flag set" RFC 5482 section 3
+	c.tellTimeout()   // again "in the first packet that does not have the SYN flag set" RFC 5482 section 3
+	c.restartRTO(now) // data may have left with the SYN
 	c.touchKeepAlive(now)
 	c.notify(Connected | Writable)
 }
@@ -204,7 +208,7 @@ func (c *Conn) ackSYN(now Time, s *segment.Segment) {
 	if c.fast().refused {
 		c.resendSYNData()
 	}
-	c.restartRTO(now) // data may have left beside the SYN
+	c.stopTimer(TimerRTO)
 	c.synNow = false
 }
 

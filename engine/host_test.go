@@ -1021,3 +1021,19 @@ func BenchmarkBulk(b *testing.B) {
 		}
 	}
 }
+
+// A panic in one of the host's goroutines is handed to who asked for it.
+func TestPanicOfTheHostIsToldWhoAsked(t *testing.T) {
+	net := simnet.New(simnet.Config{})
+	port := net.NewPort(simnet.PortConfig{Addrs: []netip.Addr{clientAddr}})
+	causes := make(chan any, 10)
+	engine.NewHost(engine.HostConfig{Link: port, Tracer: angryTracer{}, OnPanic: func(cause any) { causes <- cause }})
+	port.InjectError(passingError{})
+	if cause := <-causes; cause != "no more" {
+		t.Errorf("%v", cause)
+	}
+}
+
+type angryTracer struct{}
+
+func (angryTracer) Trace(*engine.Event) { panic("no more") }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 	"unsafe"
 
 	"rawtcp/engine"
@@ -113,7 +114,9 @@ func TestIdleConnectionOfAHost(t *testing.T) {
 	goroutines := runtime.NumGoroutine()
 	network := simnet.New(simnet.Config{})
 	host := func(addrs ...netip.Addr) *engine.Host {
-		h := engine.NewHost(engine.HostConfig{Link: network.NewPort(simnet.PortConfig{Addrs: addrs})})
+		// A busy machine must not look like a lossy road: incidents cost memory.
+		calm := engine.ConnConfig{InitialRTO: time.Minute, MinRTO: time.Minute, LossProbe: engine.Off}
+		h := engine.NewHost(engine.HostConfig{Link: network.NewPort(simnet.PortConfig{Addrs: addrs}), Conn: calm})
 		t.Cleanup(func() { h.Close() })
 		return h
 	}

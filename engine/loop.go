@@ -24,10 +24,11 @@ import (
 //
 // All methods may be called by any goroutine at any time.
 type Host struct {
-	link   Link
-	tracer Tracer
-	start  time.Time
-	claims claims
+	link    Link
+	tracer  Tracer
+	onPanic func(cause any)
+	start   time.Time
+	claims  claims
 
 	mu           sync.Mutex
 	stack        *Stack
@@ -58,6 +59,11 @@ type HostConfig struct {
 	Tracer Tracer     // may be nil
 	Conn   ConnConfig // defaults of every connection
 	Secret [32]byte   // key of sequence numbers and ports; zero: from the system's random source
+
+	// OnPanic, if set, is called when one of the host's own goroutines panics,
+	// in that goroutine, with the cause. It should end the program: the host is
+	// in disorder, and its lock may be held. Without it the panic does.
+	OnPanic func(cause any)
 }
 
 // The sizes of batches. A received packet may be a merged one of up to 64 KiB,
@@ -75,7 +81,7 @@ func NewHost(cfg HostConfig) *Host {
 		rand.Read(cfg.Secret[:])
 	}
 	h := &Host{
-		link: cfg.Link, tracer: cfg.Tracer, start: time.Now(),
+		link: cfg.Link, tracer: cfg.Tracer, onPanic: cfg.OnPanic, start: time.Now(),
 		claims:  claims{link: cfg.Link, held: map[uint16][]*claim{}},
 		stack:   NewStack(StackConfig{Secret: cfg.Secret, Tracer: cfg.Tracer, Conn: cfg.Conn}),
 		timer:   time.NewTimer(time.Hour),
@@ -84,9 +90,22 @@ func NewHost(cfg HostConfig) *Host {
 	}
 	h.timer.Stop()
 	h.progress.L = &h.mu
-	h.running.Go(h.read)
-	h.running.Go(h.wait)
+	h.running.Go(func() { h.watched(h.read) })
+	h.running.Go(func() { h.watched(h.wait) })
 	return h
+}
+
+// watched runs f and hands a panic of it to OnPanic.
+func (h *Host) watched(f func()) {
+	defer func() {
+		if h.onPanic == nil {
+			return
+		}
+		if cause := recover(); cause != nil {
+			h.onPanic(cause)
+		}
+	}()
+	f()
 }
 
 // now is the stack's clock: monotonic, and never the zero Time.
@@ -218,15 +237,7 @@ type farewell struct {
 // unlock sends what the stack has to say, gives up the lock and releases the
 // claims of what has come to its end.
 func (h *Host) unlock() {
-	h.flush()
-	var leaving []farewell
-	if h.mayRelease() {
-		leaving, h.leaving = h.leaving, nil
-	}
-	if h.draining > 0 {
-		h.progress.Broadcast()
-	}
-	h.mu.Unlock()
+	leaving := h.letGo()
 	for _, f := range leaving {
 		f.claim.release()
 	}
@@ -239,6 +250,21 @@ func (h *Host) unlock() {
 			}
 		}
 	}
+}
+
+// letGo sends, gives up the lock, and returns whose claims are to be released.
+// Should the core panic, the lock is free all the same, so that what runs on the
+// way out of a panic does not wait for it for ever.
+func (h *Host) letGo() (leaving []farewell) {
+	defer h.mu.Unlock()
+	h.flush()
+	if h.mayRelease() {
+		leaving, h.leaving = h.leaving, nil
+	}
+	if h.draining > 0 {
+		h.progress.Broadcast()
+	}
+	return leaving
 }
 
 // mayRelease: a claim outlives the last segment, for without it the kernel

@@ -494,7 +494,7 @@ func (k *play) report(failed *step, err error) string {
 }
 
 // leastTalks is how many conversations there must be at least.
-const leastTalks = 500
+const leastTalks = 700
 
 // TestTalks performs every conversation below testdata/talks, on every stage.
 func TestTalks(t *testing.T) {

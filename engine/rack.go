@@ -10,16 +10,16 @@ import (
 // delivered transmission, and has not arrived a reordering window later, is lost.
 // It needs SACK; without it duplicate ACKs are counted.
 type rack struct {
-	order      uint32 // of the most recently sent range that was delivered
 	rtt        time.Duration
 	minRTT     minFilter
+	order      uint32      // of the most recently sent range that was delivered
 	fack       segment.Seq // highest octet delivered
-	delivered  bool        // order and fack are valid
-	reordering bool        // an original transmission was overtaken
-	mult       int         // the reordering window in quarters of minRTT, less one
-	persist    int         // recoveries that still use the grown window
-	inRound    bool        // a DSACK was counted in the round trip that ends at round
 	round      segment.Seq
+	mult       int32 // the reordering window in quarters of minRTT, less one
+	persist    int32 // recoveries that still use the grown window
+	delivered  bool  // order and fack are valid
+	reordering bool  // an original transmission was overtaken
+	inRound    bool  // a DSACK was counted in the round trip that ends at round
 }
 
 // A minFilter is the least of the samples of the last one to two windows, so

@@ -42,13 +42,37 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, env: os.Getenv}
 	defer func() {
 		if cause := recover(); cause != nil {
-			fmt.Fprintf(stderr, "rawtcp: internal error: %v\n%s", cause, debug.Stack())
+			tellPanic(stderr, cause)
 			code = exitInternal
 		}
 	}()
 	err := p.main(ctx, args[1:])
 	p.report(err)
 	return codeOf(err)
+}
+
+func tellPanic(stderr io.Writer, cause any) {
+	fmt.Fprintf(stderr, "rawtcp: internal error: %v\n%s", cause, debug.Stack())
+}
+
+// crash ends the program for a goroutine that panics: by itself Go would end it
+// with exit code 2, which is that of bad usage. Claims and sockets go with the
+// process.
+func crash(cause any) {
+	tellPanic(os.Stderr, cause)
+	os.Exit(exitInternal)
+}
+
+// spawn starts a goroutine whose panic ends the program as one of main does.
+func spawn(f func()) {
+	go func() {
+		defer func() {
+			if cause := recover(); cause != nil {
+				crash(cause)
+			}
+		}()
+		f()
+	}()
 }
 
 func (p *program) main(ctx context.Context, words []string) error {

@@ -57,13 +57,13 @@ func (b *bridge) join(own *engine.NetConn, kernel kernelEnd) error {
 // what frees it.
 func (b *bridge) while(gone <-chan struct{}) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(b.rein.stop)
-	go func() {
+	spawn(func() {
 		select {
 		case <-gone:
 			cancel()
 		case <-ctx.Done():
 		}
-	}()
+	})
 	return ctx, cancel
 }
 

@@ -172,7 +172,7 @@ func loopbackHandshake() (took time.Duration, stamped bool, err error) {
 		return 0, false, err
 	}
 	watch := &stampWatch{}
-	host := engine.NewHost(engine.HostConfig{Link: link, Tracer: watch})
+	host := engine.NewHost(engine.HostConfig{Link: link, Tracer: watch, OnPanic: crash})
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	began := time.Now()

@@ -293,7 +293,11 @@ func (r *connectRun) openOut() error {
 }
 
 // open resolves the target, opens the link and chooses the address.
-func (r *connectRun) open() error {
+func (r *connectRun) open() error { return r.openLink(r.prepare) }
+
+// openLink resolves the target, opens the link and hands the addresses to
+// prepare; if that fails, the link is closed again.
+func (r *connectRun) openLink(prepare func(addrs []netip.Addr) error) error {
 	addrs, err := r.target.resolve(r.rein.stop, r.o.family())
 	if err != nil {
 		return err
@@ -305,16 +309,22 @@ func (r *connectRun) open() error {
 		return openFailure(err)
 	}
 	r.session.attach(r.link)
-	if err := r.choose(addrs); err != nil {
+	if err := prepare(addrs); err != nil {
 		r.link.Close()
+		return err
+	}
+	return nil
+}
+
+func (r *connectRun) prepare(addrs []netip.Addr) error {
+	if err := r.choose(addrs); err != nil {
 		return err
 	}
 	tracer, err := r.session.begin(r.route.Interface, r.banner)
 	if err != nil {
-		r.link.Close()
 		return err
 	}
-	r.host = engine.NewHost(engine.HostConfig{Link: r.session.link(r.link), Tracer: tracer})
+	r.host = engine.NewHost(engine.HostConfig{Link: r.session.link(r.link), Tracer: tracer, OnPanic: crash})
 	return nil
 }
 
@@ -486,13 +496,13 @@ func (r *connectRun) sendData(c *conversation) (bool, error) {
 // peer closes; a pipe may still have something to say.
 func catBoth(c *conversation, in io.Reader, out io.Writer) error {
 	sent := make(chan error, 1)
-	go func() {
+	spawn(func() {
 		err := c.send(in)
 		if err == nil {
 			err = c.nc.CloseWrite()
 		}
 		sent <- err
-	}()
+	})
 	ended := c.ended
 	for {
 		select {

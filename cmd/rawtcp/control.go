@@ -52,7 +52,7 @@ func newControl(ctx context.Context, timeout time.Duration, status func()) *cont
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	done := make(chan struct{})
-	go c.watch(signals, done)
+	spawn(func() { c.watch(signals, done) })
 	c.end = sync.OnceFunc(func() {
 		signal.Stop(signals)
 		close(done)

@@ -45,7 +45,7 @@ type conversation struct {
 func converse(nc *engine.NetConn, rein *control, out io.Writer) *conversation {
 	c := &conversation{nc: nc, rein: rein, out: out, ended: make(chan struct{})}
 	c.heard.Store(time.Now().UnixNano())
-	go c.read()
+	spawn(c.read)
 	return c
 }
 
@@ -85,14 +85,14 @@ func (c *conversation) write(data []byte) {
 // returns what undoes that.
 func (c *conversation) interruptible() (undo func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
+	spawn(func() {
 		defer close(ended)
 		select {
 		case <-c.rein.stop.Done():
 			_ = c.nc.SetWriteDeadline(time.Unix(1, 0))
 		case <-done:
 		}
-	}()
+	})
 	return func() {
 		close(done)
 		<-ended

@@ -89,7 +89,7 @@ func demoLab(lab *netlab.Lab, ipv6 bool) (*netlab.Host, netip.AddrPort, error) {
 	if err != nil {
 		return nil, netip.AddrPort{}, err
 	}
-	go func() { _ = http.Serve(patient{l}, netlab.Hello) }() // until the process ends
+	spawn(func() { _ = http.Serve(patient{l}, netlab.Hello) }) // until the process ends
 	addr := link.B.Addr4.Addr()
 	if ipv6 {
 		addr = link.B.Addr6.Addr()

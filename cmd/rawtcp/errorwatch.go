@@ -30,7 +30,7 @@ func newErrorWatch() (*errorWatch, error) {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	w := &errorWatch{epoll: os.NewFile(uintptr(fd), "epoll"), waiting: map[int32]chan struct{}{}}
-	go w.run()
+	spawn(w.run)
 	return w, nil
 }
 

@@ -224,7 +224,7 @@ func (r *listenRun) open() error {
 		r.link.Close()
 		return err
 	}
-	r.host = engine.NewHost(engine.HostConfig{Link: r.session.link(r.link), Tracer: tracer})
+	r.host = engine.NewHost(engine.HostConfig{Link: r.session.link(r.link), Tracer: tracer, OnPanic: crash})
 	return nil
 }
 
@@ -259,14 +259,14 @@ func (r *listenRun) claim() (*engine.NetListener, error) {
 // serve accepts until it has had enough, and waits for all to end.
 func (r *listenRun) serve(listener *engine.NetListener) {
 	stop := make(chan struct{})
-	go func() {
+	spawn(func() {
 		defer close(stop)
 		select {
 		case <-r.rein.stop.Done():
 		case <-r.enough:
 		}
 		listener.Close()
-	}()
+	})
 	reap := (&reaper{session: r.session, rein: r.rein, show: lineText}).start()
 	for accepted := 0; r.o.count == 0 || accepted < r.o.count; accepted++ {
 		nc, err := listener.AcceptConn()
@@ -275,7 +275,7 @@ func (r *listenRun) serve(listener *engine.NetListener) {
 			break
 		}
 		r.busy.Add(1)
-		go r.connection(nc)
+		spawn(func() { r.connection(nc) })
 	}
 	if r.o.cat {
 		listener.Close() // one is enough
@@ -368,7 +368,7 @@ func (r *listenRun) exchange(nc *engine.NetConn) (*conversation, error) {
 	}
 	c := &conversation{nc: nc, rein: r.rein, ended: make(chan struct{})}
 	c.out = echoTo{c}
-	go c.read()
+	spawn(c.read)
 	return c, c.untilEnd()
 }
 

@@ -215,7 +215,7 @@ func (r *pingRun) ready(addrs [][]netip.Addr) error {
 	r.config.Count, r.config.Interval, r.config.Wait = r.o.count, r.o.interval, r.o.wait
 	r.config.Stagger = min(pingStagger, r.o.interval/time.Duration(len(r.names)))
 	r.config.Port, r.config.ISN = r.o.sourcePort, r.o.conn.ISN
-	r.config.Emit = r.event
+	r.config.Emit, r.config.OnPanic = r.event, crash
 	return nil
 }
 

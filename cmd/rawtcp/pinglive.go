@@ -48,7 +48,7 @@ func openPingScreen(r *pingRun) *pingScreen {
 		quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 	_, _ = io.WriteString(s.out, enterScreen)
-	go s.draw()
+	spawn(s.draw)
 	return s
 }
 

@@ -124,24 +124,7 @@ func listenKernel(ctx context.Context, local string) (*net.TCPListener, error) {
 
 // open resolves the target, opens the link, and finds out now what would else
 // fail for every connection.
-func (r *proxyRun) open() error {
-	addrs, err := r.target.resolve(r.rein.stop, r.o.family())
-	if err != nil {
-		return err
-	}
-	r.link, err = rawsock.Open(rawsock.Config{
-		Interface: r.o.iface, Source: r.o.source, Guard: r.o.guard, Family: r.o.family(),
-	})
-	if err != nil {
-		return openFailure(err)
-	}
-	r.session.attach(r.link)
-	if err := r.prepare(addrs); err != nil {
-		r.link.Close()
-		return err
-	}
-	return nil
-}
+func (r *proxyRun) open() error { return r.openLink(r.prepare) }
 
 func (r *proxyRun) prepare(addrs []netip.Addr) error {
 	if err := r.choose(addrs); err != nil {
@@ -157,7 +140,7 @@ func (r *proxyRun) prepare(addrs []netip.Addr) error {
 	if r.bridge, err = newBridge(r.session, r.rein); err != nil {
 		return err
 	}
-	r.host = engine.NewHost(engine.HostConfig{Link: r.session.link(r.link), Tracer: tracer})
+	r.host = engine.NewHost(engine.HostConfig{Link: r.session.link(r.link), Tracer: tracer, OnPanic: crash})
 	guard := r.link.Guard()
 	r.session.start(trace.Start{
 		Local: r.local, Remote: r.remote.String(), Iface: r.route.Interface, MTU: r.route.MTU, Guard: guard,
@@ -194,7 +177,7 @@ func (r *proxyRun) serve() error {
 		case err == nil:
 			accepted++
 			r.busy.Add(1)
-			go r.connection(c)
+			spawn(func() { r.connection(c) })
 		case r.rein.stopped() != nil:
 			return nil
 		case !isPassing(err) || !r.rein.sleep(acceptPause):

@@ -44,8 +44,8 @@ var buffers = sync.Pool{New: func() any { return new([pumpBuffer]byte) }}
 // reset. Nothing of the pump runs after it.
 func (p *pump) run() error {
 	halves := make(chan error, 2)
-	go func() { halves <- carry(p.b, p.a) }()
-	go func() { halves <- carry(p.a, p.b) }()
+	spawn(func() { halves <- carry(p.b, p.a) })
+	spawn(func() { halves <- carry(p.a, p.b) })
 	cause := p.await(halves)
 	if cause == nil {
 		cause = errors.Join(p.a.Close(), p.b.Close())

@@ -24,7 +24,7 @@ const reapTime = 50 * time.Millisecond
 func (r *reaper) start() (end func()) {
 	stop := make(chan struct{})
 	r.done = make(chan struct{})
-	go r.run(stop)
+	spawn(func() { r.run(stop) })
 	return func() {
 		close(stop)
 		<-r.done

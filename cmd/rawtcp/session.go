@@ -154,11 +154,11 @@ func (f *firstEvent) Trace(e *engine.Event) {
 func (s *session) readersGone(stop func()) (end func()) {
 	done := make(chan struct{})
 	if f, ok := s.p.stdout.(*os.File); ok && isPipe(f) {
-		go func() {
+		spawn(func() {
 			if waitReaderGone(f, done) {
 				stop()
 			}
-		}()
+		})
 	}
 	return func() { close(done) }
 }

@@ -48,7 +48,7 @@ var Differences = []Known{
 	{ID: "dsack", Of: both, Looks: true, Allows: func(d *Difference) bool {
 		ahead := func(s Step) bool { return s.Seq == SeqBeyond || s.Seq == SeqLast || s.Seq == SeqEdge }
 		return d.sameBut(func(r *Reply) { r.Blocks, r.Echo, r.Options = "", 0, r.Options&^segment.HasSACK }) && len(d.Theirs) == 1 &&
-			!d.atStep(ahead) && oneHasMore(d.Turn.Replies[0].Blocks, d.Theirs[0].Blocks)
+			(!d.atStep(ahead) || d.Turn.Replies[0].Blocks != "" && d.Theirs[0].Blocks != "") && oneHasMore(d.Turn.Replies[0].Blocks, d.Theirs[0].Blocks)
 	}},
 	{ID: "sack-fin", Of: both, Looks: true, Allows: func(d *Difference) bool {
 		return d.afterStep(func(t *Turn) bool { return t.Step.Flags.Has(fin) }) &&
@@ -59,7 +59,7 @@ var Differences = []Known{
 			len(d.Theirs) == 1 && d.Theirs[0].Blocks == ""
 	}},
 	{ID: "acceptable-seq", Of: kernelOnly, Looks: true, Allows: func(d *Difference) bool {
-		return d.sameBut(func(r *Reply) { r.Seq, r.Echo = 0, 0 }) && bareAck(d.Turn.Replies) &&
+		return d.sameBut(func(r *Reply) { r.Seq, r.Echo, r.Blocks, r.Options = 0, 0, "", r.Options&^segment.HasSACK }) && bareAck(d.Turn.Replies) &&
 			d.afterStep(func(t *Turn) bool { return t.Step.Window == 0 })
 	}},
 	{ID: "text-after-fin-resets", Of: gvisorOnly, Allows: func(d *Difference) bool {
@@ -84,7 +84,7 @@ var Differences = []Known{
 		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) && s.Seq == SeqPrevious }) && bareAck(d.Theirs)
 	}},
 	{ID: "simultaneous-syn", Of: gvisorOnly, Allows: func(d *Difference) bool {
-		return d.in("SYN-RECEIVED") && d.Plan.Target == SynSent
+		return d.Plan.Target == SynSent && d.afterStep(func(t *Turn) bool { return t.State == "SYN-RECEIVED" })
 	}},
 	{ID: "fin-beyond-hole", Of: gvisorOnly, Allows: func(d *Difference) bool {
 		return d.afterStep(func(t *Turn) bool {
@@ -131,7 +131,7 @@ var Differences = []Known{
 		return d.in("TIME-WAIT") && quiet(d.Turn.Replies) && quiet(d.Theirs)
 	}},
 	{ID: "beyond-edge", Of: both, Allows: func(d *Difference) bool {
-		return d.atStep(func(s Step) bool { return s.Seq == SeqLast && s.Size > 1 })
+		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqLast && t.Step.Size > 1 })
 	}},
 	{ID: "second-fin", Of: both, Allows: func(d *Difference) bool {
 		return d.in("CLOSE-WAIT", "CLOSING", "LAST-ACK") && d.atStep(func(s Step) bool { return s.Flags.Has(fin) }) && quiet(d.Turn.Replies) && quiet(d.Theirs)
@@ -143,7 +143,12 @@ var Differences = []Known{
 		return d.atStep(func(s Step) bool { return s.Ack == AckOld && s.Seq == SeqNext && s.Size > 0 })
 	}},
 	{ID: "simultaneous-ack", Of: kernelOnly, Allows: func(d *Difference) bool {
-		return d.Plan.Target == SynSent && d.in("SYN-RECEIVED")
+		return d.Plan.Target == SynSent && d.afterStep(func(t *Turn) bool { return t.State == "SYN-RECEIVED" })
+	}},
+	{ID: "initial-window", Of: kernelOnly, Allows: func(d *Difference) bool {
+		return d.Turn != nil && d.Turn.Step.Call == CallWrite && d.afterStep(func(t *Turn) bool {
+			return t.State == "SYN-RECEIVED" && t.Step.Flags.Has(syn) && t.Step.Seq == SeqPrevious
+		})
 	}},
 	{ID: "delayed-ack", Of: both, Allows: func(d *Difference) bool {
 		return d.atStep(func(s Step) bool { return s.Seq == SeqNext && (s.Size > 0 || s.Flags.Has(fin)) }) && bareAck(d.Turn.Replies) && len(d.Theirs) == 0
@@ -152,7 +157,7 @@ var Differences = []Known{
 		return d.Detail == "our user sees error, theirs end of data"
 	}},
 	{ID: "left-edge", Of: both, Allows: func(d *Difference) bool {
-		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqPrevious && quiet(t.Replies) })
+		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqPrevious })
 	}},
 	{ID: "edge", Of: both, Allows: func(d *Difference) bool {
 		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqEdge && quiet(t.Replies) })
@@ -160,6 +165,12 @@ var Differences = []Known{
 	{ID: "two-fins", Of: both, Allows: func(d *Difference) bool {
 		held := func(t *Turn) bool { return t.Step.Flags.Has(fin) && (t.Step.Seq == SeqBeyond || t.Step.Seq == SeqLast) }
 		return d.afterStep(held) && d.afterStep(func(t *Turn) bool { return t.Step.Flags.Has(fin|ack) && !held(t) })
+	}},
+	{ID: "fin-against-text", Of: both, Allows: func(d *Difference) bool {
+		covers := func(s Step) bool { return s.Seq == SeqBeyond || s.Seq == SeqNext && s.Size > 0 }
+		return d.afterStep(func(t *Turn) bool { return t.Step.Flags.Has(fin) && covers(t.Step) }) &&
+			d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqBeyond }) &&
+			d.atStep(func(s Step) bool { return s.Seq == SeqNext && s.Size > 0 })
 	}},
 	{ID: "window-tail", Of: gvisorOnly, Allows: func(d *Difference) bool {
 		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqLast && quiet(t.Replies) })
@@ -173,7 +184,12 @@ var Differences = []Known{
 		return d.Plan.Offer&segment.HasTimestamps != 0 && d.afterStep(func(t *Turn) bool { return t.Step.Stamp == StampOld && quiet(t.Replies) })
 	}},
 	{ID: "closed-window", Of: gvisorOnly, Allows: func(d *Difference) bool {
-		return d.afterStep(func(t *Turn) bool { return t.Step.Window == 0 && t.Step.Flags.Has(ack) }) && d.Turn != nil && len(d.Turn.Replies) == 0 && len(d.Theirs) > 0
+		text := func(r Reply) bool { return r.Len > 0 }
+		return d.afterStep(func(t *Turn) bool { return t.Step.Window == 0 && t.Step.Flags.Has(ack) }) &&
+			d.Turn != nil && (slices.ContainsFunc(d.Turn.Replies, text) || slices.ContainsFunc(d.Theirs, text))
+	}},
+	{ID: "time-wait-reset", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.afterStep(func(t *Turn) bool { return t.State == "TIME-WAIT" && t.Step.Flags.Has(rst) })
 	}},
 }
 

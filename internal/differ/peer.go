@@ -351,14 +351,13 @@ func (p *peer) note(s *segment.Segment) Reply {
 	return r
 }
 
-// block is a SACK block in relative numbers: to the initial one, or near the
-// edge of the window, whose size is everybody's own affair, to that.
+// block is a SACK block in relative numbers. Where the window ends is everybody's
+// own affair, so that of one near there the length must do.
 func (p *peer) block(b segment.SACKBlock) string {
-	base, name := p.irs, ""
 	if b.Start.Sub(p.rcvNxt) > 6000 {
-		base, name = p.edge, "edge"
+		return fmt.Sprintf("edge(%d) ", b.End.Sub(b.Start))
 	}
-	return fmt.Sprintf("%s%+d:%+d ", name, b.Start.Sub(base), b.End.Sub(base))
+	return fmt.Sprintf("%+d:%+d ", b.Start.Sub(p.irs), b.End.Sub(p.irs))
 }
 
 // join adds a reply to a turn. Text that goes on where the text before it ended

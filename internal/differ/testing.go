@@ -11,7 +11,7 @@ type TB interface {
 }
 
 // smoke is how many conversations a test holds that nobody gave time.
-const smoke = 1500
+const smoke = 1000
 
 // Test holds conversations with a subject from seed first on: a fixed number, or
 // as many as fit in long if that is positive. A difference that is not listed

@@ -29,7 +29,7 @@ var hostBugs = []Mutant{
 	{"escape-quote", "M1", "internal/trace", "appendRune", `r == '"' || r == '\\'`, `r == '"'`},
 	{"escape-invalid", "M1", "internal/trace", "AppendEscaped", "if r == utf8.RuneError && size == 1 {", "if false {"},
 	{"snippet-too-wide", "M1", "internal/trace", "appendSnippet", "len(dst)-start > width-quotesAndMore", "len(dst)-start > width"},
-	{"queue-unbounded", "K6", "internal/trace", "queue.run", "q.giveBack(c)", "_ = c"},
+	{"queue-unbounded", "K6", "internal/trace", "queue.putAll", "q.octets+len(record) > q.limit", "false"},
 	{"write-failure-forgotten", "M4", "internal/trace", "queue.fail", "q.err = err", ""},
 	{"short-write-unnoticed", "M4", "internal/trace", "writeAll", "if err == nil && n < len(p) {", "if err == nil && n < 0 {"},
 	{"forged-reply", "H1", "internal/ping", "Prober.Deliver", "ours := s.Flags.Has(segment.ACK) && s.Ack == w.isn.Add(1)", "ours := s.Flags.Has(segment.ACK)"},

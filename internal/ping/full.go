@@ -31,7 +31,7 @@ func NewFull(link Link, cfg Config, conn engine.ConnConfig, tracer engine.Tracer
 	f.conn.ConnectTimeout = cfg.Wait         // the Prober calls it lost then
 	f.conn.InitialRTO = cfg.Wait + time.Hour // the connect timeout comes first
 	f.open = func(syn segment.Segment) {
-		f.running.Go(func() { f.attempt(syn) })
+		f.running.Go(func() { f.watched(func() { f.attempt(syn) }) })
 	}
 	return f
 }
@@ -56,7 +56,7 @@ func (f *Full) Run(stop, kill <-chan struct{}) error {
 	defer cancel()
 	f.ctx = ctx
 	f.mu.Lock() // the tracer must not see the host before it is there
-	f.host = engine.NewHost(engine.HostConfig{Link: f.link, Tracer: fullTracer{f}})
+	f.host = engine.NewHost(engine.HostConfig{Link: f.link, Tracer: fullTracer{f}, OnPanic: f.onPanic})
 	f.mu.Unlock()
 	err := f.loop(stop, kill, nil)
 	if err == nil {

@@ -22,12 +22,13 @@ type Link interface {
 // A runner is what half-open and full probing share: a Prober, its clock, and
 // the loop that does what is due.
 type runner struct {
-	link   Link
-	taps   []*Tap
-	tracer engine.Tracer // may be nil
-	began  time.Time
-	wake   chan struct{}
-	open   func(syn segment.Segment) // starts a connection instead of sending its SYN; nil for half-open
+	onPanic func(cause any)
+	link    Link
+	taps    []*Tap
+	tracer  engine.Tracer // may be nil
+	began   time.Time
+	wake    chan struct{}
+	open    func(syn segment.Segment) // starts a connection instead of sending its SYN; nil for half-open
 
 	mu      sync.Mutex
 	prober  *Prober
@@ -37,7 +38,7 @@ type runner struct {
 }
 
 func (r *runner) init(link Link, cfg Config, tracer engine.Tracer, taps []*Tap) {
-	r.taps = taps
+	r.taps, r.onPanic = taps, cfg.OnPanic
 	r.link, r.tracer, r.began, r.wake = link, tracer, time.Now(), make(chan struct{}, 1)
 	cfg.Random = random
 	cfg.Claim = func(local netip.AddrPort) error {
@@ -183,10 +184,23 @@ func NewPinger(link Link, cfg Config, tracer engine.Tracer, taps ...*Tap) *Pinge
 // The link is closed when Run returns.
 func (p *Pinger) Run(stop, kill <-chan struct{}) error {
 	read := make(chan error, 1)
-	go func() { read <- p.read() }()
+	go p.watched(func() { read <- p.read() })
 	err := p.loop(stop, kill, read)
 	_ = p.link.Close()
 	return err
+}
+
+// watched runs f and hands a panic of it to OnPanic.
+func (r *runner) watched(f func()) {
+	defer func() {
+		if r.onPanic == nil {
+			return
+		}
+		if cause := recover(); cause != nil {
+			r.onPanic(cause)
+		}
+	}()
+	f()
 }
 
 // readRoom is enough for the headers and options of any segment.

@@ -29,6 +29,10 @@ type Config struct {
 	Random func() uint32              // source of sequence numbers and of the first port
 	Claim  func(netip.AddrPort) error // keeps the kernel silent on a port
 	Emit   func(*Event)               // may be nil
+
+	// OnPanic, if set, is called when a goroutine of a Pinger or Full panics; see
+	// engine.HostConfig.
+	OnPanic func(cause any)
 }
 
 // A Prober decides what is sent and what an answer means. It opens no socket and

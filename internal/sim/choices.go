@@ -32,5 +32,18 @@ func DrawFrom(octets []byte) Plan {
 	c := newChoices(octets)
 	p := draw(0, c)
 	p.Fates = c.octets
+	p.Talks = p.Talks[:min(len(p.Talks), fewTalks)]
+	for i := range p.Talks {
+		for side := range p.Talks[i].Apps {
+			a := &p.Talks[i].Apps[side]
+			a.Send = min(a.Send, littleData)
+		}
+	}
 	return p
 }
+
+// What bounds a plan of octets, for a fuzzer learns more from many short runs.
+const (
+	fewTalks   = 6
+	littleData = 20_000
+)

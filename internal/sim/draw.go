@@ -178,6 +178,9 @@ func (d dice) opening(p *Plan) {
 		if t.Cookies = engine.CookieMode(d.IntN(3)); t.Cookies != engine.CookiesAlways {
 			t.HalfOpen = 1 + d.IntN(8)
 		}
+		if !t.Simultaneous && d.one(4) {
+			t.FastOpen, t.Conf[t.Opener].FastOpen = true, engine.On
+		}
 	}
 }
 

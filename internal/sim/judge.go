@@ -117,7 +117,7 @@ func (h *host) judgeOut(x *watch, e *engine.Event) {
 	switch {
 	case !s.Flags.Has(segment.ACK):
 		w.fail("I16: conn %d of host %d: no ACK in %v", x.id, h.id, e.State)
-	case !e.State.Synchronized() && s.Len() > 0:
+	case !e.State.Synchronized() && s.Len() > 0 && !w.plan.Talks[x.end.talk].FastOpen: // its server may answer at once
 		w.fail("I16: conn %d of host %d: %d octets in %v", x.id, h.id, s.Len(), e.State)
 	case s.Flags.Has(segment.FIN) && e.State != engine.FinWait1 && e.State != engine.Closing && e.State != engine.LastAck:
 		w.fail("I16: conn %d of host %d: FIN in %v", x.id, h.id, e.State)
@@ -131,7 +131,7 @@ func (h *host) judgeOut(x *watch, e *engine.Event) {
 	if e.Note == engine.NoteChallengeAck {
 		x.challenged = e.At
 	}
-	if e.State.Synchronized() {
+	if e.State.Synchronized() || len(s.Payload) > 0 {
 		h.judgeWindow(x, e)
 		h.judgeData(x, e)
 		h.judgeSACK(x, e)

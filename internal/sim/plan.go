@@ -40,6 +40,7 @@ type Talk struct {
 	Simultaneous bool
 	Start        time.Duration
 	Cookies      engine.CookieMode    // of the listener
+	FastOpen     bool                 // data on the SYN, once there is a cookie
 	HalfOpen     int                  // of the listener, 0: its default
 	SYNDelay     time.Duration        // of the listener
 	Backlog      int                  // of the listener, 0: its default
@@ -91,8 +92,8 @@ func (p *Plan) String() string {
 		if t.Absent {
 			continue
 		}
-		fmt.Fprintf(&b, "\n  talk %d: client %d, v6 %t, tuple %d, door %d, opened by %d (both: %t) at %v, cookies %d, half-open %d, delay %v, backlog %d from %v, cut at %v (answered: %t)",
-			i, t.Client, t.V6, t.Tuple, t.Door, t.Opener, t.Simultaneous, t.Start, t.Cookies, t.HalfOpen, t.SYNDelay, t.Backlog, t.AcceptFrom, t.CutAt, t.CutAnswers)
+		fmt.Fprintf(&b, "\n  talk %d: client %d, v6 %t, tuple %d, door %d, opened by %d (both: %t) at %v, cookies %d, half-open %d, delay %v, backlog %d from %v, cut at %v (answered: %t), fast open %t",
+			i, t.Client, t.V6, t.Tuple, t.Door, t.Opener, t.Simultaneous, t.Start, t.Cookies, t.HalfOpen, t.SYNDelay, t.Backlog, t.AcceptFrom, t.CutAt, t.CutAnswers, t.FastOpen)
 		for h := range t.Apps {
 			c := &t.Conf[h]
 			fmt.Fprintf(&b, "\n    host %d: %v\n      isn %v sack %d ts %d ecn %d scale %d mss %d buffers %d/%d nodelay %t delack %v %s",

@@ -165,6 +165,9 @@ func (h *host) listen(local netip.AddrPort, t *Talk) {
 	}
 	cfg := engine.ListenConfig{Conn: t.Conf[h.side], Backlog: t.Backlog, Cookies: t.Cookies,
 		HalfOpen: t.HalfOpen, SYNDelay: t.SYNDelay}
+	if t.FastOpen {
+		cfg.FastOpen = 100
+	}
 	l, err := h.stack.Listen(h.clock(0), local, func(netip.Addr) int { return mtu }, cfg)
 	if err != nil {
 		panic(err)
@@ -317,6 +320,9 @@ func (w *world) start(side, talk int) {
 	}
 	h.stir()
 	e.adopt(c)
+	if w.plan.Talks[talk].FastOpen {
+		e.work() // what it writes now can ride on the SYN
+	}
 }
 
 func (w *world) anyOn(k FaultKind, dir int) bool {
@@ -366,13 +372,25 @@ func (w *world) accept(h *host) {
 		for c := d.Accept(); c != nil; c = d.Accept() {
 			if x := h.watches[c.ID()]; x == nil {
 				w.fail("I21: host %d accepted a stranger, %v", h.id, c.Remote())
-			} else if x.end.c != nil && (w.plan.excused(x.end.talk) || w.plan.Talks[x.end.talk].bakes()) {
-				c.Abort(h.clock(w.now)) // of a copy of the SYN, or of a cookie's ACK: no application waits for it
-			} else {
+			} else if x.end.c == nil {
 				x.end.adopt(c)
+			} else {
+				w.acceptedTwice(x.end, c)
 			}
 		}
 	}
+}
+
+// acceptedTwice ends a connection that a copy of a SYN or of a cookie's ACK made
+// when the talk was over on this side. With an initial sequence number that is
+// not always the same nobody can complete it, unless the peer still hopes for
+// the first.
+func (w *world) acceptedTwice(e *end, c *engine.Conn) {
+	t := &w.plan.Talks[e.talk]
+	if t.Conf[e.side].ISN == nil && !w.plan.excused(e.talk) && !t.bakes() {
+		w.fail("L1: talk %d was accepted twice by host %d", e.talk, e.at.id)
+	}
+	c.Abort(e.at.clock(w.now))
 }
 
 func (w *world) resume(h *host) {

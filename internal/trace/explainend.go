@@ -35,6 +35,8 @@ func (t *tale) lastWord(e *engine.Event) []string {
 	switch {
 	case e.From == engine.TimeWait && timer:
 		return []string{"The wait is over: no old segment of this connection can turn up any more, as far as we have waited. The pair of ports is free."}
+	case e.From == engine.TimeWait && e.Reason == "TIME-WAIT is left early":
+		return []string{"We leave TIME-WAIT early: both sides have closed and nothing is lost, but if our last ACK was, nobody is here to repeat it, and old segments of this connection may still turn up."}
 	case e.From == engine.TimeWait:
 		return []string{"A new SYN that is clearly younger ends TIME-WAIT early: old duplicates cannot be taken for the new connection."}
 	case e.From == engine.SynReceived && e.To == engine.Listen:

@@ -377,13 +377,6 @@ var plots = []plot{
 		s.at(600, func() { s.close(client) })
 		s.closeOnEOF(server, 0)
 	}},
-	{"user-timeout", "The application's patience ends before the retransmissions do.", func(s *story) {
-		s.listen()
-		s.dial(client, func(c *engine.ConnConfig) { c.UserTimeout = time.Second })
-		s.loseFrom(client, 3)
-		s.at(30, func() { s.write(client, page) })
-		s.until = 30 * time.Second
-	}},
 	{"ecn", "A router marks a packet instead of dropping it.", func(s *story) {
 		s.listen(func(c *engine.ListenConfig) { c.Conn.ECN = engine.On })
 		s.dial(client, func(c *engine.ConnConfig) { c.ECN = engine.On })

@@ -578,9 +578,13 @@ func (l *Ladder) words(text string) {
 		if text[0] == '<' || inOptions { // an option stays in one piece
 			breaks, inOptions = ",", true
 		}
-		i := strings.IndexAny(text, breaks) + 1
+		ahead := text
+		if !l.cfg.Unbroken { // a longer word is cut in any case
+			ahead = text[:min(len(text), 2*l.cfg.Width)]
+		}
+		i := strings.IndexAny(ahead, breaks) + 1
 		if i == 0 {
-			i = len(text)
+			i = len(ahead)
 		}
 		word := text[:i]
 		if !l.cfg.Unbroken && columns(l.line)+len(strings.TrimRight(word, " ")) > l.cfg.Width && len(l.line) > start {

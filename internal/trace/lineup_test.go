@@ -12,6 +12,7 @@ import (
 
 // A fakeTap tells what the test puts into it.
 type fakeTap struct {
+	pcap    *Pcap
 	packets [][]byte
 	times   []time.Time
 }
@@ -34,7 +35,8 @@ func (f *fakeTap) Next(headers []byte) (int, int64, bool) {
 func tappedTalk(t *testing.T, play func(tap *fakeTap, in func(stamp time.Time), out func(seq int) []byte)) []packet {
 	t.Helper()
 	return readPcap(t, pcapOf(t, func(tr engine.Tracer) {
-		tap, p := &fakeTap{}, tr.(*Pcap)
+		p := tr.(*Pcap)
+		tap := &fakeTap{pcap: p}
 		p.round = time.Hour
 		link := p.Link(takingLink{}, tap)
 		s := newScript(tr)
@@ -90,6 +92,28 @@ func TestPcapOrdersByTime(t *testing.T) {
 	}))
 	const want = "in at 5; number 1 at 10; in at 15; in at 20; number 2 at 20"
 	if got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+// A packet waits one round for older ones that are heard of later, and no more.
+func TestPcapWaitsOneRound(t *testing.T) {
+	var p *Pcap
+	got := inShort(tappedTalk(t, func(tap *fakeTap, in func(time.Time), out func(int) []byte) {
+		p = tap.pcap
+		in(after(10))
+		p.drain(false)
+		if p.count != 0 {
+			t.Errorf("%d packets written in their own round", p.count)
+		}
+		in(after(5))
+		p.drain(false) // ends the younger's own round
+		p.drain(false)
+		if p.count != 2 {
+			t.Errorf("%d packets written when the round of the younger was over, want 2", p.count)
+		}
+	}))
+	if want := "in at 5; in at 10"; got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 }

@@ -47,7 +47,7 @@ const fencePort = 9
 
 // New returns a netstack. Close ends it.
 func New() (*Gvisor, error) {
-	g := &Gvisor{clock: faketime.NewManualClock(), link: channel.New(4096, 1500, ""), port: 5000}
+	g := &Gvisor{clock: faketime.NewManualClock(), link: channel.New(4096, 1500, ""), port: firstPort}
 	// One processor goroutine, so that what a fence is answered after is over.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	g.stack = stack.New(stack.Options{
@@ -60,7 +60,7 @@ func New() (*Gvisor, error) {
 	}
 	for _, family := range []tcpip.NetworkProtocolNumber{ipv4.ProtocolNumber, ipv6.ProtocolNumber} {
 		if _, err := g.listen(family, fencePort); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("listen with netstack: %v", err)
 		}
 	}
 	return g, nil
@@ -99,46 +99,64 @@ func protocolOf(a netip.Addr) tcpip.NetworkProtocolNumber {
 	return ipv6.ProtocolNumber
 }
 
-func (g *Gvisor) listen(family tcpip.NetworkProtocolNumber, port uint16) (tcpip.Endpoint, error) {
+// bound returns an endpoint with a port.
+func (g *Gvisor) bound(family tcpip.NetworkProtocolNumber, port uint16) (tcpip.Endpoint, tcpip.Error) {
 	ep, err := g.stack.NewEndpoint(tcp.ProtocolNumber, family, &waiter.Queue{})
-	if err == nil {
-		ep.SocketOptions().SetV6Only(true) // or both families could not share a port
-		err = ep.Bind(tcpip.FullAddress{Port: port})
-	}
-	if err == nil {
-		err = ep.Listen(8)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("listen with netstack: %v", err)
+		return nil, err
+	}
+	ep.SocketOptions().SetV6Only(true) // or both families could not share a port
+	if err := ep.Bind(tcpip.FullAddress{Port: port}); err != nil {
+		ep.Close()
+		return nil, err
 	}
 	return ep, nil
 }
 
+func (g *Gvisor) listen(family tcpip.NetworkProtocolNumber, port uint16) (tcpip.Endpoint, tcpip.Error) {
+	ep, err := g.bound(family, port)
+	if err == nil {
+		err = ep.Listen(8)
+	}
+	return ep, err
+}
+
 // Begin implements differ.Subject.
 func (g *Gvisor) Begin(active bool, peer netip.AddrPort) (netip.AddrPort, error) {
-	g.port++
-	if g.port < 5000 {
-		g.port = 5000
-	}
 	g.peer, g.family, g.failed = peer, protocolOf(peer.Addr()), false
-	local := netip.AddrPortFrom(differ.LocalAddr(peer), g.port)
+	for range 1 << 16 {
+		if g.port++; g.port < firstPort {
+			g.port = firstPort
+		}
+		err := g.open(active, peer)
+		if _, taken := err.(*tcpip.ErrPortInUse); taken { // of long ago, and its endpoint is still going
+			continue
+		}
+		if err != nil {
+			return netip.AddrPort{}, fmt.Errorf("open with netstack: %v", err)
+		}
+		return netip.AddrPortFrom(differ.LocalAddr(peer), g.port), nil
+	}
+	return netip.AddrPort{}, errors.New("netstack has no port left")
+}
+
+// firstPort is the first of those that conversations take in turn.
+const firstPort = 5000
+
+func (g *Gvisor) open(active bool, peer netip.AddrPort) (err tcpip.Error) {
 	if !active {
-		var err error
 		g.listener, err = g.listen(g.family, g.port)
-		return local, err
+		return err
 	}
-	ep, err := g.stack.NewEndpoint(tcp.ProtocolNumber, g.family, &waiter.Queue{})
-	if err == nil {
-		err = ep.Bind(tcpip.FullAddress{Port: g.port})
+	ep, err := g.bound(g.family, g.port)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = ep.Connect(tcpip.FullAddress{NIC: nic, Addr: tcpip.AddrFromSlice(peer.Addr().AsSlice()), Port: peer.Port()})
+	err = ep.Connect(tcpip.FullAddress{NIC: nic, Addr: tcpip.AddrFromSlice(peer.Addr().AsSlice()), Port: peer.Port()})
+	if _, started := err.(*tcpip.ErrConnectStarted); started {
+		g.conn, err = ep, nil
 	}
-	if _, started := err.(*tcpip.ErrConnectStarted); !started {
-		return local, fmt.Errorf("connect with netstack: %v", err)
-	}
-	g.conn = ep
-	return local, nil
+	return err
 }
 
 // Deliver implements differ.Subject.

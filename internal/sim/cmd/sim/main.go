@@ -29,7 +29,7 @@ import (
 )
 
 // batch is how many seeds are played between two looks at the state file.
-const batch = 2000
+const batch = 500
 
 // shrinking bounds the runs that make a failing plan small.
 const shrinking = 2000
@@ -111,10 +111,13 @@ func (o *options) campaign() error {
 		close(stop)
 	}()
 	var saving error
-	told := time.Now()
+	told, known := time.Now(), 0
 	o.Batch, o.Stop = batch, stop
 	o.Report = func(t sim.Tally) {
 		saving = errors.Join(saving, o.save(t))
+		for ; known < len(t.Failures); known++ {
+			fmt.Fprintf(os.Stderr, "seed %d: %s\n", t.Failures[known].Seed, t.Failures[known].Violation)
+		}
 		if time.Since(told) >= o.reportInterval {
 			told = time.Now()
 			fmt.Fprintln(os.Stderr, t)
