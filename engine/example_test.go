@@ -49,3 +49,41 @@ func carry(now engine.Time, from, to *engine.Stack, arrow string) {
 		to.Deliver(now, pkt, 0)
 	}
 }
+
+// fixedWindow is a congestion control of the application's own: a window that
+// never changes, for a path that nobody shares. Embedding a Controller would give
+// it the methods it does not care for.
+type fixedWindow struct{ octets int }
+
+func (w fixedWindow) OnAck(engine.Ack)            {}
+func (w fixedWindow) OnLoss(engine.Time, int)     {}
+func (w fixedWindow) OnECN(engine.Time, int)      {}
+func (w fixedWindow) OnRTO(engine.Time, int)      {}
+func (w fixedWindow) OnSpurious(engine.Time, int) {}
+func (w fixedWindow) OnRestart(engine.Time)       {}
+func (w fixedWindow) Window() int                 { return w.octets }
+func (w fixedWindow) Ssthresh() int               { return w.octets }
+
+// A connection with a congestion control of the application's own: four segments
+// leave at once, and no more.
+func ExampleController() {
+	now := engine.Time(1)
+	client, server := engine.NewStack(engine.StackConfig{Secret: [32]byte{1}}), engine.NewStack(engine.StackConfig{Secret: [32]byte{2}})
+	a, b := netip.MustParseAddrPort("198.18.0.1:1000"), netip.MustParseAddrPort("198.18.0.2:80")
+	plain := engine.ConnConfig{Timestamps: engine.Off, SACK: engine.Off, WindowScale: -1}
+	server.Listen(now, b, func(netip.Addr) int { return 1500 }, engine.ListenConfig{Conn: plain})
+
+	plain.Controller = func(mss, _ int) engine.Controller { return fixedWindow{4 * mss} }
+	c, _ := client.Dial(now, a, b, 1500, plain)
+	c.Write(now, make([]byte, 100_000))
+	carry(now, client, server, ">")
+	carry(now, server, client, "<")
+	carry(now, client, server, ">")
+	// Output:
+	// > S 0
+	// < S. 0
+	// > . 1460
+	// > . 1460
+	// > . 1460
+	// > . 1460
+}

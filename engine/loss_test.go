@@ -214,3 +214,36 @@ func TestACKRestartsTheTimerWithItsOwnSample(t *testing.T) { // RFC 6298 section
 	k.advanceToTimer(300 * time.Millisecond) // 100 + 4*50
 	k.want("again", "P. 1001:2001(1000) ack 1")
 }
+
+// "a segment is never retransmitted too early, i.e., less than one RTO after the
+// previous transmission of that segment": RFC 6298 section 5. On a path whose
+// round trip hardly varies the timer would else expire just before the ACK of a
+// fast retransmission.
+func TestFastRetransmissionRestartsTheRTO(t *testing.T) {
+	k := tenInFlight(t, "mss 1000,sackOK")
+	k.advance(150 * ms)
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:6001>")
+	k.want("the hole", ". 1:1001(1000) ack 1")
+	if got := k.c.timers[TimerRTO].Sub(k.now); got != k.c.rtt.rto() {
+		t.Errorf("the RTO is due in %v, want %v", got, k.c.rtt.rto())
+	}
+}
+
+// What limited transmit sent at the same instant before a retransmission was not
+// sent after it, whatever the sequence numbers say.
+func TestOrderOfTransmissionsAtOneInstant(t *testing.T) {
+	k := tenInFlight(t, "mss 1000,sackOK")
+	k.advance(100 * ms)
+	for _, end := range []int{2001, 3001, 4001} {
+		k.in(fmt.Sprintf(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:%d>", end))
+		for k.stack.Transmit(k.now, &k.seg) { // two new ones, then the hole
+		}
+	}
+	k.advance(100 * ms)
+	k.in(". 1:1(0) ack 1 win 65535 <nop,nop,sack 1001:12001>") // the new ones arrive first
+	for k.stack.Transmit(k.now, &k.seg) {
+		if k.seg.Seq == k.iss.Add(1) {
+			t.Error("the hole is sent again though its retransmission may be on its way")
+		}
+	}
+}
