@@ -244,3 +244,22 @@ func TestControllerExtremes(t *testing.T) {
 		}
 	}
 }
+
+// A needless reduction can be taken back when nothing is under way any more.
+func TestWindowIsNeverBelowOneSegment(t *testing.T) {
+	for _, name := range []string{"reno", "cubic"} {
+		c, err := newController(&ConnConfig{Congestion: name}, testMSS, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for step, happen := range []func(){
+			func() { c.OnLoss(1, 10*testMSS) }, func() { c.OnSpurious(2, 0) },
+			func() { c.OnRTO(3, 10*testMSS) }, func() { c.OnSpurious(4, 1) },
+			func() { c.OnECN(5, 1) }, func() { c.OnLoss(6, 1) }, func() { c.OnRestart(7) },
+		} {
+			if happen(); c.Window() < testMSS || c.Ssthresh() < testMSS {
+				t.Errorf("%s, step %d: window %d, threshold %d", name, step, c.Window(), c.Ssthresh())
+			}
+		}
+	}
+}
