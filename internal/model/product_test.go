@@ -236,7 +236,7 @@ func (y *tally) report(t *testing.T) {
 
 // Under the race detector, which is there for what runs at once and makes all of
 // this ten times slower, one cell of so many is tried.
-const raceSample = 40
+const raceSample = 100
 
 // TestProduct compares the engine with the model in every cell of every scene at
 // both places of the sequence space.
@@ -281,7 +281,7 @@ func TestRestore(t *testing.T) {
 	for i := range scenes {
 		t.Run(scenes[i].name, func(t *testing.T) {
 			b, anew := scenes[i].reach(t, 1), scenes[i].reach(t, 1)
-			kept, calls, tally := b.keep(), *anew, newTally(40*raceSample)
+			kept, calls, tally := b.keep(), *anew, newTally(2000)
 			unread := kept.unreadText()
 			var s segment.Segment
 			for c := range kept.cells {
