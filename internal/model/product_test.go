@@ -52,6 +52,7 @@ func edge(t *model.TCB) segment.Seq {
 var seqClasses = []class{
 	{"=RCV.NXT", func(t *model.TCB) segment.Seq { return t.RcvNxt }},
 	{"old", func(t *model.TCB) segment.Seq { return t.RcvNxt.Add(-5000) }},
+	{"left+1", func(t *model.TCB) segment.Seq { return t.RcvNxt.Add(1) }},
 	{"left-1", func(t *model.TCB) segment.Seq { return t.RcvNxt.Add(-1) }},
 	{"in", func(t *model.TCB) segment.Seq { return t.RcvNxt.Add(edge(t).Sub(t.RcvNxt) / 2) }},
 	{"right-1", func(t *model.TCB) segment.Seq { return edge(t).Add(-1) }},
@@ -65,6 +66,7 @@ var ackClasses = []class{
 	{"=SND.NXT", func(t *model.TCB) segment.Seq { return t.SndNxt }},
 	{"=SND.UNA", func(t *model.TCB) segment.Seq { return t.SndUna }},
 	{"old", func(t *model.TCB) segment.Seq { return t.SndUna.Add(-t.MaxSndWnd - 1) }},
+	{"oldest", func(t *model.TCB) segment.Seq { return t.SndUna.Add(-t.MaxSndWnd) }},
 	{"SND.UNA-1", func(t *model.TCB) segment.Seq { return t.SndUna.Add(-1) }},
 	{"between", func(t *model.TCB) segment.Seq { return t.SndUna.Add(max(t.SndNxt.Sub(t.SndUna)-1, 0)) }},
 	{"SND.NXT+1", func(t *model.TCB) segment.Seq { return t.SndNxt.Add(1) }},
