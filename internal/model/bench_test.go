@@ -69,8 +69,12 @@ type bench struct {
 	also, before []model.TCB       // what the engine may be as well; and before the last arrival
 	delivered    []model.Text      // by the last arrival
 	owed         bool              // an ACK has to follow
+	telling      bool              // say in words what differs
 	why          string            // the differences of the last arrival
-	seg, given   segment.Segment
+	info         engine.Info       // of the connection after the last arrival
+	seg          segment.Segment
+	packet       []byte   // the last one on the wire
+	inlet        []byte   // where RECEIVE puts octets, room for all there ever are
 	steps        []func() // what was done to the engine, to do it again
 	err          error    // the first difference
 }
@@ -92,9 +96,35 @@ func (b *bench) again(kept *bench) {
 		for b.stack.Transmit(b.now, &b.seg) {
 		}
 	}
-	stack, l, c, now, out := b.stack, b.l, b.c, b.now, b.out
+	stack, l, c, now := b.stack, b.l, b.c, b.now
+	b.back(kept)
+	b.stack, b.l, b.c, b.now = stack, l, c, now
+}
+
+// A keptBench is one in the state that a scene leads to.
+type keptBench struct {
+	*bench
+	engine *snapshot
+}
+
+// keep keeps b and its engine.
+func (b *bench) keep() *keptBench {
+	kept := *b
+	kept.also = slices.Clone(b.also)
+	return &keptBench{&kept, snap(b.stack, b.c, b.l)}
+}
+
+// restore is kept, with the engine that b was kept with.
+func (b *bench) restore(kept *keptBench) {
+	kept.engine.restore()
+	b.back(kept.bench)
+}
+
+// back is kept, with buffers of its own.
+func (b *bench) back(kept *bench) {
+	out, also, before, delivered, packet := b.out[:0], b.also[:0], b.before[:0], b.delivered[:0], b.packet
 	*b = *kept
-	b.stack, b.l, b.c, b.now, b.out = stack, l, c, now, out[:0]
+	b.out, b.also, b.before, b.delivered, b.packet = out, append(also, kept.also...), before, delivered, packet
 }
 
 // do is one call into the engine and what it then sends.
@@ -188,12 +218,12 @@ func (b *bench) close(call func()) {
 func (b *bench) read(n int) {
 	b.unread -= n
 	b.do(func() {
-		if got, err := b.c.Read(b.now, readBuffer[:n]); got != n || err != nil {
+		if got, err := b.c.Read(b.now, b.inlet[:n]); got != n || err != nil {
 			b.fail("read %d: %d, %v", n, got, err)
 		}
 	})
 	if b.late && b.err == nil {
-		if !bytes.Equal(readBuffer[:n], b.inbox[:n]) {
+		if !bytes.Equal(b.inlet[:n], b.inbox[:n]) {
 			b.fail("read other octets than were sent")
 		}
 		b.inbox = b.inbox[n:]
@@ -215,10 +245,14 @@ func (b *bench) advance(d time.Duration) {
 func (b *bench) drain() {
 	b.out = b.out[:0]
 	for b.stack.Transmit(b.now, &b.seg) && len(b.out) < 20 {
-		s := b.seg
+		b.encode(&b.seg)
+		var s segment.Segment
+		if err := s.Parse(b.packet); err != nil || s.Checksum != segment.ChecksumOK {
+			b.fail("%v was sent in octets that say %v", &b.seg, err)
+		}
 		s.Options.Raw, s.Payload = nil, zeros[:len(s.Payload)]
 		b.out = append(b.out, s)
-		b.sent(&s)
+		b.sent(&b.out[len(b.out)-1])
 	}
 	b.each(func(t *model.TCB) { t.Unsent = b.toSend > 0 })
 }
@@ -231,7 +265,7 @@ func (b *bench) each(f func(*model.TCB)) {
 	}
 }
 
-var zeros, readBuffer [1 << 16]byte // no test runs beside another
+var zeros [1 << 16]byte // never written
 
 // sent follows the sequence variables by what is seen on the wire.
 func (b *bench) sent(s *segment.Segment) {
@@ -339,10 +373,18 @@ func (b *bench) unreadText() []byte {
 	return slices.Clone(text(from, b.unread, 0))
 }
 
-// deliver hands a copy of s to the engine.
+// encode makes b.packet of s.
+func (b *bench) encode(s *segment.Segment) {
+	var err error
+	if b.packet, err = s.Append(b.packet[:0]); err != nil {
+		b.fail("%v has no octets: %w", s, err)
+	}
+}
+
+// deliver hands the octets of s to the engine.
 func (b *bench) deliver(s *segment.Segment) {
-	b.given = *s
-	b.stack.Receive(b.now, &b.given)
+	b.encode(s)
+	b.stack.Deliver(b.now, b.packet, 0)
 	if b.c == nil && b.l != nil {
 		b.c = b.l.Accept()
 	}
@@ -359,11 +401,13 @@ func (b *bench) judge(s *segment.Segment) {
 	}
 	b.deliver(s)
 	b.drain()
-	wire, why := b.tcb, ""
+	if b.c != nil {
+		b.info = b.c.Info(b.now)
+	}
+	wire := b.tcb
 	for i := range b.before {
 		for o := range model.Outcomes(&b.before[i], s) {
-			if difference := b.compare(&b.before[i], s, o, unread); difference != "" {
-				why += "\n    " + difference
+			if b.compare(&b.before[i], s, o, unread) != "" {
 				continue
 			}
 			b.match(b.follow(&b.before[i], o, &wire), o, unread, matched)
@@ -371,7 +415,7 @@ func (b *bench) judge(s *segment.Segment) {
 		}
 	}
 	if !b.depart(s, unread, &wire, matched) {
-		b.disagree(s, why)
+		b.disagree(s, unread)
 	}
 }
 
@@ -379,7 +423,7 @@ func (b *bench) judge(s *segment.Segment) {
 // what it may be as well.
 func (b *bench) match(after model.TCB, o *model.Outcome, unread int, also bool) {
 	if also {
-		if !reflect.DeepEqual(after, b.tcb) && !slices.ContainsFunc(b.also, func(t model.TCB) bool { return reflect.DeepEqual(after, t) }) {
+		if !same(&after, &b.tcb) && !slices.ContainsFunc(b.also, func(t model.TCB) bool { return same(&after, &t) }) {
 			b.also = append(b.also, after)
 		}
 		return
@@ -392,6 +436,11 @@ func (b *bench) match(after model.TCB, o *model.Outcome, unread int, also bool) 
 	if b.late {
 		b.inbox = append(b.inbox, octets(b.delivered)...)
 	}
+}
+
+// same is a DeepEqual that looks first at what differs most.
+func same(x, y *model.TCB) bool {
+	return x.Credit == y.Credit && x.TSRecent == y.TSRecent && x.State == y.State && reflect.DeepEqual(x, y)
 }
 
 // took keeps what o delivered and returns how many octets that is.
@@ -411,9 +460,16 @@ func octets(texts []model.Text) (all []byte) {
 	return all
 }
 
-func (b *bench) disagree(s *segment.Segment, why string) {
-	b.why = why
-	text := fmt.Sprintf("%v\n  in %+v\n  drew %v\n  differs:%s\n", s, b.before[0], b.out, why)
+// disagree puts into words how each outcome differs.
+func (b *bench) disagree(s *segment.Segment, unread int) {
+	b.telling, b.why = true, ""
+	for i := range b.before {
+		for o := range model.Outcomes(&b.before[i], s) {
+			b.why += "\n    " + b.compare(&b.before[i], s, o, unread)
+		}
+	}
+	b.telling = false
+	text := fmt.Sprintf("%v\n  in %+v\n  drew %v\n  differs:%s\n", s, b.before[0], b.out, b.why)
 	for i, reasons := range model.Explain(&b.before[0], s) {
 		text += fmt.Sprintf("  outcome %d by %s\n", i+1, strings.Join(reasons, "\n     and by "))
 	}
@@ -439,6 +495,15 @@ func (b *bench) follow(before *model.TCB, o *model.Outcome, wire *model.TCB) mod
 	return t
 }
 
+// differs says what differs, or only that something does, which is much cheaper:
+// most outcomes that do not match stand beside one that does.
+func (b *bench) differs(format string, args ...any) string {
+	if !b.telling {
+		return "differs"
+	}
+	return fmt.Sprintf(format, args...)
+}
+
 // compare says how what is seen differs from o; "" if it does not.
 func (b *bench) compare(before *model.TCB, s *segment.Segment, o *model.Outcome, unread int) string {
 	if d := b.compareReplies(before, s, o); d != "" {
@@ -451,7 +516,7 @@ func (b *bench) compare(before *model.TCB, s *segment.Segment, o *model.Outcome,
 		return ""
 	}
 	if got := b.c.State(); got.String() != o.After.State.String() {
-		return fmt.Sprintf("state %s, want %s", got, o.After.State)
+		return b.differs("state %s, want %s", got, o.After.State)
 	}
 	if d := b.compareEnd(o); d != "" {
 		return d
@@ -459,14 +524,14 @@ func (b *bench) compare(before *model.TCB, s *segment.Segment, o *model.Outcome,
 	if o.After.State == model.Closed {
 		return ""
 	}
-	v := b.c.Info(b.now).Vars
+	v := &b.info.Vars
 	switch {
 	case v.SndUna != o.After.SndUna:
-		return fmt.Sprintf("SND.UNA %v, want %v", v.SndUna, o.After.SndUna)
+		return b.differs("SND.UNA %v, want %v", v.SndUna, o.After.SndUna)
 	case o.After.State != model.SynSent && v.RcvNxt != o.After.RcvNxt:
-		return fmt.Sprintf("RCV.NXT %v, want %v", v.RcvNxt, o.After.RcvNxt)
+		return b.differs("RCV.NXT %v, want %v", v.RcvNxt, o.After.RcvNxt)
 	case o.After.State != model.SynSent && v.SndWnd != o.After.SndWnd:
-		return fmt.Sprintf("SND.WND %d, want %d", v.SndWnd, o.After.SndWnd)
+		return b.differs("SND.WND %d, want %d", v.SndWnd, o.After.SndWnd)
 	}
 	if d := b.compareTimeWait(o); d != "" {
 		return d
@@ -487,7 +552,7 @@ func (b *bench) compareTimeWait(o *model.Outcome) string {
 		got |= model.Kept
 	}
 	if got&o.TimeWait == 0 {
-		return fmt.Sprintf("2 MSL end in %v, want %b of kept and restarted", b.c.Deadline().Sub(b.now), o.TimeWait)
+		return b.differs("2 MSL end in %v, want %b of kept and restarted", b.c.Deadline().Sub(b.now), o.TimeWait)
 	}
 	return ""
 }
@@ -511,7 +576,7 @@ func (b *bench) compareEnd(o *model.Outcome) string {
 		got = model.Aborted
 	}
 	if got&o.Ending == 0 {
-		return fmt.Sprintf("ended with %v, want %b", err, o.Ending)
+		return b.differs("ended with %v, want %b", err, o.Ending)
 	}
 	return ""
 }
@@ -525,8 +590,8 @@ func (b *bench) compareText(o *model.Outcome, unread int) string {
 	for _, d := range o.Delivered {
 		want += len(d.Data)
 	}
-	if got := b.c.Info(b.now).ReceiveQueue; got != want {
-		return fmt.Sprintf("%d octets readable, want %d", got, want)
+	if got := b.info.ReceiveQueue; got != want {
+		return b.differs("%d octets readable, want %d", got, want)
 	}
 	return ""
 }
@@ -560,13 +625,13 @@ func (b *bench) finish(unread []byte) {
 		want = nil
 	}
 	want = append(want[:len(want):len(want)], octets(b.delivered)...)
-	n, err := b.c.Read(b.now, readBuffer[:])
+	n, err := b.c.Read(b.now, b.inlet)
 	if len(want) > 0 {
-		if err != nil || !bytes.Equal(readBuffer[:n], want) {
+		if err != nil || !bytes.Equal(b.inlet[:n], want) {
 			b.fail("read %d octets, %v; want %d", n, err, len(want))
 			return
 		}
-		n, err = b.c.Read(b.now, readBuffer[:])
+		n, err = b.c.Read(b.now, b.inlet)
 	}
 	var end error
 	switch {
@@ -587,7 +652,7 @@ func (b *bench) compareReplies(before *model.TCB, s *segment.Segment, o *model.O
 		if allowed&(model.Silence|model.AckSoon) != 0 {
 			return ""
 		}
-		return fmt.Sprintf("nothing was sent, want %v", allowed)
+		return b.differs("nothing was sent, want %v", allowed)
 	}
 	for i := range b.out {
 		if d := b.compareReply(before, s, o, &b.out[i]); d != "" {
@@ -595,7 +660,7 @@ func (b *bench) compareReplies(before *model.TCB, s *segment.Segment, o *model.O
 		}
 	}
 	if len(b.out) > 1 && !o.MaySend && !b.late {
-		return fmt.Sprintf("%d segments were sent", len(b.out))
+		return b.differs("%d segments were sent", len(b.out))
 	}
 	return ""
 }
@@ -603,36 +668,36 @@ func (b *bench) compareReplies(before *model.TCB, s *segment.Segment, o *model.O
 func (b *bench) compareReply(before *model.TCB, s *segment.Segment, o *model.Outcome, got *segment.Segment) string {
 	switch {
 	case got.Flags.Has(rst):
-		return compareReset(s, o, got)
+		return b.compareReset(s, o, got)
 	case got.Flags.Has(syn):
 		if o.Replies&model.SynAck == 0 || got.Flags != syn|ackf || got.Ack != o.After.RcvNxt || got.Seq != o.After.ISS || len(got.Payload) > 0 {
-			return fmt.Sprintf("%v, want %v", got, o.Replies)
+			return b.differs("%v, want %v", got, o.Replies)
 		}
 	case b.late && got.Len() > 0 && got.End().LessEq(before.SndNxt):
 		if got.Seq.Less(o.After.SndUna) || got.Flags&^(psh|fin) != ackf || got.Ack != o.After.RcvNxt {
-			return fmt.Sprintf("%v is no retransmission", got)
+			return b.differs("%v is no retransmission", got)
 		}
 	case got.Len() > 0:
 		if !o.MaySend || got.Flags&^(psh|fin) != ackf || got.Ack != o.After.RcvNxt || got.Seq.Less(o.After.SndNxt) ||
 			o.After.SndUna.Add(o.After.SndWnd+1).Less(got.End()) {
-			return fmt.Sprintf("%v, but no text or FIN may leave", got)
+			return b.differs("%v, but no text or FIN may leave", got)
 		}
 	default:
 		if o.Replies&(model.Ack|model.AckSoon) == 0 || got.Flags != ackf || got.Ack != o.After.RcvNxt || got.Seq != b.tcb.SndNxt {
-			return fmt.Sprintf("%v, want %v with SEQ=%v ACK=%v", got, o.Replies, b.tcb.SndNxt, o.After.RcvNxt)
+			return b.differs("%v, want %v with SEQ=%v ACK=%v", got, o.Replies, b.tcb.SndNxt, o.After.RcvNxt)
 		}
 	}
 	if d := b.compareTimestamp(o, got); d != "" {
 		return d
 	}
-	if d := compareSACK(&o.After, got); d != "" {
+	if d := b.compareSACK(&o.After, got); d != "" {
 		return d
 	}
 	if before.State.Synchronized() && !got.Flags.Has(syn) {
 		// Less than one unit of the scale may go: "The end of the window will be on a
 		// boundary based on the granularity of the scale factor", RFC 7323 section 2.4.
 		if edge := got.Ack.Add((int(got.Window) + 1) << b.scale()); edge.LessEq(before.RcvEdge) {
-			return fmt.Sprintf("%v takes the window back from %v to %v", got, before.RcvEdge, edge)
+			return b.differs("%v takes the window back from %v to %v", got, before.RcvEdge, edge)
 		}
 	}
 	return ""
@@ -646,7 +711,7 @@ func (b *bench) scale() int { return max(0, b.cfg.WindowScale) }
 func (b *bench) compareTimestamp(o *model.Outcome, got *segment.Segment) string {
 	has := got.Options.Has(segment.HasTimestamps)
 	if has != o.After.TS || has && got.Options.TSEcr != o.After.TSRecent {
-		return fmt.Sprintf("%v, want timestamps: %v, TSecr %d", got, o.After.TS, o.After.TSRecent)
+		return b.differs("%v, want timestamps: %v, TSecr %d", got, o.After.TS, o.After.TSRecent)
 	}
 	return ""
 }
@@ -654,19 +719,19 @@ func (b *bench) compareTimestamp(o *model.Outcome, got *segment.Segment) string 
 // compareSACK: "If sent at all, SACK options SHOULD be included in all ACKs which
 // do not ACK the highest sequence number in the data receiver's queue", RFC 2018
 // section 4, and no octet may be told that was not received.
-func compareSACK(t *model.TCB, got *segment.Segment) string {
+func (b *bench) compareSACK(t *model.TCB, got *segment.Segment) string {
 	if !got.Options.Has(segment.HasSACK) {
 		if t.SACK && len(t.Held) > 0 && !got.Flags.Has(syn) && got.Len() == 0 { // text needs the room
-			return fmt.Sprintf("%v, want SACK", got)
+			return b.differs("%v, want SACK", got)
 		}
 		return ""
 	}
 	if !t.SACK {
-		return fmt.Sprintf("%v, but SACK was not agreed on", got)
+		return b.differs("%v, but SACK was not agreed on", got)
 	}
 	for _, block := range got.Options.Blocks() {
 		if !t.HoldsAll(block) {
-			return fmt.Sprintf("%v tells of octets that were not received", got)
+			return b.differs("%v tells of octets that were not received", got)
 		}
 	}
 	return ""
@@ -674,20 +739,20 @@ func compareSACK(t *model.TCB, got *segment.Segment) string {
 
 // compareReset: "In the <RST> segment, SEG.TSecr SHOULD be set to SEG.TSval from
 // the incoming segment and SEG.TSval SHOULD be set to zero", RFC 7323 section 5.2.
-func compareReset(s *segment.Segment, o *model.Outcome, got *segment.Segment) string {
+func (b *bench) compareReset(s *segment.Segment, o *model.Outcome, got *segment.Segment) string {
 	want := o.Reset
 	hasAck := got.Flags == rst|ackf
 	switch {
 	case o.Replies&model.Reset == 0:
-		return fmt.Sprintf("%v, want %v", got, o.Replies)
+		return b.differs("%v, want %v", got, o.Replies)
 	case got.Flags != rst && !hasAck, got.Len() > 0, got.Seq != want.Seq:
-		return fmt.Sprintf("%v, want a RST with SEQ=%v", got, want.Seq)
+		return b.differs("%v, want a RST with SEQ=%v", got, want.Seq)
 	case hasAck && !want.HasAck && !want.MayAck, !hasAck && want.HasAck:
-		return fmt.Sprintf("%v, want ACK bit: %v", got, want.HasAck)
+		return b.differs("%v, want ACK bit: %v", got, want.HasAck)
 	case hasAck && got.Ack != want.Ack:
-		return fmt.Sprintf("%v, want ACK=%v", got, want.Ack)
+		return b.differs("%v, want ACK=%v", got, want.Ack)
 	case got.Options.Has(segment.HasTimestamps) && s.Options.Has(segment.HasTimestamps) && !want.MayAck && got.Options.TSEcr != s.Options.TSVal:
-		return fmt.Sprintf("%v does not echo TSval %d", got, s.Options.TSVal)
+		return b.differs("%v does not echo TSval %d", got, s.Options.TSVal)
 	}
 	return ""
 }

@@ -1,6 +1,8 @@
 package model_test
 
 import (
+	"sync/atomic"
+
 	"rawtcp/internal/model"
 	"rawtcp/segment"
 )
@@ -12,7 +14,7 @@ type departure struct {
 
 	when func(t *model.TCB, s *segment.Segment) bool
 	as   func(t model.TCB) model.TCB // judge as if t were this; nil: nothing happens
-	seen int
+	seen atomic.Int64
 }
 
 var departures = []*departure{
@@ -48,7 +50,7 @@ func (b *bench) depart(s *segment.Segment, unread int, wire *model.TCB, matched 
 			}
 			fits := d.fits(b, &b.before[i], s, unread, wire, matched)
 			if fits && !matched {
-				d.seen++
+				d.seen.Add(1)
 			}
 			matched = matched || fits
 		}

@@ -1,15 +1,16 @@
 package model_test
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"regexp"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"testing"
 
+	"rawtcp/engine"
 	"rawtcp/internal/model"
 	"rawtcp/segment"
 )
@@ -51,6 +52,7 @@ func edge(t *model.TCB) segment.Seq {
 var seqClasses = []class{
 	{"=RCV.NXT", func(t *model.TCB) segment.Seq { return t.RcvNxt }},
 	{"old", func(t *model.TCB) segment.Seq { return t.RcvNxt.Add(-5000) }},
+	{"left+1", func(t *model.TCB) segment.Seq { return t.RcvNxt.Add(1) }},
 	{"left-1", func(t *model.TCB) segment.Seq { return t.RcvNxt.Add(-1) }},
 	{"in", func(t *model.TCB) segment.Seq { return t.RcvNxt.Add(edge(t).Sub(t.RcvNxt) / 2) }},
 	{"right-1", func(t *model.TCB) segment.Seq { return edge(t).Add(-1) }},
@@ -64,6 +66,7 @@ var ackClasses = []class{
 	{"=SND.NXT", func(t *model.TCB) segment.Seq { return t.SndNxt }},
 	{"=SND.UNA", func(t *model.TCB) segment.Seq { return t.SndUna }},
 	{"old", func(t *model.TCB) segment.Seq { return t.SndUna.Add(-t.MaxSndWnd - 1) }},
+	{"oldest", func(t *model.TCB) segment.Seq { return t.SndUna.Add(-t.MaxSndWnd) }},
 	{"SND.UNA-1", func(t *model.TCB) segment.Seq { return t.SndUna.Add(-1) }},
 	{"between", func(t *model.TCB) segment.Seq { return t.SndUna.Add(max(t.SndNxt.Sub(t.SndUna)-1, 0)) }},
 	{"SND.NXT+1", func(t *model.TCB) segment.Seq { return t.SndNxt.Add(1) }},
@@ -77,10 +80,9 @@ const (
 	tsOK = iota
 	tsOld
 	tsNone
-	tsClasses
 )
 
-// A cell is one segment of the product.
+// A cell is one segment of the product: see the package's comment.
 type cell struct {
 	flags                  segment.Flags
 	seq, ack, length, time int
@@ -91,13 +93,18 @@ func (c cell) String() string {
 		ackClasses[c.ack].name, lengths[c.length], [...]string{"ok", "old", "none"}[c.time])
 }
 
-// cells yields the product.
-func cells(yield func(cell) bool) {
+// cells yields the product for the state of b. Classes whose numbers are the same
+// in that state are one, and so are the timestamps where there are none.
+func (b *bench) cells(yield func(cell) bool) {
+	seqs, acks, times := distinct(seqClasses, &b.tcb), distinct(ackClasses, &b.tcb), []int{tsOK, tsOld, tsNone}
+	if b.cfg.Timestamps == engine.Off {
+		times = []int{tsNone}
+	}
 	for flags := range segment.Flags(256) {
-		for seq := range seqClasses {
-			for ack := range ackClasses {
+		for _, seq := range seqs {
+			for _, ack := range acks {
 				for length := range lengths {
-					for time := range tsClasses {
+					for _, time := range times {
 						if !yield(cell{flags, seq, ack, length, time}) {
 							return
 						}
@@ -106,6 +113,18 @@ func cells(yield func(cell) bool) {
 			}
 		}
 	}
+}
+
+// distinct are the classes whose numbers no earlier class has at t.
+func distinct(classes []class, t *model.TCB) (indices []int) {
+	seen := map[segment.Seq]bool{}
+	for i := range classes {
+		if at := classes[i].at(t); !seen[at] {
+			seen[at] = true
+			indices = append(indices, i)
+		}
+	}
+	return indices
 }
 
 // fill makes the segment of a cell for the state of b.
@@ -148,22 +167,29 @@ func (b *bench) fill() {
 	b.judge(s)
 }
 
-// compareProduct runs the cells of a scene and counts them in tally.
-func compareProduct(t *testing.T, sc *scene, place int, tally *tally) {
+// reach talks until the state of the scene is there.
+func (sc *scene) reach(t *testing.T, place int) *bench {
 	b := sc.bench(place)
 	b.begin()
 	sc.talk(b)
 	if b.err != nil {
 		t.Fatal(b.err)
 	}
-	kept := *b
+	return b
+}
+
+// compareProduct runs the cells of a scene and counts them in tally. The state is
+// made once and put back for every cell.
+func compareProduct(t *testing.T, sc *scene, place int, tally *tally) {
+	b := sc.reach(t, place)
+	kept := b.keep()
 	unread := kept.unreadText()
 	var s segment.Segment
-	for c := range cells {
+	for c := range kept.cells {
 		if !tally.draw() {
 			continue
 		}
-		b.again(&kept)
+		b.restore(kept)
 		c.fill(b, &s)
 		b.try(&s, unread)
 		if b.err != nil {
@@ -178,6 +204,10 @@ type tally struct {
 	dice         *rand.Rand
 	kinds        map[string]int
 	example      map[string]string
+}
+
+func newTally(every int) *tally {
+	return &tally{every: every, dice: rand.New(rand.NewPCG(1, 2)), kinds: map[string]int{}, example: map[string]string{}}
 }
 
 // draw reports whether a cell is in the sample, and counts it.
@@ -204,51 +234,80 @@ func (y *tally) report(t *testing.T) {
 	for _, kind := range slices.Sorted(maps.Keys(y.kinds)) {
 		t.Errorf("%d cells as this one: %s", y.kinds[kind], y.example[kind])
 	}
-	clear(y.kinds)
-	clear(y.example)
 }
 
-// With -full every scene is tried in every cell at both places, and many more walks.
-var full = flag.Bool("full", false, "compare all cells of all scenes")
+// Under the race detector, which is there for what runs at once and makes all of
+// this ten times slower, one cell of so many is tried.
+const raceSample = 100
 
-// sampleOf is how many cells there are to each that is tried. The eleven states
-// are tried in all of them, but under the race detector.
-func (sc *scene) sampleOf(place int) int {
-	every := 1
-	if raceDetector {
-		every = 40
-	}
-	switch {
-	case sc.base || *full:
-		return every
-	case place == 0:
-		return 0
-	}
-	return 4 * every
-}
-
-// TestProduct compares the engine with the model in every cell: the eleven states
-// at both places of the sequence space, and further scenes where it wraps.
+// TestProduct compares the engine with the model in every cell of every scene at
+// both places of the sequence space.
 func TestProduct(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // every cell makes a stack and leaves it
-	tally := tally{dice: rand.New(rand.NewPCG(1, 2)), kinds: map[string]int{}, example: map[string]string{}}
-	ran := 0
+	gc := debug.SetGCPercent(1000) // little is live
+	every, cells, ran := 1, atomic.Int64{}, atomic.Int64{}
+	if raceDetector {
+		every = raceSample
+	}
 	for i := range scenes {
 		t.Run(scenes[i].name, func(t *testing.T) {
+			t.Parallel()
+			tally := newTally(every)
 			for place := range places {
-				if tally.every = scenes[i].sampleOf(place); tally.every > 0 {
-					compareProduct(t, &scenes[i], place, &tally)
-				}
+				compareProduct(t, &scenes[i], place, tally)
 			}
 			tally.report(t)
-			ran++
+			cells.Add(int64(tally.cells))
+			ran.Add(1)
 		})
 	}
-	t.Logf("%d cells were compared", tally.cells)
+	t.Cleanup(func() {
+		debug.SetGCPercent(gc)
+		t.Logf("%d cells were compared, one of %d", cells.Load(), every)
+		reportDepartures(t, int(ran.Load()) == len(scenes) && !raceDetector)
+	})
+}
+
+// reportDepartures fails t for one that was not seen where all were to be.
+func reportDepartures(t *testing.T, all bool) {
 	for _, d := range departures {
-		t.Logf("%d segments departed: %s (%s)", d.seen, d.name, d.section)
-		if d.seen == 0 && ran == len(scenes) && !raceDetector && !t.Failed() {
+		t.Logf("%d segments departed: %s (%s)", d.seen.Load(), d.name, d.section)
+		if d.seen.Load() == 0 && all && !t.Failed() {
 			t.Errorf("nothing departs any more: %s", d.name)
 		}
 	}
+}
+
+// TestRestore holds an engine that was put back against one made anew by the same
+// calls, after cells of all kinds.
+func TestRestore(t *testing.T) {
+	for i := range scenes {
+		t.Run(scenes[i].name, func(t *testing.T) {
+			b, anew := scenes[i].reach(t, 1), scenes[i].reach(t, 1)
+			kept, calls, tally := b.keep(), *anew, newTally(2000)
+			unread := kept.unreadText()
+			var s segment.Segment
+			for c := range kept.cells {
+				if !tally.draw() {
+					continue
+				}
+				b.restore(kept)
+				anew.again(&calls)
+				c.fill(b, &s)
+				b.try(&s, unread)
+				anew.try(&s, unread)
+				if got, want := b.shown(), anew.shown(); got != want {
+					t.Fatalf("%v: put back it is\n%s\nand anew\n%s", c, got, want)
+				}
+			}
+		})
+	}
+}
+
+// shown is all that can be seen of the engine.
+func (b *bench) shown() string {
+	text := fmt.Sprintf("%v %+v %v %v %+v", b.err, b.tcb, b.out, b.stack.Deadline(), b.stack.Counters())
+	if b.c != nil {
+		text += fmt.Sprintf(" %+v", b.c.Info(b.now))
+	}
+	return text
 }

@@ -189,7 +189,7 @@ var places = [][2]segment.Seq{
 }
 
 func (sc *scene) bench(place int) *bench {
-	b := &bench{isn: places[place][0], peerISN: places[place][1]}
+	b := &bench{isn: places[place][0], peerISN: places[place][1], inlet: make([]byte, 1<<13)}
 	b.cfg = engine.ConnConfig{ISN: &b.isn, ReceiveBuffer: recvWindow, WindowScale: 1, Timestamps: engine.On, NoDelay: true}
 	if sc.conf != nil {
 		sc.conf(&b.cfg)

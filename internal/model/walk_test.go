@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"flag"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -18,6 +19,9 @@ type walk struct {
 }
 
 const steps = 14
+
+// With -full there are many more walks.
+var full = flag.Bool("full", false, "take 40000 walks from each scene")
 
 // walks is how many walks begin in each scene.
 func walks() int {
