@@ -41,27 +41,33 @@ type Tap interface {
 // goroutine, it is encoded and written. With a Tap the order is that of the
 // times, and without one that of the events.
 type Pcap struct {
-	queue *queue
+	queue   *queue
+	sending sync.Mutex // held while the link sends; taken before the others
 
-	mu     sync.Mutex
-	time   timeline
-	conns  map[uint64]*pcapConn
-	told   int // events to come that stand on the packet before them
-	line   lineup
-	round  time.Duration
-	timer  *time.Timer // ends a round
-	armed  bool        // timer will fire
-	soon   bool        // timer fires at once
-	closed bool
+	mu      sync.Mutex // guards what the engine's goroutine needs; never held for long
+	time    timeline
+	conns   map[uint64]*pcapConn
+	told    int     // events to come that stand on the packet before them
+	in      *intake // packets that are not in line yet
+	idle    []*intake
+	octets  int // what the intakes and the line hold
+	round   time.Duration
+	timer   *time.Timer // ends a round
+	armed   bool        // timer will fire
+	soon    bool        // timer fires at once
+	closed  bool
+	linked  bool         // a link tells when packets leave
+	batches uint64       // that the link was given
+	busy    bool         // the link is at the last of them
+	held    []heldPacket // packets of ours that have not left yet, oldest first
+	head    int          // held[head:] are those
+	packet  []byte       // scratch
 
-	linked bool         // a link tells when packets leave
-	tap    Tap          // sees them, or nil
-	held   []heldPacket // packets of ours that have not left yet, oldest first
-	head   int          // held[head:] are those
-	packet []byte       // scratch
-
-	writing sync.Mutex // taken before mu
-	record  writer     // finished records
+	writing sync.Mutex // guards what the capture's goroutine needs; taken before mu
+	line    lineup
+	tap     Tap // sees packets leave, or nil
+	seen    []sighting
+	record  writer // finished records
 	ng      *pcapgo.NgWriter
 	batch   []*record // scratch
 	count   uint64
@@ -74,6 +80,9 @@ const (
 	many    = 1 << 20
 	tooMany = 4 << 20
 )
+
+// recordCost is what a record counts for beside its packet, in octets.
+const recordCost = 2048
 
 // A heldPacket is what is known of a packet of ours before it leaves.
 type heldPacket struct {
@@ -114,6 +123,7 @@ func NewPcap(cfg PcapConfig) (*Pcap, error) {
 		queue: newQueue(cfg.Out, pcapLimit),
 		time:  timeline{now: cfg.Now},
 		conns: map[uint64]*pcapConn{},
+		in:    new(intake),
 		round: 5 * time.Millisecond,
 	}
 	p.timer = time.AfterFunc(time.Hour, p.endRound)
@@ -139,7 +149,7 @@ const pcapLimit = 32 << 20
 func (p *Pcap) Trace(e *engine.Event) {
 	p.mu.Lock()
 	p.trace(e)
-	full := p.line.octets >= tooMany
+	full := p.octets >= tooMany
 	p.mu.Unlock()
 	if full {
 		p.drain(true)
@@ -173,13 +183,18 @@ func (p *Pcap) segmentIn(e *engine.Event) {
 	if len(e.Packet) == 0 {
 		return
 	}
-	r := p.line.take(e.Packet)
+	r := p.take(e.Packet)
 	r.remarks = p.remarks(r.remarks, e)
 	if r.at = e.Stamp; r.at == 0 {
 		r.at = p.time.now().UnixNano()
 	}
-	p.line.insert(r)
+}
+
+// take puts a copy of a packet in line and returns its record to fill.
+func (p *Pcap) take(packet []byte) *record {
+	p.octets += len(packet) + recordCost
 	p.arm()
+	return p.in.add(packet)
 }
 
 // wait keeps what happened without a packet for the next packet of ours.
@@ -236,6 +251,8 @@ const maxHeld = 1024
 // it does not see for half a second has the program's time, and a comment that
 // says so. Without a tap (nil) all have the program's. Call it before the first event.
 func (p *Pcap) Link(link engine.Link, tap Tap) engine.Link {
+	p.writing.Lock()
+	defer p.writing.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.linked, p.tap, p.line.sorted = true, tap, tap != nil
@@ -257,13 +274,15 @@ func (l pcapLink) WriteBatch(pkts [][]byte) (int, error) {
 }
 
 // send takes the packets that the link took: one after the other, between two
-// times. The lock keeps others from asking the tap for packets that are not in
-// line yet.
+// times.
 func (p *Pcap) send(link engine.Link, pkts [][]byte) (n int, err error, full bool) {
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	before := p.beginBatch()
+	n, err = link.WriteBatch(pkts)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := p.time.now()
-	n, err = link.WriteBatch(pkts)
+	p.busy = false
 	if n > 0 {
 		step := p.time.now().Sub(before) / time.Duration(n)
 		for i, pkt := range pkts[:n] {
@@ -271,19 +290,23 @@ func (p *Pcap) send(link engine.Link, pkts [][]byte) (n int, err error, full boo
 			r.remarks = p.remarksOf(r.remarks, pkt)
 		}
 	}
-	return n, err, p.line.octets >= tooMany
+	return n, err, p.octets >= tooMany
+}
+
+// beginBatch notes that the link is at work, and since when: the tap may see
+// packets now that are not in line yet.
+func (p *Pcap) beginBatch() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.batches++
+	p.busy = true
+	return p.time.now()
 }
 
 // leave puts a packet of ours in line; at is the program's time.
 func (p *Pcap) leave(pkt []byte, at time.Time) *record {
-	r := p.line.take(pkt)
+	r := p.take(pkt)
 	r.at, r.out = at.UnixNano(), true
-	if p.tap == nil {
-		p.line.insert(r)
-	} else {
-		p.line.await(r)
-	}
-	p.arm()
 	return r
 }
 
@@ -291,7 +314,7 @@ func (p *Pcap) leave(pkt []byte, at time.Time) *record {
 func (p *Pcap) arm() {
 	switch {
 	case p.closed:
-	case !p.soon && p.line.octets >= many:
+	case !p.soon && p.octets >= many:
 		p.armed, p.soon = true, true
 		p.timer.Reset(0)
 	case !p.armed:
@@ -305,7 +328,7 @@ func (p *Pcap) endRound() {
 	p.drain(false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.armed, p.soon = p.line.octets > 0 && !p.closed, false
+	p.armed, p.soon = p.octets > 0 && !p.closed, false
 	if p.armed {
 		p.timer.Reset(p.round)
 	}
@@ -315,34 +338,104 @@ func (p *Pcap) endRound() {
 func (p *Pcap) drain(hurry bool) {
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	p.mu.Lock()
-	p.look()
+	now := p.takeIn()
 	if hurry {
 		p.line.giveUp((len(p.line.unseen) + 1) / 2)
 	}
-	if len(p.line.unseen) > 0 {
-		p.line.giveUpBefore(p.time.now().UnixNano() - patience)
-	}
-	p.batch = p.line.due(p.batch[:0], hurry)
+	p.line.giveUpBefore(now.UnixNano() - patience)
+	p.write(hurry)
+}
+
+// takeIn puts what the engine has told of in line, with the times at which the
+// tap has seen it.
+func (p *Pcap) takeIn() (now time.Time) {
+	p.look()
+	p.mu.Lock()
+	now = p.time.now()
+	in, batches, busy := p.exchange(), p.batches, p.busy
 	p.mu.Unlock()
+	p.line.enter(in, p.tap != nil)
+	if in.left == 0 {
+		p.written(nil, in)
+	}
+	p.match(batches, busy)
+	return now
+}
+
+// write writes what is due.
+func (p *Pcap) write(hurry bool) {
+	p.batch = p.line.due(p.batch[:0], hurry)
 	for _, r := range p.batch {
 		p.encode(r)
 	}
 	p.handOver()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.line.recycle(p.batch)
+	p.written(p.batch, nil)
 }
 
-// look asks the tap what it has seen.
+// written frees the place of records, and an intake that had none.
+func (p *Pcap) written(records []*record, empty *intake) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range records {
+		p.octets -= len(r.packet) + recordCost
+		if r.home.left--; r.home.left == 0 {
+			p.recycle(r.home)
+		}
+	}
+	if empty != nil {
+		p.recycle(empty)
+	}
+}
+
+// A sighting is a packet that the tap has seen leave.
+type sighting struct {
+	headers [segment.IPv6HeaderLen + segment.TCPHeaderLen]byte
+	n       int
+	at      int64
+	batch   uint64 // that the link was at, or 0
+}
+
+// maxSeen bounds the sightings in one round; it is more than a tap can hold.
+const maxSeen = 8192
+
+// look asks the tap what it has seen. That comes before a look at what the
+// engine has told: so a packet that was seen has been told of, or the link is at
+// it still.
 func (p *Pcap) look() {
-	if p.tap == nil {
-		return
+	for p.tap != nil && len(p.seen) < maxSeen {
+		n := len(p.seen)
+		if n == cap(p.seen) {
+			p.seen = append(p.seen, sighting{})
+		}
+		s := &p.seen[:n+1][n]
+		var ok bool
+		if s.n, s.at, ok = p.tap.Next(s.headers[:]); !ok {
+			return
+		}
+		s.batch = 0
+		p.seen = p.seen[:n+1]
 	}
-	var headers [segment.IPv6HeaderLen + segment.TCPHeaderLen]byte
-	for n, at, ok := p.tap.Next(headers[:]); ok; n, at, ok = p.tap.Next(headers[:]) {
-		p.line.saw(headers[:n], at)
+}
+
+// match tells the line what was seen. What belongs to no packet is a stranger's,
+// unless the link is still at the batch during which it was seen: then it is
+// kept for the next round.
+func (p *Pcap) match(batches uint64, busy bool) {
+	kept := p.seen[:0]
+	for i := range p.seen {
+		s := &p.seen[i]
+		if p.line.saw(s.headers[:s.n], s.at) {
+			continue
+		}
+		if s.batch == 0 {
+			s.batch = batches
+		}
+		if busy && s.batch == batches {
+			kept = append(kept, *s)
+		}
 	}
+	p.seen = kept
+	p.line.settle()
 }
 
 // remarksOf appends the comments of a packet that leaves to dst. Those before
@@ -437,19 +530,14 @@ func (p *Pcap) Close(d time.Duration) error {
 
 // finish writes what nobody has seen until the end, and the statistics.
 func (p *Pcap) finish() {
+	p.sending.Lock() // what the link is at belongs to it
+	defer p.sending.Unlock()
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	p.mu.Lock()
-	now := p.time.now()
-	p.look()
+	now := p.takeIn()
 	p.tap = nil
 	p.line.giveUp(len(p.line.unseen))
-	p.batch = p.line.due(p.batch[:0], true)
-	p.mu.Unlock()
-	for _, r := range p.batch {
-		p.encode(r)
-	}
-	p.handOver()
+	p.write(true)
 	stats := pcapgo.NgInterfaceStatistics{
 		LastUpdate:      now,
 		EndTime:         now,
