@@ -11,11 +11,10 @@ import (
 type record struct {
 	at      int64 // ns since 1970; of an unseen packet, when it was given to the link
 	round   int   // of the lineup, when it was taken in
-	out     bool
-	guessed bool // nobody saw it pass: at is the program's time
-	packet  []byte
-	remarks []remark
-	home    *intake // where it lies
+	guessed bool  // nobody saw it pass: at is the program's time
+	block   []byte
+	packet  []byte  // in block
+	home    *intake // where block lies
 }
 
 // A lineup puts packets into the order of their times, if there is a tap. What
@@ -28,6 +27,7 @@ type lineup struct {
 	unseen []*record // packets of ours that wait to be seen, as they were sent
 	first  int       // unseen[first:] are those
 	round  int
+	free   []*record
 }
 
 // patience is how long a packet of ours may be unseen, in ns: it may wait in a
@@ -46,15 +46,39 @@ func (l *lineup) insert(r *record) {
 // enter takes in what an engine has put in line. What is ours waits to be seen
 // if there is somebody to see it.
 func (l *lineup) enter(in *intake, watched bool) {
-	for i := range in.records {
-		r := &in.records[i]
-		r.home, r.round = in, l.round
-		if r.out && watched {
+	for blocks := in.blocks; len(blocks) > 0; {
+		r := l.take()
+		r.block, blocks = next(blocks)
+		out := false
+		r.at, out, r.packet = readBlock(r.block)
+		r.home = in
+		in.left++
+		if out && watched {
 			l.unseen = append(l.unseen, r)
 		} else {
 			l.insert(r)
 		}
 	}
+}
+
+// take returns a record to fill.
+func (l *lineup) take() (r *record) {
+	if n := len(l.free); n > 0 {
+		r, l.free = l.free[n-1], l.free[:n-1]
+	} else {
+		r = new(record)
+	}
+	*r = record{round: l.round}
+	return r
+}
+
+// maxFreeRecords is how many written records are kept to be used again.
+const maxFreeRecords = 4096
+
+// recycle takes back what has been written.
+func (l *lineup) recycle(records []*record) {
+	free := maxFreeRecords - len(l.free)
+	l.free = append(l.free, records[:min(len(records), free)]...)
 }
 
 // saw gives the packet with these headers the time at which it was seen, and

@@ -47,8 +47,9 @@ type Pcap struct {
 	mu      sync.Mutex // guards what the engine's goroutine needs; never held for long
 	time    timeline
 	conns   map[uint64]*pcapConn
-	told    int     // events to come that stand on the packet before them
-	in      *intake // packets that are not in line yet
+	told    int       // events to come that stand on the packet before them
+	in      *intake   // packets that are not in line yet
+	filled  []*intake // as in, but older
 	idle    []*intake
 	octets  int // what the intakes and the line hold
 	round   time.Duration
@@ -62,8 +63,10 @@ type Pcap struct {
 	held    []heldPacket // packets of ours that have not left yet, oldest first
 	head    int          // held[head:] are those
 	packet  []byte       // scratch
+	remarks []byte       // scratch
 
 	writing sync.Mutex // guards what the capture's goroutine needs; taken before mu
+	taken   []*intake  // scratch
 	line    lineup
 	tap     Tap // sees packets leave, or nil
 	seen    []sighting
@@ -84,10 +87,11 @@ const (
 // recordCost is what a record counts for beside its packet, in octets.
 const recordCost = 2048
 
-// A heldPacket is what is known of a packet of ours before it leaves.
+// A heldPacket is what is known of a packet of ours before it leaves: its
+// comments, as options of the block.
 type heldPacket struct {
 	id      packetID
-	remarks []remark
+	remarks []byte
 }
 
 // A packetID tells packets apart that a host has ready at the same time.
@@ -120,12 +124,12 @@ type pcapConn struct {
 // NewPcap starts a capture that is written to cfg.Out until Close.
 func NewPcap(cfg PcapConfig) (*Pcap, error) {
 	p := &Pcap{
-		queue: newQueue(cfg.Out, pcapLimit),
+		queue: newQueue(cfg.Out, pcapLimit, recordChunk),
 		time:  timeline{now: cfg.Now},
 		conns: map[uint64]*pcapConn{},
-		in:    new(intake),
 		round: 5 * time.Millisecond,
 	}
+	p.in = p.emptyIntake()
 	p.timer = time.AfterFunc(time.Hour, p.endRound)
 	p.timer.Stop()
 	intf := pcapgo.NgInterface{Name: cfg.Interface, OS: runtime.GOOS, LinkType: layers.LinkTypeRaw, TimestampResolution: 9}
@@ -183,18 +187,23 @@ func (p *Pcap) segmentIn(e *engine.Event) {
 	if len(e.Packet) == 0 {
 		return
 	}
-	r := p.take(e.Packet)
-	r.remarks = p.remarks(r.remarks, e)
-	if r.at = e.Stamp; r.at == 0 {
-		r.at = p.time.now().UnixNano()
+	at := e.Stamp
+	if at == 0 {
+		at = p.time.now().UnixNano()
 	}
+	p.remarks = p.appendRemarks(p.remarks[:0], e)
+	p.take(at, false, e.Packet, p.remarks)
 }
 
-// take puts a copy of a packet in line and returns its record to fill.
-func (p *Pcap) take(packet []byte) *record {
+// take puts a packet in line.
+func (p *Pcap) take(at int64, out bool, packet, remarks []byte) {
+	if room := cap(p.in.blocks) - len(p.in.blocks); room < len(packet)+len(remarks)+blockCost && len(p.in.blocks) > 0 {
+		p.filled = append(p.filled, p.in)
+		p.in = p.emptyIntake()
+	}
+	p.in.blocks = appendBlock(p.in.blocks, at, out, packet, remarks)
 	p.octets += len(packet) + recordCost
 	p.arm()
-	return p.in.add(packet)
 }
 
 // wait keeps what happened without a packet for the next packet of ours.
@@ -221,14 +230,14 @@ func (p *Pcap) segmentOut(e *engine.Event) {
 	if p.linked {
 		if len(p.held)-p.head < maxHeld {
 			h := p.hold()
-			h.id, h.remarks = idOf(e.Segment), p.remarks(h.remarks[:0], e)
+			h.id, h.remarks = idOf(e.Segment), p.appendRemarks(h.remarks[:0], e)
 		}
 		return
 	}
 	var err error
 	if p.packet, err = e.Segment.Append(p.packet[:0]); err == nil {
-		r := p.leave(p.packet, p.time.now())
-		r.remarks = p.remarks(r.remarks, e)
+		p.remarks = p.appendRemarks(p.remarks[:0], e)
+		p.take(p.time.now().UnixNano(), true, p.packet, p.remarks)
 	}
 }
 
@@ -286,8 +295,7 @@ func (p *Pcap) send(link engine.Link, pkts [][]byte) (n int, err error, full boo
 	if n > 0 {
 		step := p.time.now().Sub(before) / time.Duration(n)
 		for i, pkt := range pkts[:n] {
-			r := p.leave(pkt, before.Add(step*time.Duration(i)))
-			r.remarks = p.remarksOf(r.remarks, pkt)
+			p.take(before.Add(step*time.Duration(i)).UnixNano(), true, pkt, p.remarksOf(pkt))
 		}
 	}
 	return n, err, p.octets >= tooMany
@@ -301,13 +309,6 @@ func (p *Pcap) beginBatch() time.Time {
 	p.batches++
 	p.busy = true
 	return p.time.now()
-}
-
-// leave puts a packet of ours in line; at is the program's time.
-func (p *Pcap) leave(pkt []byte, at time.Time) *record {
-	r := p.take(pkt)
-	r.at, r.out = at.UnixNano(), true
-	return r
 }
 
 // arm makes sure that the round will end, and soon if the line is long.
@@ -338,28 +339,35 @@ func (p *Pcap) endRound() {
 func (p *Pcap) drain(hurry bool) {
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	now := p.takeIn()
+	p.takeIn()
 	if hurry {
 		p.line.giveUp((len(p.line.unseen) + 1) / 2)
 	}
-	p.line.giveUpBefore(now.UnixNano() - patience)
+	if len(p.line.unseen) > 0 {
+		p.line.giveUpBefore(p.now().UnixNano() - patience)
+	}
 	p.write(hurry)
 }
 
 // takeIn puts what the engine has told of in line, with the times at which the
 // tap has seen it.
-func (p *Pcap) takeIn() (now time.Time) {
+func (p *Pcap) takeIn() {
 	p.look()
 	p.mu.Lock()
-	now = p.time.now()
-	in, batches, busy := p.exchange(), p.batches, p.busy
+	p.taken = p.exchange(p.taken[:0])
+	batches, busy := p.batches, p.busy
 	p.mu.Unlock()
-	p.line.enter(in, p.tap != nil)
-	if in.left == 0 {
-		p.written(nil, in)
+	for _, in := range p.taken {
+		p.line.enter(in, p.tap != nil)
 	}
 	p.match(batches, busy)
-	return now
+}
+
+// now reads the wall clock.
+func (p *Pcap) now() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.time.now()
 }
 
 // write writes what is due.
@@ -369,22 +377,22 @@ func (p *Pcap) write(hurry bool) {
 		p.encode(r)
 	}
 	p.handOver()
-	p.written(p.batch, nil)
+	p.written(p.batch)
 }
 
-// written frees the place of records, and an intake that had none.
-func (p *Pcap) written(records []*record, empty *intake) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// written frees the place of records.
+func (p *Pcap) written(records []*record) {
+	octets := 0
 	for _, r := range records {
-		p.octets -= len(r.packet) + recordCost
+		octets += len(r.packet) + recordCost
 		if r.home.left--; r.home.left == 0 {
-			p.recycle(r.home)
+			p.giveBack(r.home)
 		}
 	}
-	if empty != nil {
-		p.recycle(empty)
-	}
+	p.line.recycle(records)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.octets -= octets
 }
 
 // A sighting is a packet that the tap has seen leave.
@@ -438,60 +446,63 @@ func (p *Pcap) match(batches uint64, busy bool) {
 	p.line.settle()
 }
 
-// remarksOf appends the comments of a packet that leaves to dst. Those before
-// it are of packets that the link refused.
-func (p *Pcap) remarksOf(dst []remark, pkt []byte) []remark {
+// remarksOf returns the comments of a packet that leaves. Those before it are of
+// packets that the link refused.
+func (p *Pcap) remarksOf(pkt []byte) []byte {
 	for id := idIn(pkt); p.head < len(p.held); {
 		h := &p.held[p.head]
 		if p.head++; p.head == len(p.held) {
 			p.held, p.head = p.held[:0], 0
 		}
 		if h.id == id {
-			return append(dst, h.remarks...)
+			return h.remarks
 		}
 	}
-	return dst
+	return nil
 }
 
-// remarks appends the story of one packet to dst: what led to it or what it led
+// appendRemarks appends the story of one packet: what led to it or what it led
 // to, what is remarkable about it, and why we sent it or refused it.
-func (p *Pcap) remarks(dst []remark, e *engine.Event) []remark {
+func (p *Pcap) appendRemarks(b []byte, e *engine.Event) []byte {
 	if e.Conn != 0 {
-		dst = p.conn(e).story(dst, e)
+		b = p.conn(e).appendStory(b, e)
 	}
 	if e.Kind == engine.EventDrop {
-		return append(dst, remark{text: "dropped: " + e.Reason})
+		return appendRemark(b, &remark{text: "dropped: " + e.Reason})
 	}
 	if note := notes(e); note != "" {
-		dst = append(dst, remark{text: note})
+		b = appendRemark(b, &remark{text: note})
 	}
 	if e.Reason != "" {
-		dst = append(dst, remark{text: e.Reason})
+		b = appendRemark(b, &remark{text: e.Reason})
 	}
-	return dst
+	return b
 }
 
-// story appends what a packet of ours was waited for, or what a packet of the
-// peer's has caused.
-func (c *pcapConn) story(dst []remark, e *engine.Event) []remark {
+// appendStory appends what a packet of ours was waited for, or what a packet of
+// the peer's has caused.
+func (c *pcapConn) appendStory(b []byte, e *engine.Event) []byte {
 	if e.Kind == engine.EventSegmentOut {
-		dst = append(dst, c.waiting...)
+		for i := range c.waiting {
+			b = appendRemark(b, &c.waiting[i])
+		}
 		c.waiting = c.waiting[:0]
 		if c.state != e.State { // a RST is told before the end that it brings
-			dst = append(dst, remark{kind: engine.EventState, from: c.state, to: e.State})
+			b = appendRemark(b, &remark{kind: engine.EventState, from: c.state, to: e.State})
 			c.state = e.State
 		}
-		return dst
+		return b
 	}
-	first := len(dst)
+	told := 0
 	for i := range e.Follows {
 		f := &e.Follows[i]
-		if r, ok := happening(f); ok && f.Conn == e.Conn && len(dst)-first < maxWaiting {
-			dst = append(dst, r)
+		if r, ok := happening(f); ok && f.Conn == e.Conn && told < maxWaiting {
+			b = appendRemark(b, &r)
+			told++
 		}
 	}
 	c.state = e.State
-	return dst
+	return b
 }
 
 // conn finds or begins a connection; an event before its first change of state
@@ -534,10 +545,11 @@ func (p *Pcap) finish() {
 	defer p.sending.Unlock()
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	now := p.takeIn()
+	p.takeIn()
 	p.tap = nil
 	p.line.giveUp(len(p.line.unseen))
 	p.write(true)
+	now := p.now()
 	stats := pcapgo.NgInterfaceStatistics{
 		LastUpdate:      now,
 		EndTime:         now,
