@@ -80,12 +80,12 @@ type Pcap struct {
 // A round is how long a packet waits for older ones. It is shorter when the line
 // holds many octets, and nothing waits when it holds too many.
 const (
-	many    = 1 << 20
+	many    = 2 << 20
 	tooMany = 4 << 20
 )
 
 // recordCost is what a record counts for beside its packet, in octets.
-const recordCost = 2048
+const recordCost = 512
 
 // A heldPacket is what is known of a packet of ours before it leaves: its
 // comments, as options of the block.
