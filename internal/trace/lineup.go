@@ -61,25 +61,26 @@ func (l *lineup) enter(in *intake, watched bool) {
 	}
 }
 
+// slab is how many records are allocated at once.
+const slab = 256
+
 // take returns a record to fill.
 func (l *lineup) take() (r *record) {
-	if n := len(l.free); n > 0 {
-		r, l.free = l.free[n-1], l.free[:n-1]
-	} else {
-		r = new(record)
+	if len(l.free) == 0 {
+		records := make([]record, slab)
+		for i := range records {
+			l.free = append(l.free, &records[i])
+		}
 	}
+	n := len(l.free) - 1
+	r, l.free = l.free[n], l.free[:n]
 	*r = record{round: l.round}
 	return r
 }
 
-// maxFreeRecords is how many written records are kept to be used again.
-const maxFreeRecords = 4096
-
-// recycle takes back what has been written.
-func (l *lineup) recycle(records []*record) {
-	free := maxFreeRecords - len(l.free)
-	l.free = append(l.free, records[:min(len(records), free)]...)
-}
+// recycle takes back what has been written. All of it is kept: there are no more
+// than a full line holds.
+func (l *lineup) recycle(records []*record) { l.free = append(l.free, records...) }
 
 // saw gives the packet with these headers the time at which it was seen, and
 // reports whether there is such a packet.

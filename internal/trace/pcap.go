@@ -37,9 +37,10 @@ type Tap interface {
 // state, notes, and why a packet of ours was sent. Every packet is a record of
 // its own, so that a file cut short is readable to its last packet.
 //
-// The events of a packet only put it in line. A round later, on another
-// goroutine, it is encoded and written. With a Tap the order is that of the
-// times, and without one that of the events.
+// The engine's goroutine makes a block of each packet, while it is in the
+// processor's cache, and leaves it. A round later another goroutine gives the
+// blocks their times and their order and writes them. With a Tap the order is
+// that of the times, and without one that of the events.
 type Pcap struct {
 	queue   *queue
 	sending sync.Mutex // held while the link sends; taken before the others
