@@ -87,6 +87,31 @@ func TestSlowStartLimitsOneACK(t *testing.T) {
 	}
 }
 
+// A receiver that merges eight segments before TCP sees them acknowledges them
+// with one ACK. Slow start doubles all the same with the default L, and grows by a
+// quarter with the L=2 of RFC 3465 section 2.3.
+func TestABCLimitAndMergedSegments(t *testing.T) {
+	const merged = 8 * testMSS
+	for _, name := range []string{"reno", "cubic"} {
+		for limit, want := range map[int][]int{0: {20, 40, 80, 160, 320}, 8: {20, 40, 80, 160, 320}, 2: {14, 18, 24, 30, 38}} {
+			c, err := newController(&ConnConfig{Congestion: name, ABCLimit: limit}, testMSS, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var windows []int
+			for now := Time(1); len(windows) < len(want); now = now.Add(50 * ms) {
+				for left := c.Window(); left > 0; left -= merged {
+					c.OnAck(ackOf(now, min(left, merged), max(0, left-merged), 50*ms))
+				}
+				windows = append(windows, c.Window()/testMSS)
+			}
+			if !slices.Equal(windows, want) {
+				t.Errorf("%s with L=%d: windows %v, want %v", name, limit, windows, want)
+			}
+		}
+	}
+}
+
 func TestUnusedWindowDoesNotGrow(t *testing.T) {
 	for _, name := range []string{"reno", "cubic"} {
 		t.Run(name, func(t *testing.T) {

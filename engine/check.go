@@ -83,6 +83,9 @@ func (c *ConnConfig) checkWords() error {
 	if _, err := newController(c, defaultMSS, c.InitialWindow); err != nil {
 		return err
 	}
+	if err := c.checkAckPolicy(); err != nil {
+		return err
+	}
 	if c.Push > PushNever {
 		return fmt.Errorf("%w: Push %d is none of PushLast, PushAlways and PushNever", ErrBadConfig, c.Push)
 	}

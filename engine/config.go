@@ -61,7 +61,8 @@ type ConnConfig struct {
 	ReceiveBuffer int           // most octets held for the application, 1 to 2^30; default 1 MiB
 	NoDelay       bool          // Nagle off (MUST-17, RFC 9293 section 3.7.4)
 	Cork          bool          // keep what does not fill a segment until Uncork, a FIN or 200 ms, as Linux's TCP_CORK
-	DelayedAck    time.Duration // longest wait of an ACK, below 500 ms (MUST-40); default 40 ms as Linux; negative: acknowledge at once
+	AckPolicy     AckPolicy     // when data is acknowledged; default AckClassic
+	DelayedAck    time.Duration // longest wait of an ACK, below 500 ms (MUST-40); default 40 ms as Linux; negative: AckEvery
 	InitialWindow int           // segments, 1 to 1000; default 10 (RFC 6928)
 	LossProbe     Switch        // tail loss probes (RFC 8985 section 7); default on
 	Congestion    string        // "cubic" (RFC 9438, default) or "reno" (RFC 5681); with Controller only a name

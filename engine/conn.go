@@ -89,6 +89,7 @@ type coldState struct {
 	softErr   error // the last ICMP error that did not end it
 	challenge Time  // when the last challenge ACK left
 	fast      fastOpen
+	quick     quickAcks
 	path      pathMTU
 	meter     *meter
 }

@@ -51,6 +51,7 @@ func (c ConnConfig) withDefaults() ConnConfig {
 	setTime(&c.ChallengeACK, 500*time.Millisecond)
 	setTime(&c.MTUExpiry, 10*time.Minute)
 	c.userTimeoutDefaults()
+	c.ackPolicyDefaults()
 	c.offerListed()
 	c.DelayedAck = min(c.DelayedAck, maxDelayedAck)
 	c.SYNRetries = max(c.SYNRetries, 0)

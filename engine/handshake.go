@@ -122,7 +122,8 @@ func (c *Conn) peerMSS() int {
 func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 	if c.retries > 0 { // the SYN or SYN-ACK was retransmitted
 		// "the RTO MUST be re-initialized to 3 seconds when data transmission
-		// begins" RFC 6298 section 5.7. A timestamp sample below replaces it.
+		// begins" RFC 6298 section 5.7, whatever a timestamp of the handshake told:
+		// the next sample counts as the first.
 		c.rtt.init(max(3*time.Second, c.cfg.InitialRTO), c.cfg.MinRTO, c.cfg.MaxRTO)
 		// "the initial window used by a sender after a correctly transmitted SYN
 		// MUST be one segment" RFC 5681 section 3.1

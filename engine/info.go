@@ -143,7 +143,7 @@ func (c *Conn) Info(now Time) Info {
 		Stats: c.stats(),
 	}
 	c.tellLoss(&i)
-	i.MinRTT, i.DelayedAck, i.LastHeard = c.loss.rack.minRTT.value(), max(0, c.cfg.DelayedAck), now.Sub(c.lastRecv)
+	i.MinRTT, i.DelayedAck, i.LastHeard = c.loss.rack.minRTT.value(), c.ackDelay(), now.Sub(c.lastRecv)
 	if m := c.meter(); m != nil {
 		i.Accounts = m.told(now)
 	}

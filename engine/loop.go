@@ -61,6 +61,10 @@ type HostConfig struct {
 	Limits Limits     // of all connections together
 	Secret [32]byte   // key of sequence numbers and ports; zero: from the system's random source
 
+	// ISN, if set, is StackConfig.ISN. It is called with the host's lock held and
+	// must not call back.
+	ISN func(now Time, local, remote netip.AddrPort) segment.Seq
+
 	// OnPanic, if set, is called when one of the host's own goroutines panics,
 	// in that goroutine, with the cause. It should end the program: the host is
 	// in disorder, and its lock may be held. Without it the panic does.
@@ -84,7 +88,7 @@ func NewHost(cfg HostConfig) *Host {
 	h := &Host{
 		link: cfg.Link, tracer: cfg.Tracer, onPanic: cfg.OnPanic, start: time.Now(),
 		claims:  claims{link: cfg.Link, held: map[uint16][]*claim{}},
-		stack:   NewStack(StackConfig{Secret: cfg.Secret, Tracer: cfg.Tracer, Conn: cfg.Conn, Limits: cfg.Limits}),
+		stack:   NewStack(StackConfig{Secret: cfg.Secret, Tracer: cfg.Tracer, Conn: cfg.Conn, Limits: cfg.Limits, ISN: cfg.ISN}),
 		timer:   time.NewTimer(time.Hour),
 		conns:   map[*NetConn]struct{}{},
 		closing: make(chan struct{}),

@@ -3,12 +3,14 @@ package engine
 import (
 	"math"
 	"net/netip"
+	"reflect"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"rawtcp/internal/simnet"
+	"rawtcp/segment"
 )
 
 // A tellingLink tells of writes.
@@ -44,6 +46,36 @@ func TestSleepDoesNotMissWhatItCausesItself(t *testing.T) {
 		}
 		c.Abandon(h.now())
 	})
+}
+
+// What a stack can be told a host can be told, and it passes all of it on.
+func TestHostConfigHasAllOfStackConfig(t *testing.T) {
+	port := simnet.New(simnet.Config{}).NewPort(simnet.PortConfig{Addrs: []netip.Addr{us.Addr()}})
+	cfg := HostConfig{
+		Link: port, Tracer: judge{t}, Conn: ConnConfig{TTL: 7}, Limits: Limits{TimeWaits: 1, Orphans: 2}, Secret: [32]byte{3},
+		ISN: func(Time, netip.AddrPort, netip.AddrPort) segment.Seq { return segment.MakeSeq(4) },
+	}
+	h := NewHost(cfg)
+	defer h.Close()
+	given, got := reflect.ValueOf(cfg), reflect.ValueOf(h.stack.cfg)
+	for i := range got.NumField() {
+		name := got.Type().Field(i).Name
+		switch field := given.FieldByName(name); {
+		case !field.IsValid():
+			t.Errorf("HostConfig has no %s", name)
+		case field.IsZero():
+			t.Errorf("the test sets no %s", name)
+		case got.Field(i).IsZero():
+			t.Errorf("%s does not reach the stack", name)
+		}
+	}
+	h.mu.Lock()
+	defer h.unlock()
+	c, err := h.stack.Dial(h.now(), us, peer, 1500, ConnConfig{})
+	if err != nil || c.snd.iss != segment.MakeSeq(4) || c.cfg.TTL != 7 {
+		t.Errorf("ISS %v, TTL %d, %v", c.snd.iss, c.cfg.TTL, err)
+	}
+	c.Abandon(h.now())
 }
 
 // A deadline that is moved at the very moment it expires, while the goroutine

@@ -294,8 +294,8 @@ func (c *Conn) acknowledgeText(now Time, readable, stored, holes int) Note {
 		return NoteNone
 	}
 	c.rcv.unacked += readable
-	if c.rcv.unacked >= 2*c.fullSegment() || c.cfg.DelayedAck < 0 {
-		c.ackDue("every second full-sized segment, RFC 9293 section 3.8.6.3")
+	if why, ok := c.ackAtOnce(now); ok {
+		c.ackDue(why)
 	} else if c.timers[TimerDelayedAck] == 0 {
 		c.setTimer(TimerDelayedAck, now.Add(c.cfg.DelayedAck))
 	}

@@ -195,10 +195,12 @@ func useIperf3(t *testing.T, p *passage, _ string, _ int64) {
 		out := ""
 		// It serves one client at a time, and the next one's SYN may overtake the
 		// last one's goodbye, which has a connection of its own. The server says
-		// that it is busy, and closes over what it has not read, which is a reset.
+		// that it is busy, and closes over what it has not read, which is a reset,
+		// early or late.
 		eventually(t, patience, "iperf3 is not busy", func() bool {
 			out = runProgram(t, p.a, nil, "iperf3", args...).stdout
-			return !strings.Contains(out, "busy running a test") && !strings.Contains(out, "unable to receive control message: Connection reset")
+			return !strings.Contains(out, "busy running a test") && !strings.Contains(out, "unable to receive control message: Connection reset") &&
+				!strings.Contains(out, "unable to connect to server: Connection reset")
 		})
 		var report struct {
 			End struct {

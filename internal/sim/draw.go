@@ -363,7 +363,10 @@ func (d dice) conf(p *Plan, t *Talk) engine.ConnConfig {
 		c.MSS = []int{-1, 64, 100, 536, 1300}[d.IntN(5)]
 	}
 	if d.one(4) {
-		c.DelayedAck = []time.Duration{-1, time.Millisecond, 200 * time.Millisecond, 499 * time.Millisecond}[d.IntN(4)]
+		c.DelayedAck = []time.Duration{-1, time.Millisecond, 200 * time.Millisecond, 499 * time.Millisecond, 0, 0}[d.IntN(6)]
+		if c.DelayedAck == 0 {
+			c.AckPolicy = engine.AckQuick
+		}
 	}
 	if d.one(5) {
 		c.InitialWindow = 1 + d.IntN(20)

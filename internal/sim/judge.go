@@ -312,7 +312,8 @@ func (h *host) judgeIn(x *watch, e *engine.Event) {
 		x.resetBy = true
 		exact := s.Seq == x.vars.RcvNxt
 		if x.state == engine.SynSent {
-			exact = s.Flags.Has(segment.ACK) && s.Ack == x.vars.SndNxt
+			// Its ACK is acceptable: all of our SYN, or of a SYN with data that part.
+			exact = s.Flags.Has(segment.ACK) && x.vars.ISS.Less(s.Ack) && s.Ack.LessEq(x.vars.SndNxt)
 		}
 		if !exact {
 			h.w.fail("I20: conn %d of host %d: a RST at %v ended it, RCV.NXT was %v", x.id, h.id, s.Seq, x.vars.RcvNxt)
