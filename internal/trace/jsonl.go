@@ -141,7 +141,7 @@ func (w *writer) Write(p []byte) (int, error) {
 // NewJSONLines starts a sink that writes to out until Close.
 func NewJSONLines(out io.Writer) *JSONLines {
 	j := &JSONLines{
-		queue: newQueue(out, queueLimit),
+		queue: newQueue(out, queueLimit, chunkSize),
 		// t_us counts from the first event: the wall clock does not matter.
 		time: timeline{now: func() time.Time { return time.Time{} }},
 	}

@@ -78,7 +78,7 @@ func NewLadder(cfg LadderConfig) *Ladder {
 	}
 	return &Ladder{
 		cfg:   cfg,
-		queue: newQueue(cfg.Out, queueLimit),
+		queue: newQueue(cfg.Out, queueLimit, chunkSize),
 		time:  timeline{now: cfg.Now},
 		conns: map[uint64]*ladderConn{},
 	}

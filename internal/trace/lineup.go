@@ -11,10 +11,10 @@ import (
 type record struct {
 	at      int64 // ns since 1970; of an unseen packet, when it was given to the link
 	round   int   // of the lineup, when it was taken in
-	out     bool
-	guessed bool // nobody saw it pass: at is the program's time
-	packet  []byte
-	remarks []remark
+	guessed bool  // nobody saw it pass: at is the program's time
+	block   []byte
+	packet  []byte  // in block
+	home    *intake // where block lies
 }
 
 // A lineup puts packets into the order of their times, if there is a tap. What
@@ -25,31 +25,14 @@ type lineup struct {
 	sorted bool      // by time, and not as they came
 	known  []*record // the oldest first
 	unseen []*record // packets of ours that wait to be seen, as they were sent
+	first  int       // unseen[first:] are those
 	round  int
-	octets int // what it holds
 	free   []*record
 }
 
 // patience is how long a packet of ours may be unseen, in ns: it may wait in a
 // queue of this host.
 const patience = 500e6
-
-// recordCost is what a record counts for beside its packet, in octets.
-const recordCost = 2048
-
-// take returns a record to fill, with a copy of the packet.
-func (l *lineup) take(packet []byte) *record {
-	var r *record
-	if n := len(l.free); n > 0 {
-		r = l.free[n-1]
-		l.free = l.free[:n-1]
-	} else {
-		r = new(record)
-	}
-	*r = record{packet: append(r.packet[:0], packet...), remarks: r.remarks[:0], round: l.round}
-	l.octets += len(packet) + recordCost
-	return r
-}
 
 // insert gives a record its place: behind those of the same time.
 func (l *lineup) insert(r *record) {
@@ -60,19 +43,69 @@ func (l *lineup) insert(r *record) {
 	l.known = slices.Insert(l.known, i, r)
 }
 
-// await keeps a packet of ours until it is seen.
-func (l *lineup) await(r *record) { l.unseen = append(l.unseen, r) }
-
-// saw gives the packet with these headers the time at which it was seen.
-func (l *lineup) saw(headers []byte, at int64) {
-	for i, r := range l.unseen {
-		if samePacket(r.packet, headers) {
-			l.unseen = slices.Delete(l.unseen, i, i+1)
-			r.at = at
+// enter takes in what an engine has put in line. What is ours waits to be seen
+// if there is somebody to see it.
+func (l *lineup) enter(in *intake, watched bool) {
+	for blocks := in.blocks; len(blocks) > 0; {
+		r := l.take()
+		r.block, blocks = next(blocks)
+		out := false
+		r.at, out, r.packet = readBlock(r.block)
+		r.home = in
+		in.left++
+		if out && watched {
+			l.unseen = append(l.unseen, r)
+		} else {
 			l.insert(r)
-			return
 		}
 	}
+}
+
+// slab is how many records are allocated at once.
+const slab = 256
+
+// take returns a record to fill.
+func (l *lineup) take() (r *record) {
+	if len(l.free) == 0 {
+		records := make([]record, slab)
+		for i := range records {
+			l.free = append(l.free, &records[i])
+		}
+	}
+	n := len(l.free) - 1
+	r, l.free = l.free[n], l.free[:n]
+	*r = record{round: l.round}
+	return r
+}
+
+// recycle takes back what has been written. All of it is kept: there are no more
+// than a full line holds.
+func (l *lineup) recycle(records []*record) { l.free = append(l.free, records...) }
+
+// saw gives the packet with these headers the time at which it was seen, and
+// reports whether there is such a packet.
+func (l *lineup) saw(headers []byte, at int64) bool {
+	for i := l.first; i < len(l.unseen); i++ {
+		r := l.unseen[i]
+		if !samePacket(r.packet, headers) {
+			continue
+		}
+		if i == l.first { // as a rule: no other has to move
+			l.first++
+		} else {
+			l.unseen = slices.Delete(l.unseen, i, i+1)
+		}
+		r.at = at
+		l.insert(r)
+		return true
+	}
+	return false
+}
+
+// settle ends a series of saw.
+func (l *lineup) settle() {
+	l.unseen = slices.Delete(l.unseen, 0, l.first)
+	l.first = 0
 }
 
 // samePacket compares a packet with the headers of one that was seen: addresses
@@ -110,27 +143,10 @@ func (l *lineup) giveUpBefore(at int64) {
 func (l *lineup) due(dst []*record, hurry bool) []*record {
 	n := 0
 	for n < len(l.known) && (hurry || l.known[n].round < l.round) && (len(l.unseen) == 0 || l.known[n].at < l.unseen[0].at) {
-		l.octets -= len(l.known[n].packet) + recordCost
 		n++
 	}
 	dst = append(dst, l.known[:n]...)
 	l.known = slices.Delete(l.known, 0, n)
 	l.round++
 	return dst
-}
-
-// Written records are kept to be used again, some of them, unless they are
-// merged packets.
-const (
-	maxFreeRecords = 2048
-	maxFreePacket  = 4 << 10
-)
-
-// recycle takes back what has been written.
-func (l *lineup) recycle(records []*record) {
-	for _, r := range records {
-		if len(l.free) < maxFreeRecords && cap(r.packet) <= maxFreePacket {
-			l.free = append(l.free, r)
-		}
-	}
 }

@@ -154,8 +154,8 @@ func TestPcapSaysWhoseTimeItIs(t *testing.T) {
 }
 
 // What the tap sees while the link is still at it belongs to packets that are
-// not in line yet: the two must not pass each other.
-func TestPcapAsksTheTapAfterTheLink(t *testing.T) {
+// not in line yet, and is kept for them, for as long as the link takes.
+func TestPcapKeepsWhatWasSeenDuringABatch(t *testing.T) {
 	var out strings.Builder
 	p, err := NewPcap(PcapConfig{Out: &out, Now: wallClock, Interface: "veth0"})
 	if err != nil {
@@ -173,13 +173,19 @@ func TestPcapAsksTheTapAfterTheLink(t *testing.T) {
 	sent := make(chan error)
 	go func() { _, err := link.WriteBatch([][]byte{pkt}); sent <- err }()
 	<-started
-	round := make(chan bool)
-	go func() { p.drain(false); close(round) }()
+	for range 3 {
+		p.drain(false)
+	}
 	finish <- true
 	if err := <-sent; err != nil {
 		t.Fatal(err)
 	}
-	<-round
+	for range 3 {
+		p.drain(false)
+	}
+	if len(p.seen) > 0 {
+		t.Errorf("%d packets seen are kept when the batch is over", len(p.seen))
+	}
 	if err := p.Close(time.Minute); err != nil {
 		t.Fatal(err)
 	}
@@ -196,6 +202,9 @@ type slowLink struct {
 }
 
 func (l slowLink) WriteBatch(pkts [][]byte) (int, error) {
+	stranger := slices.Clone(pkts[0])
+	stranger[12]++ // another source address
+	l.tap.saw(stranger, after(5))
 	l.tap.saw(pkts[0], after(10))
 	l.started <- true
 	<-l.finish

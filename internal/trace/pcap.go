@@ -37,31 +37,41 @@ type Tap interface {
 // state, notes, and why a packet of ours was sent. Every packet is a record of
 // its own, so that a file cut short is readable to its last packet.
 //
-// The events of a packet only put it in line. A round later, on another
-// goroutine, it is encoded and written. With a Tap the order is that of the
-// times, and without one that of the events.
+// The engine's goroutine makes a block of each packet, while it is in the
+// processor's cache, and leaves it. A round later another goroutine gives the
+// blocks their times and their order and writes them. With a Tap the order is
+// that of the times, and without one that of the events.
 type Pcap struct {
-	queue *queue
+	queue   *queue
+	sending sync.Mutex // held while the link sends; taken before the others
 
-	mu     sync.Mutex
-	time   timeline
-	conns  map[uint64]*pcapConn
-	told   int // events to come that stand on the packet before them
-	line   lineup
-	round  time.Duration
-	timer  *time.Timer // ends a round
-	armed  bool        // timer will fire
-	soon   bool        // timer fires at once
-	closed bool
+	mu      sync.Mutex // guards what the engine's goroutine needs; never held for long
+	time    timeline
+	conns   map[uint64]*pcapConn
+	told    int       // events to come that stand on the packet before them
+	in      *intake   // packets that are not in line yet
+	filled  []*intake // as in, but older
+	idle    []*intake
+	octets  int // what the intakes and the line hold
+	round   time.Duration
+	timer   *time.Timer // ends a round
+	armed   bool        // timer will fire
+	soon    bool        // timer fires at once
+	closed  bool
+	linked  bool         // a link tells when packets leave
+	batches uint64       // that the link was given
+	busy    bool         // the link is at the last of them
+	held    []heldPacket // packets of ours that have not left yet, oldest first
+	head    int          // held[head:] are those
+	packet  []byte       // scratch
+	remarks []byte       // scratch
 
-	linked bool         // a link tells when packets leave
-	tap    Tap          // sees them, or nil
-	held   []heldPacket // packets of ours that have not left yet, oldest first
-	head   int          // held[head:] are those
-	packet []byte       // scratch
-
-	writing sync.Mutex // taken before mu
-	record  writer     // finished records
+	writing sync.Mutex // guards what the capture's goroutine needs; taken before mu
+	taken   []*intake  // scratch
+	line    lineup
+	tap     Tap // sees packets leave, or nil
+	seen    []sighting
+	record  writer // finished records
 	ng      *pcapgo.NgWriter
 	batch   []*record // scratch
 	count   uint64
@@ -71,14 +81,18 @@ type Pcap struct {
 // A round is how long a packet waits for older ones. It is shorter when the line
 // holds many octets, and nothing waits when it holds too many.
 const (
-	many    = 1 << 20
+	many    = 2 << 20
 	tooMany = 4 << 20
 )
 
-// A heldPacket is what is known of a packet of ours before it leaves.
+// recordCost is what a record counts for beside its packet, in octets.
+const recordCost = 512
+
+// A heldPacket is what is known of a packet of ours before it leaves: its
+// comments, as options of the block.
 type heldPacket struct {
 	id      packetID
-	remarks []remark
+	remarks []byte
 }
 
 // A packetID tells packets apart that a host has ready at the same time.
@@ -111,11 +125,12 @@ type pcapConn struct {
 // NewPcap starts a capture that is written to cfg.Out until Close.
 func NewPcap(cfg PcapConfig) (*Pcap, error) {
 	p := &Pcap{
-		queue: newQueue(cfg.Out, pcapLimit),
+		queue: newQueue(cfg.Out, pcapLimit, recordChunk),
 		time:  timeline{now: cfg.Now},
 		conns: map[uint64]*pcapConn{},
 		round: 5 * time.Millisecond,
 	}
+	p.in = p.emptyIntake()
 	p.timer = time.AfterFunc(time.Hour, p.endRound)
 	p.timer.Stop()
 	intf := pcapgo.NgInterface{Name: cfg.Interface, OS: runtime.GOOS, LinkType: layers.LinkTypeRaw, TimestampResolution: 9}
@@ -139,7 +154,7 @@ const pcapLimit = 32 << 20
 func (p *Pcap) Trace(e *engine.Event) {
 	p.mu.Lock()
 	p.trace(e)
-	full := p.line.octets >= tooMany
+	full := p.octets >= tooMany
 	p.mu.Unlock()
 	if full {
 		p.drain(true)
@@ -173,12 +188,22 @@ func (p *Pcap) segmentIn(e *engine.Event) {
 	if len(e.Packet) == 0 {
 		return
 	}
-	r := p.line.take(e.Packet)
-	r.remarks = p.remarks(r.remarks, e)
-	if r.at = e.Stamp; r.at == 0 {
-		r.at = p.time.now().UnixNano()
+	at := e.Stamp
+	if at == 0 {
+		at = p.time.now().UnixNano()
 	}
-	p.line.insert(r)
+	p.remarks = p.appendRemarks(p.remarks[:0], e)
+	p.take(at, false, e.Packet, p.remarks)
+}
+
+// take puts a packet in line.
+func (p *Pcap) take(at int64, out bool, packet, remarks []byte) {
+	if room := cap(p.in.blocks) - len(p.in.blocks); room < len(packet)+len(remarks)+blockCost && len(p.in.blocks) > 0 {
+		p.filled = append(p.filled, p.in)
+		p.in = p.emptyIntake()
+	}
+	p.in.blocks = appendBlock(p.in.blocks, at, out, packet, remarks)
+	p.octets += len(packet) + recordCost
 	p.arm()
 }
 
@@ -206,14 +231,14 @@ func (p *Pcap) segmentOut(e *engine.Event) {
 	if p.linked {
 		if len(p.held)-p.head < maxHeld {
 			h := p.hold()
-			h.id, h.remarks = idOf(e.Segment), p.remarks(h.remarks[:0], e)
+			h.id, h.remarks = idOf(e.Segment), p.appendRemarks(h.remarks[:0], e)
 		}
 		return
 	}
 	var err error
 	if p.packet, err = e.Segment.Append(p.packet[:0]); err == nil {
-		r := p.leave(p.packet, p.time.now())
-		r.remarks = p.remarks(r.remarks, e)
+		p.remarks = p.appendRemarks(p.remarks[:0], e)
+		p.take(p.time.now().UnixNano(), true, p.packet, p.remarks)
 	}
 }
 
@@ -236,6 +261,8 @@ const maxHeld = 1024
 // it does not see for half a second has the program's time, and a comment that
 // says so. Without a tap (nil) all have the program's. Call it before the first event.
 func (p *Pcap) Link(link engine.Link, tap Tap) engine.Link {
+	p.writing.Lock()
+	defer p.writing.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.linked, p.tap, p.line.sorted = true, tap, tap != nil
@@ -257,41 +284,39 @@ func (l pcapLink) WriteBatch(pkts [][]byte) (int, error) {
 }
 
 // send takes the packets that the link took: one after the other, between two
-// times. The lock keeps others from asking the tap for packets that are not in
-// line yet.
+// times.
 func (p *Pcap) send(link engine.Link, pkts [][]byte) (n int, err error, full bool) {
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	before := p.beginBatch()
+	n, err = link.WriteBatch(pkts)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := p.time.now()
-	n, err = link.WriteBatch(pkts)
+	p.busy = false
 	if n > 0 {
 		step := p.time.now().Sub(before) / time.Duration(n)
 		for i, pkt := range pkts[:n] {
-			r := p.leave(pkt, before.Add(step*time.Duration(i)))
-			r.remarks = p.remarksOf(r.remarks, pkt)
+			p.take(before.Add(step*time.Duration(i)).UnixNano(), true, pkt, p.remarksOf(pkt))
 		}
 	}
-	return n, err, p.line.octets >= tooMany
+	return n, err, p.octets >= tooMany
 }
 
-// leave puts a packet of ours in line; at is the program's time.
-func (p *Pcap) leave(pkt []byte, at time.Time) *record {
-	r := p.line.take(pkt)
-	r.at, r.out = at.UnixNano(), true
-	if p.tap == nil {
-		p.line.insert(r)
-	} else {
-		p.line.await(r)
-	}
-	p.arm()
-	return r
+// beginBatch notes that the link is at work, and since when: the tap may see
+// packets now that are not in line yet.
+func (p *Pcap) beginBatch() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.batches++
+	p.busy = true
+	return p.time.now()
 }
 
 // arm makes sure that the round will end, and soon if the line is long.
 func (p *Pcap) arm() {
 	switch {
 	case p.closed:
-	case !p.soon && p.line.octets >= many:
+	case !p.soon && p.octets >= many:
 		p.armed, p.soon = true, true
 		p.timer.Reset(0)
 	case !p.armed:
@@ -305,7 +330,7 @@ func (p *Pcap) endRound() {
 	p.drain(false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.armed, p.soon = p.line.octets > 0 && !p.closed, false
+	p.armed, p.soon = p.octets > 0 && !p.closed, false
 	if p.armed {
 		p.timer.Reset(p.round)
 	}
@@ -315,90 +340,170 @@ func (p *Pcap) endRound() {
 func (p *Pcap) drain(hurry bool) {
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	p.mu.Lock()
-	p.look()
+	p.takeIn()
 	if hurry {
 		p.line.giveUp((len(p.line.unseen) + 1) / 2)
 	}
 	if len(p.line.unseen) > 0 {
-		p.line.giveUpBefore(p.time.now().UnixNano() - patience)
+		p.line.giveUpBefore(p.now().UnixNano() - patience)
 	}
-	p.batch = p.line.due(p.batch[:0], hurry)
+	p.write(hurry)
+}
+
+// takeIn puts what the engine has told of in line, with the times at which the
+// tap has seen it.
+func (p *Pcap) takeIn() {
+	p.look()
+	p.mu.Lock()
+	p.taken = p.exchange(p.taken[:0])
+	batches, busy := p.batches, p.busy
 	p.mu.Unlock()
+	for _, in := range p.taken {
+		p.line.enter(in, p.tap != nil)
+	}
+	p.match(batches, busy)
+}
+
+// now reads the wall clock.
+func (p *Pcap) now() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.time.now()
+}
+
+// write writes what is due.
+func (p *Pcap) write(hurry bool) {
+	p.batch = p.line.due(p.batch[:0], hurry)
 	for _, r := range p.batch {
 		p.encode(r)
 	}
 	p.handOver()
+	p.written(p.batch)
+}
+
+// written frees the place of records.
+func (p *Pcap) written(records []*record) {
+	octets := 0
+	for _, r := range records {
+		octets += len(r.packet) + recordCost
+		if r.home.left--; r.home.left == 0 {
+			p.giveBack(r.home)
+		}
+	}
+	p.line.recycle(records)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.line.recycle(p.batch)
+	p.octets -= octets
 }
 
-// look asks the tap what it has seen.
+// A sighting is a packet that the tap has seen leave.
+type sighting struct {
+	headers [segment.IPv6HeaderLen + segment.TCPHeaderLen]byte
+	n       int
+	at      int64
+	batch   uint64 // that the link was at, or 0
+}
+
+// maxSeen bounds the sightings in one round; it is more than a tap can hold.
+const maxSeen = 8192
+
+// look asks the tap what it has seen. That comes before a look at what the
+// engine has told: so a packet that was seen has been told of, or the link is at
+// it still.
 func (p *Pcap) look() {
-	if p.tap == nil {
-		return
-	}
-	var headers [segment.IPv6HeaderLen + segment.TCPHeaderLen]byte
-	for n, at, ok := p.tap.Next(headers[:]); ok; n, at, ok = p.tap.Next(headers[:]) {
-		p.line.saw(headers[:n], at)
+	for p.tap != nil && len(p.seen) < maxSeen {
+		n := len(p.seen)
+		if n == cap(p.seen) {
+			p.seen = append(p.seen, sighting{})
+		}
+		s := &p.seen[:n+1][n]
+		var ok bool
+		if s.n, s.at, ok = p.tap.Next(s.headers[:]); !ok {
+			return
+		}
+		s.batch = 0
+		p.seen = p.seen[:n+1]
 	}
 }
 
-// remarksOf appends the comments of a packet that leaves to dst. Those before
-// it are of packets that the link refused.
-func (p *Pcap) remarksOf(dst []remark, pkt []byte) []remark {
+// match tells the line what was seen. What belongs to no packet is a stranger's,
+// unless the link is still at the batch during which it was seen: then it is
+// kept for the next round.
+func (p *Pcap) match(batches uint64, busy bool) {
+	kept := p.seen[:0]
+	for i := range p.seen {
+		s := &p.seen[i]
+		if p.line.saw(s.headers[:s.n], s.at) {
+			continue
+		}
+		if s.batch == 0 {
+			s.batch = batches
+		}
+		if busy && s.batch == batches {
+			kept = append(kept, *s)
+		}
+	}
+	p.seen = kept
+	p.line.settle()
+}
+
+// remarksOf returns the comments of a packet that leaves. Those before it are of
+// packets that the link refused.
+func (p *Pcap) remarksOf(pkt []byte) []byte {
 	for id := idIn(pkt); p.head < len(p.held); {
 		h := &p.held[p.head]
 		if p.head++; p.head == len(p.held) {
 			p.held, p.head = p.held[:0], 0
 		}
 		if h.id == id {
-			return append(dst, h.remarks...)
+			return h.remarks
 		}
 	}
-	return dst
+	return nil
 }
 
-// remarks appends the story of one packet to dst: what led to it or what it led
+// appendRemarks appends the story of one packet: what led to it or what it led
 // to, what is remarkable about it, and why we sent it or refused it.
-func (p *Pcap) remarks(dst []remark, e *engine.Event) []remark {
+func (p *Pcap) appendRemarks(b []byte, e *engine.Event) []byte {
 	if e.Conn != 0 {
-		dst = p.conn(e).story(dst, e)
+		b = p.conn(e).appendStory(b, e)
 	}
 	if e.Kind == engine.EventDrop {
-		return append(dst, remark{text: "dropped: " + e.Reason})
+		return appendRemark(b, &remark{text: "dropped: " + e.Reason})
 	}
 	if note := notes(e); note != "" {
-		dst = append(dst, remark{text: note})
+		b = appendRemark(b, &remark{text: note})
 	}
 	if e.Reason != "" {
-		dst = append(dst, remark{text: e.Reason})
+		b = appendRemark(b, &remark{text: e.Reason})
 	}
-	return dst
+	return b
 }
 
-// story appends what a packet of ours was waited for, or what a packet of the
-// peer's has caused.
-func (c *pcapConn) story(dst []remark, e *engine.Event) []remark {
+// appendStory appends what a packet of ours was waited for, or what a packet of
+// the peer's has caused.
+func (c *pcapConn) appendStory(b []byte, e *engine.Event) []byte {
 	if e.Kind == engine.EventSegmentOut {
-		dst = append(dst, c.waiting...)
+		for i := range c.waiting {
+			b = appendRemark(b, &c.waiting[i])
+		}
 		c.waiting = c.waiting[:0]
 		if c.state != e.State { // a RST is told before the end that it brings
-			dst = append(dst, remark{kind: engine.EventState, from: c.state, to: e.State})
+			b = appendRemark(b, &remark{kind: engine.EventState, from: c.state, to: e.State})
 			c.state = e.State
 		}
-		return dst
+		return b
 	}
-	first := len(dst)
+	told := 0
 	for i := range e.Follows {
 		f := &e.Follows[i]
-		if r, ok := happening(f); ok && f.Conn == e.Conn && len(dst)-first < maxWaiting {
-			dst = append(dst, r)
+		if r, ok := happening(f); ok && f.Conn == e.Conn && told < maxWaiting {
+			b = appendRemark(b, &r)
+			told++
 		}
 	}
 	c.state = e.State
-	return dst
+	return b
 }
 
 // conn finds or begins a connection; an event before its first change of state
@@ -437,19 +542,15 @@ func (p *Pcap) Close(d time.Duration) error {
 
 // finish writes what nobody has seen until the end, and the statistics.
 func (p *Pcap) finish() {
+	p.sending.Lock() // what the link is at belongs to it
+	defer p.sending.Unlock()
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	p.mu.Lock()
-	now := p.time.now()
-	p.look()
+	p.takeIn()
 	p.tap = nil
 	p.line.giveUp(len(p.line.unseen))
-	p.batch = p.line.due(p.batch[:0], true)
-	p.mu.Unlock()
-	for _, r := range p.batch {
-		p.encode(r)
-	}
-	p.handOver()
+	p.write(true)
+	now := p.now()
 	stats := pcapgo.NgInterfaceStatistics{
 		LastUpdate:      now,
 		EndTime:         now,

@@ -16,6 +16,7 @@ const queueLimit = 4 << 20
 type queue struct {
 	w     io.Writer
 	limit int // octets
+	size  int // octets that one write takes
 
 	mu      sync.Mutex
 	waiting [][]byte // chunks of whole records
@@ -30,11 +31,13 @@ type queue struct {
 	done   chan struct{} // closed when the goroutine has ended
 }
 
-// newQueue starts the goroutine that writes to w until close.
-func newQueue(w io.Writer, limit int) *queue {
+// newQueue starts the goroutine that writes to w until close, about size octets
+// at a time if there are so many.
+func newQueue(w io.Writer, limit, size int) *queue {
 	q := &queue{
 		w:      w,
 		limit:  limit,
+		size:   size,
 		wake:   make(chan struct{}, 1),
 		failed: make(chan struct{}),
 		done:   make(chan struct{}),
@@ -43,8 +46,8 @@ func newQueue(w io.Writer, limit int) *queue {
 	return q
 }
 
-// chunkSize is what one write takes; a chunk is never grown, so that a record
-// is copied once.
+// chunkSize is what one write of text takes; a chunk is never grown, so that a
+// record is copied once.
 const chunkSize = 64 << 10
 
 // put appends one record, all of it or nothing. It never waits for the writer.
@@ -91,12 +94,12 @@ func (q *queue) last() []byte { return q.waiting[len(q.waiting)-1] }
 
 // chunk returns an empty chunk that has room for n octets.
 func (q *queue) chunk(n int) []byte {
-	if k := len(q.free); k > 0 && n <= chunkSize {
+	if k := len(q.free); k > 0 && n <= q.size {
 		c := q.free[k-1]
 		q.free = q.free[:k-1]
 		return c
 	}
-	return make([]byte, 0, max(n, chunkSize))
+	return make([]byte, 0, max(n, q.size))
 }
 
 func (q *queue) signal() {
@@ -135,13 +138,13 @@ func (q *queue) take() (chunks [][]byte, closed bool) {
 	return chunks, q.closed
 }
 
-// maxFree is how many empty chunks are kept.
-const maxFree = 64
+// maxFree is how many octets of empty chunks are kept.
+const maxFree = 4 << 20
 
 func (q *queue) giveBack(c []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if cap(c) == chunkSize && len(q.free) < maxFree {
+	if cap(c) == q.size && len(q.free) < maxFree/q.size {
 		q.free = append(q.free, c[:0])
 	}
 }

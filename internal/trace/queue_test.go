@@ -24,7 +24,7 @@ func (w *stuckWriter) Write(p []byte) (int, error) {
 
 func TestQueueWritesAllInOrder(t *testing.T) {
 	var out bytes.Buffer
-	q := newQueue(&out, 1<<20)
+	q := newQueue(&out, 1<<20, chunkSize)
 	var want strings.Builder
 	for i := range 1000 {
 		line := strings.Repeat("x", i%7) + "\n"
@@ -43,7 +43,7 @@ func TestQueueWritesAllInOrder(t *testing.T) {
 func TestQueueDropsWholeRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &stuckWriter{release: make(chan struct{})}
-		q := newQueue(w, 10)
+		q := newQueue(w, 10, chunkSize)
 		q.put([]byte("1234\n"))
 		synctest.Wait() // the writer has taken the first record and hangs
 		for range 5 {
@@ -65,7 +65,7 @@ func TestQueueDropsWholeRecords(t *testing.T) {
 func TestQueueCloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &stuckWriter{release: make(chan struct{})}
-		q := newQueue(w, 10)
+		q := newQueue(w, 10, chunkSize)
 		q.put([]byte("1234\n"))
 		start := time.Now()
 		if err := q.close(2 * time.Second); err == nil {
@@ -89,7 +89,7 @@ func (w *failingWriter) Write(p []byte) (int, error) {
 }
 
 func TestQueueRemembersTheFailure(t *testing.T) {
-	q := newQueue(&failingWriter{}, 1<<20)
+	q := newQueue(&failingWriter{}, 1<<20, chunkSize)
 	q.put([]byte("x"))
 	<-q.failed
 	q.put([]byte("y"))
@@ -106,7 +106,7 @@ type shortWriter struct{}
 func (shortWriter) Write(p []byte) (int, error) { return len(p) - 1, nil }
 
 func TestQueueTakesAShortWriteForAFailure(t *testing.T) {
-	q := newQueue(shortWriter{}, 1<<20)
+	q := newQueue(shortWriter{}, 1<<20, chunkSize)
 	q.put([]byte("xyz"))
 	if err := q.close(time.Minute); !errors.Is(err, io.ErrShortWrite) {
 		t.Errorf("got %v", err)
