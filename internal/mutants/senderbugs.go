@@ -88,7 +88,7 @@ var senderBugs = []Mutant{
 	{"mtu-without-floor", "H5", "engine", "Conn.receiveICMP", "max(quotedMTU(m), c.leastMTU())", "quotedMTU(m)"},
 	{"mtu-floor-of-ipv4", "H5", "engine", "Conn.leastMTU", "return leastMTU6", "return leastMTU4"},
 	{"mtu-claim-at-once", "H5", "engine", "Conn.judgeTooBig", "case mtu < int(c.works) && !own:", "case false:"},
-	{"mtu-of-small-segments", "H5", "engine", "Conn.judgeTooBig", "case mtu >= size:", "case mtu >= c.mtu:"},
+	{"mtu-of-small-segments", "H5", "engine", "Conn.judgeTooBig", "case mtu >= size:", "case mtu >= max(size, c.mtu):"},
 	{"mtu-claim-forgotten", "H5", "engine", "Conn.mtuTimedOut", "c.setMTU(now, c.cold.path.claimed)", ""},
 	{"mtu-never-raised", "H5", "engine", "Conn.setMTU", "p.tryAt = now.Add(c.cfg.MTUExpiry)", ""},
 	{"black-hole-unseen", "H6", "engine", "Conn.mtuTimedOut", "if c.retries < c.cfg.R1 ||", "if c.retries >= 0 ||"},

@@ -203,6 +203,9 @@ func (w *world) bound() time.Duration {
 		rtt := w.plan.Path[0].Delay + w.plan.Path[1].Delay + time.Second
 		for h := range t.Conf {
 			least := min(64, t.Conf[h].SendBuffer, t.Conf[1-h].ReceiveBuffer)
+			if t.Apps[h].Turns { // a chunk each way in a round trip, however small
+				least = min(least, t.Apps[h].Chunk)
+			}
 			d += time.Duration(t.Apps[h].Send/least+1) * rtt
 			a := &t.Apps[h]
 			d += time.Duration(a.Send/a.Chunk+1)*a.Pause + time.Duration(t.Apps[1-h].Send/min(a.ReadChunk, 1000)+1)*a.ReadPause
