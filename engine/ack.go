@@ -35,8 +35,7 @@ func (c *Conn) receiveACK(now Time, s *segment.Segment) (note Note, ok bool) {
 		c.begin(now, s, "ACK of our SYN received")
 		c.accepted()
 	}
-	// "SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT" RFC 5961 section 5.2
-	if c.snd.nxt.Less(s.Ack) || s.Ack.Less(c.snd.una.Add(-c.snd.maxWnd)) {
+	if c.snd.nxt.Less(s.Ack) || s.Ack.Less(c.oldestACK()) {
 		c.challengeACK(now, "it acknowledges what was not sent or long past, RFC 5961 section 5.2")
 		return NoteUnacceptable, false
 	}
@@ -48,6 +47,18 @@ func (c *Conn) receiveACK(now Time, s *segment.Segment) (note Note, ok bool) {
 		c.finAcked(now)
 	}
 	return note, c.state != Closed
+}
+
+// oldestACK is the least number that an old ACK may have: "SND.UNA - MAX.SND.WND
+// <= SEG.ACK" RFC 5961 section 5.2, and not below the first ACK of the connection,
+// that of our SYN: for less no ACK of this connection was ever sent. The octets in
+// between are counted, for after 2^31 of them ISS says nothing any more.
+func (c *Conn) oldestACK() segment.Seq {
+	acked := c.traffic.BytesWritten - uint64(c.snd.buf.len())
+	if c.snd.fin == finSent && c.snd.una == c.snd.nxt {
+		acked++
+	}
+	return c.snd.una.Add(-int(min(uint64(c.snd.maxWnd), acked)))
 }
 
 // acknowledged takes the news of an acceptable ACK: what arrived, what is

@@ -45,50 +45,79 @@ func TestSendBufferKeepsOrderAcrossTheWrap(t *testing.T) {
 // The reassembly queue against a plain map of octets: first byte wins.
 func TestReceiveBufferAgainstAModel(t *testing.T) {
 	for seed := range uint64(200) {
-		checkReassembly(t, isns[seed%uint64(len(isns))], rand.New(rand.NewPCG(seed, 2)))
+		rng := rand.New(rand.NewPCG(seed, 2))
+		m := newOctetMap(t, isns[seed%uint64(len(isns))])
+		for range 300 {
+			p := make([]byte, rng.IntN(30))
+			for i := range p {
+				p[i] = byte(rng.Uint32())
+			}
+			m.insert(m.nxt-20+rng.IntN(octetWindow), p)
+			m.take(rng.IntN(60))
+		}
 	}
 }
 
-func checkReassembly(t *testing.T, isn uint32, rng *rand.Rand) {
-	const window = 200
+// octetWindow is the receive window of an octetMap.
+const octetWindow = 200
+
+// An octetMap is a receive buffer, and beside it what it should hold: each octet
+// that was not read yet, by its offset from the first, as it came first.
+type octetMap struct {
+	t         testing.TB
+	b         receiveBuffer
+	start     segment.Seq
+	octets    map[int]byte
+	nxt, read int // RCV.NXT and what the application has, by offset
+}
+
+func newOctetMap(t testing.TB, isn uint32) *octetMap {
 	start := segment.MakeSeq(isn)
-	b := receiveBuffer{nxt: start, limit: window}
-	model := map[int]byte{} // by offset from start
-	nxt, read := 0, 0
-	for range 300 {
-		from := nxt - 20 + rng.IntN(window)
-		p := make([]byte, rng.IntN(30))
-		for i := range p {
-			p[i] = byte(rng.Uint32())
+	return &octetMap{t: t, b: receiveBuffer{nxt: start, limit: octetWindow}, start: start, octets: map[int]byte{}}
+}
+
+// insert gives both the octets p that stand at from, cut to the window, and
+// compares what they hold then.
+func (m *octetMap) insert(from int, p []byte) {
+	m.t.Helper()
+	p = p[:max(0, min(len(p), m.nxt+octetWindow-from))]
+	before, fresh := m.nxt, 0
+	for i, c := range p {
+		if _, ok := m.octets[from+i]; !ok && from+i >= m.nxt {
+			m.octets[from+i] = c
+			fresh++
 		}
-		p = p[:max(0, min(len(p), nxt+window-from))]
-		for i, c := range p {
-			if _, ok := model[from+i]; !ok && from+i >= nxt {
-				model[from+i] = c
-			}
-		}
-		b.insert(start.Add(from), p)
-		for _, ok := model[nxt]; ok; _, ok = model[nxt] {
-			nxt++
-		}
-		if got := b.nxt.Sub(start); got != nxt {
-			t.Fatalf("RCV.NXT %d, want %d", got, nxt)
-		}
-		checkSpans(t, &b, start, model)
-		out := make([]byte, rng.IntN(60))
-		n := b.read(out)
-		for i, c := range out[:n] {
-			if c != model[read+i] {
-				t.Fatalf("octet %d is %d, first received was %d", read+i, c, model[read+i])
-			}
-		}
-		read += n
 	}
+	readable, stored := m.b.insert(m.start.Add(from), p)
+	for _, ok := m.octets[m.nxt]; ok; _, ok = m.octets[m.nxt] {
+		m.nxt++
+	}
+	if got := m.b.nxt.Sub(m.start); got != m.nxt || readable != m.nxt-before || stored != fresh {
+		m.t.Fatalf("RCV.NXT %d, %d readable, %d stored, want %d, %d, %d", got, readable, stored, m.nxt, m.nxt-before, fresh)
+	}
+	checkSpans(m.t, &m.b, m.start, m.octets)
+}
+
+// take reads up to n octets and compares them.
+func (m *octetMap) take(n int) {
+	m.t.Helper()
+	out := make([]byte, n)
+	got := m.b.read(out)
+	if want := min(n, m.nxt-m.read); got != want {
+		m.t.Fatalf("%d octets to read, want %d", got, want)
+	}
+	for i, c := range out[:got] {
+		if c != m.octets[m.read+i] {
+			m.t.Fatalf("octet %d is %d, first received was %d", m.read+i, c, m.octets[m.read+i])
+		}
+		delete(m.octets, m.read+i)
+	}
+	m.read += got
 }
 
 // checkSpans is invariant I8: sorted, disjoint, merged, beyond RCV.NXT, and
 // exactly what was received.
-func checkSpans(t *testing.T, b *receiveBuffer, start segment.Seq, model map[int]byte) {
+func checkSpans(t testing.TB, b *receiveBuffer, start segment.Seq, model map[int]byte) {
 	t.Helper()
 	last := b.nxt
 	held := 0

@@ -57,7 +57,11 @@ func (h *Host) route(remote, local netip.AddrPort) (netip.AddrPort, int, error) 
 		insist = netip.Addr{}
 	}
 	source, mtu, err := h.link.Route(remote.Addr(), insist)
-	if err != nil {
+	var broadcast BroadcastError
+	switch {
+	case errors.As(err, &broadcast):
+		return local, 0, fmt.Errorf("%w: %w", ErrBadAddress, err)
+	case err != nil:
 		return local, 0, err
 	}
 	return netip.AddrPortFrom(source, local.Port()), mtu, nil

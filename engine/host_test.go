@@ -156,6 +156,36 @@ func TestDialBadAddresses(t *testing.T) {
 	})
 }
 
+// A broadcastLink knows the broadcast address of its network.
+type broadcastLink struct {
+	engine.Link
+	all netip.Addr
+}
+
+type broadcastError struct{}
+
+func (broadcastError) Error() string   { return "an address of many" }
+func (broadcastError) Broadcast() bool { return true }
+
+func (l broadcastLink) Route(remote, local netip.Addr) (netip.Addr, int, error) {
+	if remote == l.all {
+		return netip.Addr{}, 0, fmt.Errorf("route: %w", broadcastError{})
+	}
+	return l.Link.Route(remote, local)
+}
+
+func TestDialToBroadcastIsRefused(t *testing.T) {
+	all := netip.MustParseAddr("198.18.0.255")
+	cfg := worldConfig{link: func(l engine.Link) engine.Link { return broadcastLink{l, all} }}
+	bubble(t, cfg, func(w *world) {
+		wantDialError(w, netip.AddrPortFrom(all, 80), engine.DialConfig{}, engine.ErrBadAddress)
+		wantDialError(w, netip.AddrPortFrom(all, 80), engine.DialConfig{}, broadcastError{})
+		if sent := w.clientPort.Counters().Sent; sent != 0 {
+			w.t.Errorf("%d segments were sent", sent)
+		}
+	})
+}
+
 func TestDialContext(t *testing.T) {
 	bubble(t, worldConfig{}, func(w *world) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

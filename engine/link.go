@@ -30,11 +30,19 @@ type Link interface {
 
 	// Route returns the source address and the largest datagram (octets, IP
 	// header included) for a destination. local, if valid, is the source
-	// address the caller insists on.
+	// address the caller insists on. A destination that is the broadcast address
+	// of a network is an error that is a BroadcastError.
 	Route(remote, local netip.Addr) (source netip.Addr, mtu int, err error)
 
 	// Close ends the link; a blocked ReadBatch returns net.ErrClosed.
 	Close() error
+}
+
+// A BroadcastError is the shape of a Link's error about an address that stands
+// for many hosts, of which only the link knows (RFC 9293 section 3.9.1.1, MUST-46).
+type BroadcastError interface {
+	error
+	Broadcast() bool // true
 }
 
 // An ICMPError is the shape of a Link's read error that carries an ICMP or

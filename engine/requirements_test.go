@@ -376,6 +376,25 @@ func TestACKLongPastIsChallenged(t *testing.T) {
 	k.read(10)
 }
 
+// An ACK from before the connection is no old one of it: not after the first
+// octets, and not after more of them than sequence numbers compare.
+func TestGhostACKIsChallenged(t *testing.T) {
+	k := establishedWith(t, plain(func(c *ConnConfig) { c.ChallengeACK = -1 }), "mss 1000", 65535)
+	k.write(100)
+	k.want("data", "P. 1:101(100) ack 1")
+	k.in(". 1:1(0) ack 101 win 65535")
+	k.in("P. 1:11(10) ack 0 win 65535")
+	k.want("a challenge", ". ack 1")
+	k.in("P. 1:11(10) ack 1 win 65535") // the ACK of our SYN
+	k.read(10)
+	for _, acked := range []uint64{1 << 31, 1 << 32, 1<<32 + 50} { // as if so much had gone by
+		k.c.traffic.BytesWritten = acked
+		if back := k.c.snd.una.Sub(k.c.oldestACK()); back != 65535 {
+			t.Errorf("after %d octets an ACK may be %d back, want the largest window", acked, back)
+		}
+	}
+}
+
 // RFC 7323 section 4.3: (A) the earliest segment that is not acknowledged, (B)
 // the last one in order, (C) the one that fills the hole.
 func TestWhichTimestampIsEchoed(t *testing.T) {

@@ -23,13 +23,27 @@ func mustAssemble(prog []bpf.Instruction) []bpf.RawInstruction {
 	return raw
 }
 
-// filterProgram returns the program that accepts whole TCP packets to the
-// ports. On IPv4 the packet starts at the IP header, on IPv6 at the TCP header.
+// refuseCrowds refuses what came in a frame for many hosts, as the kernel's TCP
+// does. A broadcast or multicast destination comes in one (RFC 9293 section
+// 3.9.2.3, MUST-57).
+var refuseCrowds = []bpf.Instruction{
+	bpf.LoadExtension{Num: bpf.ExtType},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PACKET_HOST, SkipTrue: 1},
+	bpf.RetConstant{Val: 0},
+}
+
+// filterProgram returns the program for a socket that accepts whole TCP packets
+// for this host, to the ports.
 func filterProgram(v6 bool, ranges []portRange) []bpf.RawInstruction {
 	if len(ranges) == 0 {
 		return refuseAll
 	}
-	return mustAssemble(append(loadPort(v6), searchRanges(ranges)...))
+	return mustAssemble(append(refuseCrowds[:len(refuseCrowds):len(refuseCrowds)], filterInstructions(v6, ranges)...))
+}
+
+// filterInstructions looks into the packet. On IPv4 the packet starts at the IP header, on IPv6 at the TCP header.
+func filterInstructions(v6 bool, ranges []portRange) []bpf.Instruction {
+	return append(loadPort(v6), searchRanges(ranges)...)
 }
 
 // loadPort loads the destination port. A fragment has none to trust: the kernel

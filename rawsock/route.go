@@ -18,6 +18,22 @@ type Route struct {
 	MTU       int // largest datagram in octets, IP header included
 }
 
+// A BroadcastError is the error of Route for the broadcast address of a network
+// of this host: it stands for many hosts, and TCP is between two (RFC 9293
+// section 3.9.1.1, MUST-46). To errors.Is it is syscall.ENETUNREACH, as from connect.
+type BroadcastError struct{ Addr netip.Addr }
+
+// Error names the address.
+func (e *BroadcastError) Error() string {
+	return fmt.Sprintf("%v is the broadcast address of a network", e.Addr)
+}
+
+// Broadcast reports true.
+func (*BroadcastError) Broadcast() bool { return true }
+
+// Unwrap returns syscall.ENETUNREACH.
+func (*BroadcastError) Unwrap() error { return unix.ENETUNREACH }
+
 // A router asks the kernel for routes.
 type router struct{ handle *netlink.Handle }
 
@@ -37,7 +53,8 @@ func (r *router) close() { r.handle.Close() }
 // caller insists on; Config.Source stands in for one that is not.
 //
 // To errors.Is the error is syscall.ENETUNREACH or EHOSTUNREACH if there is no
-// route, and EADDRNOTAVAIL if the source address is not of this host.
+// route, and EADDRNOTAVAIL if the source address is not of this host. For a
+// broadcast address it is a *BroadcastError.
 func (c *Conn) Route(remote, local netip.Addr) (source netip.Addr, mtu int, err error) {
 	route, err := c.RouteInfo(remote, local)
 	return route.Source, route.MTU, err
@@ -170,6 +187,9 @@ func (r *router) lookup(remote, local netip.Addr, oif int, mark uint32) (Route, 
 	routes, err := r.get(remote, opts)
 	if err != nil {
 		return Route{}, err
+	}
+	if routes[0].Type == unix.RTN_BROADCAST {
+		return Route{}, &BroadcastError{remote}
 	}
 	var link netlink.Link
 	err = retry(func() (err error) {

@@ -88,6 +88,56 @@ func TestRouteErrors(t *testing.T) {
 	})
 }
 
+func TestNoRouteToBroadcast(t *testing.T) {
+	l := newLab(t)
+	c, err := Open(Config{})
+	must(t, err)
+	defer c.Close()
+	for _, local := range []netip.Addr{{}, l.ours[0]} {
+		for _, a := range []netip.Addr{l.broadcast(), netip.MustParseAddr("127.255.255.255")} {
+			_, _, err := c.Route(a, local)
+			wantRouteErrno(t, err, syscall.ENETUNREACH)
+			var b *BroadcastError
+			if !errors.As(err, &b) || b.Addr != a || !b.Broadcast() {
+				t.Errorf("Route(%v, %v): %v, want a BroadcastError of it", a, local, err)
+			}
+		}
+		if _, _, err := c.Route(l.broadcast().Prev(), local); err != nil {
+			t.Errorf("the address before the broadcast one: %v", err)
+		}
+	}
+}
+
+// broadcast is the broadcast address of the lab's IPv4 network.
+func (l *lab) broadcast() netip.Addr {
+	a := l.ours[0].As4()
+	a[3] = 255
+	return netip.AddrFrom4(a)
+}
+
+// A SYN to the broadcast address of a network goes to all of its hosts, and a
+// wildcard claim must not let it through (RFC 9293 section 3.9.2.3, MUST-57). One
+// from there arrives, and no answer to it leaves (MUST-63).
+func TestBroadcastIsNotHeard(t *testing.T) {
+	l := newLab(t)
+	s := openStation(t, Config{Guard: GuardNone})
+	w := l.newWire(0)
+	must(t, unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1))
+	s.claim(netip.AddrPortFrom(netip.IPv4Unspecified(), 4001))
+	probe := func(from, to netip.Addr, seq uint32) {
+		w.send(tcpPacket{src: netip.AddrPortFrom(from, 80), dst: netip.AddrPortFrom(to, 4001), seq: seq, flags: syn})
+	}
+	probe(w.here, l.broadcast(), 1)
+	probe(w.here, l.ours[0], 2)
+	if p := s.want(syn); p.seq != 2 {
+		t.Errorf("let through %+v", p)
+	}
+	answer := tcpPacket{src: netip.AddrPortFrom(l.ours[0], 4001), dst: netip.AddrPortFrom(l.broadcast(), 80), flags: syn | ack}
+	if _, err := s.WriteBatch([][]byte{answer.bytes()}); !errors.Is(err, syscall.EACCES) {
+		t.Errorf("an answer to the broadcast address: %v, want EACCES", err)
+	}
+}
+
 func TestRouteMTU(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {
 		l := newLab(t)

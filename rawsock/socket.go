@@ -102,6 +102,7 @@ func detach(pc *net.IPConn, v6 bool) (*socket, error) {
 func (c *Conn) configure(s *socket) error {
 	opts := []option{
 		{"IP_RECVERR", unix.SOL_IP, unix.IP_RECVERR, 1},
+		{"SO_BROADCAST", unix.SOL_SOCKET, unix.SO_BROADCAST, 0}, // package net sets it; TCP has nothing to say to many
 	}
 	if s.v6 {
 		opts = []option{

@@ -16,8 +16,8 @@ import (
 // When the socket's queue is full WriteBatch waits up to 50 ms for room; after
 // that the error is syscall.EAGAIN. To errors.Is the other errors of one packet
 // are syscall.EMSGSIZE (longer than the interface's MTU), ENOBUFS (dropped by a
-// queue of this host), EPERM (refused by a firewall of this host), ENETUNREACH
-// and EHOSTUNREACH (no route), EINVAL (no IP packet) and EAFNOSUPPORT (a family
+// queue of this host), EPERM (refused by a firewall of this host), EACCES (to a
+// broadcast address), ENETUNREACH and EHOSTUNREACH (no route), EINVAL (no IP packet) and EAFNOSUPPORT (a family
 // the Conn was not opened for). After Close it is net.ErrClosed.
 //
 // On IPv4 the kernel computes the header's checksum and total length, and fills

@@ -8,7 +8,9 @@ func (a *arrival) ackField() bool {
 	if t.State == SynReceived {
 		return a.ackOfSyn()
 	}
-	oldest := t.SndUna.Add(-t.MaxSndWnd)
+	// The range says what is acceptable "only if", and may be narrower: the peer's
+	// first ACK was ISS+1, and whatever says less is from before the connection.
+	oldest := t.SndUna.Add(-min(t.MaxSndWnd, t.SndUna.Sub(t.ISS.Add(1))))
 	if a.seg.Ack.Less(oldest) || t.SndNxt.Less(a.seg.Ack) {
 		a.by(`5961 5.2 "((SND.UNA - MAX.SND.WND) <= SEG.ACK <= SND.NXT). All incoming segments whose ACK value doesn't satisfy the above condition MUST be discarded and an ACK sent back."`)
 		a.dropped()

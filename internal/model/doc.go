@@ -11,7 +11,8 @@
 //   - a RST in TIME-WAIT is ignored (RFC 1337 section 3, F1)
 //   - a segment without timestamps, once they are negotiated, is dropped without
 //     a word (RFC 7323 section 3.2, SHOULD)
-//   - an ACK from below SND.UNA - MAX.SND.WND is refused (RFC 5961 section 5.2, MAY)
+//   - an ACK from below SND.UNA - MAX.SND.WND is refused (RFC 5961 section 5.2, MAY),
+//     and so is one from below ISS+1, the first that the peer can have sent
 //   - challenge ACKs are limited (RFC 5961 section 7), for each connection
 //   - of overlapping text the first octet received wins, also against a FIN at its
 //     number, and text beyond the advertised window is cut off

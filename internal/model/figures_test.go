@@ -27,6 +27,9 @@ func peer(s State, una, nxt, rcv uint32) TCB {
 	t := TCB{State: s, ISS: num(una), SndUna: num(una), SndNxt: num(nxt), SndWnd: 1000, MaxSndWnd: 1000,
 		RcvNxt: num(rcv), RcvEdge: num(rcv).Add(1000), IRS: num(rcv).Add(-1), LastAck: num(rcv), RcvWnd: 1000, Credit: true,
 		SndWL1: num(rcv), SndWL2: num(una)}
+	if s.Synchronized() {
+		t.ISS = num(una).Add(-1)
+	}
 	t.FinSent = slices.Contains([]State{FinWait1, FinWait2, Closing, LastAck, TimeWait}, s)
 	t.FinTaken = slices.Contains([]State{CloseWait, Closing, LastAck, TimeWait}, s)
 	return t

@@ -3,7 +3,8 @@ package mutants
 // senderBugs are bugs of what is sent, when, and how often.
 var senderBugs = []Mutant{
 	{"ack-beyond-nxt", "D3", "engine", "Conn.receiveACK", "if c.snd.nxt.Less(s.Ack) || s.Ack.Less", "if s.Ack.Less"},
-	{"ack-long-past", "D5 D19", "engine", "Conn.receiveACK", " || s.Ack.Less(c.snd.una.Add(-c.snd.maxWnd))", ""},
+	{"ack-long-past", "D5 D19", "engine", "Conn.receiveACK", " || s.Ack.Less(c.oldestACK())", ""},
+	{"ack-before-the-connection", "D4", "engine", "Conn.oldestACK", "min(uint64(c.snd.maxWnd), acked)", "max(uint64(c.snd.maxWnd), 0*acked)"},
 	{"wl1-missing", "D7", "engine", "Conn.updateWindow", "c.snd.wl1.Less(s.Seq) ||", "true ||"},
 	{"wl1-not-kept", "D7", "engine", "Conn.updateWindow", "c.snd.wl1, c.snd.wl2 = s.Seq, s.Ack", "c.snd.wl2 = s.Ack"},
 	{"window-signed", "A24", "engine", "Conn.updateWindow", "int(s.Window) << c.snd.scale", "int(int16(s.Window)) << c.snd.scale"},
