@@ -292,7 +292,8 @@ func (h *host) judgeSACK(x *watch, e *engine.Event) {
 // judgeIn holds what a segment did against what it was allowed to.
 func (h *host) judgeIn(x *watch, e *engine.Event) {
 	s, v := e.Segment, &e.Vars
-	if s.Flags.Has(segment.SYN) && !x.state.Synchronized() {
+	refused := e.Note == engine.NotePAWS || e.Note == engine.NoteUnacceptable // as is the SYN of a peer that has begun anew
+	if s.Flags.Has(segment.SYN) && !x.state.Synchronized() && !refused {
 		x.peerStamps, x.peerSACK = s.Options.Has(segment.HasTimestamps), s.Options.Has(segment.HasSACKPermitted)
 	}
 	if !x.known && e.State.Synchronized() { // a SYN cookie came back: nothing was seen of this connection before
