@@ -173,8 +173,7 @@ func (l *Listener) receiveCookie(now Time, s *segment.Segment) bool {
 		return false
 	}
 	if l.isFull() {
-		l.stack.counters.SYNDropped++
-		l.stack.traceDrop(s, ErrBacklog.Error())
+		l.refuse(s)
 		return true
 	}
 	l.stack.counters.CookiesTaken++

@@ -13,6 +13,7 @@ var (
 	ErrClosing     = errors.New("connection closing")                  // Write after Close or CloseWrite
 	ErrBacklog     = errors.New("listen backlog full")                 // counted, never returned to a peer
 	ErrInUse       = errors.New("address and port pair is in use")     // a second OPEN of one 4-tuple
+	ErrTooMany     = errors.New("too many connections")                // as many as Limits.Conns allows
 	ErrBadConfig   = errors.New("bad setting")                         // out of its range, or at odds with another
 	ErrBadAddress  = errors.New("address cannot be a TCP destination") // multicast, broadcast, unspecified, port 0
 )

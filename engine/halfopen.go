@@ -37,7 +37,7 @@ func (l *Listener) receiveHalfOpen(now Time, e *synEntry, s *segment.Segment) {
 		l.traceIn(e.id, s, SynReceived, NoteUnacceptable)
 		l.stack.reset(s, "SYN-RECEIVED: it acknowledges what was not sent, RFC 9293 section 3.10.7.4")
 	case l.isFull():
-		l.stack.counters.SYNDropped++
+		l.countFull()
 		l.traceIn(e.id, s, SynReceived, NoteUnacceptable)
 	default:
 		l.forget(e)

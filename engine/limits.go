@@ -14,6 +14,11 @@ type Limits struct {
 	// Orphans is how many connections may live on after Close, until their last
 	// octets and the FIN are acknowledged. One more is reset (Linux: tcp_max_orphans).
 	Orphans int
+
+	// Conns is how many connections there may be, those in TIME-WAIT too. Beyond
+	// them Dial is ErrTooMany, and a listener behaves as with a full backlog: it
+	// drops SYNs, and the ACKs that would complete a handshake.
+	Conns int
 }
 
 // census counts what Limits bound.
@@ -43,6 +48,9 @@ func (c *Conn) buried() {
 		c.stack.census.orphans--
 	}
 }
+
+// crowded reports whether there are as many connections as may be.
+func (s *Stack) crowded() bool { return s.cfg.Limits.Conns > 0 && s.conns.len() >= s.cfg.Limits.Conns }
 
 // leftTimeWait is the end of overcrowded.
 func (s *Stack) leftTimeWait() {

@@ -1,6 +1,10 @@
 package engine
 
-import "testing"
+import (
+	"errors"
+	"net/netip"
+	"testing"
+)
 
 // closing opens a connection from a port of its own and closes it; the FIN is out.
 func (k *talk) closing(port uint16) *Conn {
@@ -63,5 +67,46 @@ func TestTooManyOrphans(t *testing.T) {
 	k.c.Abort(k.now)
 	if k.stack.census != (census{}) || k.stack.Counters().OrphansReset != 1 {
 		t.Errorf("counted %+v, %+v", k.stack.census, k.stack.Counters())
+	}
+}
+
+func TestTooManyConnections(t *testing.T) {
+	k := limited(t, Limits{Conns: 2})
+	l, err := k.stack.Listen(k.now, us, func(netip.Addr) int { return 1500 }, ListenConfig{Conn: plain()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.l, k.iss = l, *plain().ISN
+	second := withPort(peer, 81)
+	for _, k.peer = range []netip.AddrPort{peer, second} {
+		k.in("S 0:0(0) win 65535 <mss 1000>")
+		k.want("SYN-ACK", "S. 0:0(0) ack 1")
+	}
+	k.peer = peer
+	k.in(". 1:1(0) ack 1 win 1000")
+	first := k.l.Accept()
+	other, err := k.stack.Dial(k.now, withPort(us, 7), withPort(peer, 7), 1500, plain())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k.stack.Transmit(k.now, &k.seg) { // the SYN
+	}
+	if _, err := k.stack.Dial(k.now, withPort(us, 8), peer, 1500, plain()); !errors.Is(err, ErrTooMany) {
+		t.Errorf("a third: %v, want ErrTooMany", err)
+	}
+	k.peer = second
+	k.in(". 1:1(0) ack 1 win 1000")
+	k.wantIdle("no place for the handshake to end in")
+	k.peer = withPort(peer, 82)
+	k.in("S 0:0(0) win 65535 <mss 1000>")
+	k.wantIdle("nor for one to begin")
+	if c := k.stack.Counters(); first == nil || k.stack.Conns() != 2 || c.ConnsRefused != 3 || c.SYNDropped != 2 {
+		t.Errorf("%d connections, %+v", k.stack.Conns(), c)
+	}
+	other.Abandon(k.now)
+	k.peer = second
+	k.in(". 1:1(0) ack 1 win 1000")
+	if k.l.Accept() == nil || k.stack.Conns() != 2 {
+		t.Error("the place that is free again was not taken")
 	}
 }

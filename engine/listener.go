@@ -114,8 +114,7 @@ func (l *Listener) receive(now Time, s *segment.Segment) {
 	case l.cfg.Mute:
 		l.traceIn(0, s, Listen, NoteNone)
 	case l.isFull():
-		l.stack.counters.SYNDropped++
-		l.stack.traceDrop(s, ErrBacklog.Error())
+		l.refuse(s)
 	case l.opensFast(now, s):
 		l.openFast(now, s)
 	case l.wantsCookie():
@@ -137,10 +136,29 @@ func (l *Listener) receiveStray(now Time, s *segment.Segment) {
 	l.stack.reset(s, "LISTEN: an ACK for no connection, RFC 9293 section 3.10.7.2")
 }
 
-// isFull reports whether as many connections as may wait to be accepted. As on
+// isFull reports whether as many connections as may wait to be accepted, or are
+// there at all. As on
 // Linux, no SYN is answered then, and the ACK that completes a handshake counts
 // as lost: the peer repeats it, or data with it, and we our SYN-ACK.
-func (l *Listener) isFull() bool { return len(l.queue) >= l.cfg.Backlog }
+func (l *Listener) isFull() bool { return len(l.queue) >= l.cfg.Backlog || l.stack.crowded() }
+
+// refuse drops what would need room where there is none.
+func (l *Listener) refuse(s *segment.Segment) {
+	l.countFull()
+	reason := ErrBacklog
+	if l.stack.crowded() {
+		reason = ErrTooMany
+	}
+	l.stack.traceDrop(s, reason.Error())
+}
+
+// countFull counts one that isFull has kept out.
+func (l *Listener) countFull() {
+	l.stack.counters.SYNDropped++
+	if l.stack.crowded() {
+		l.stack.counters.ConnsRefused++
+	}
+}
 
 // open starts a handshake.
 func (l *Listener) open(now Time, s *segment.Segment) {

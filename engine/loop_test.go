@@ -52,7 +52,7 @@ func TestSleepDoesNotMissWhatItCausesItself(t *testing.T) {
 func TestHostConfigHasAllOfStackConfig(t *testing.T) {
 	port := simnet.New(simnet.Config{}).NewPort(simnet.PortConfig{Addrs: []netip.Addr{us.Addr()}})
 	cfg := HostConfig{
-		Link: port, Tracer: judge{t}, Conn: ConnConfig{TTL: 7}, Limits: Limits{TimeWaits: 1, Orphans: 2}, Secret: [32]byte{3},
+		Link: port, Tracer: judge{t}, Conn: ConnConfig{TTL: 7}, Limits: Limits{TimeWaits: 1, Orphans: 2, Conns: 3}, Secret: [32]byte{3},
 		ISN: func(Time, netip.AddrPort, netip.AddrPort) segment.Seq { return segment.MakeSeq(4) },
 	}
 	h := NewHost(cfg)

@@ -58,7 +58,7 @@ type Counters struct {
 	NoConnection     uint64 // of no connection and no listener
 	ResetsSent       uint64 // in answer to such segments
 	ResetsLimited    uint64
-	SYNDropped       uint64 // backlog or SYN cache full
+	SYNDropped       uint64 // backlog or SYN cache full, or ConnsRefused
 	CookiesSent      uint64 // SYN-ACKs with a SYN cookie
 	CookiesTaken     uint64 // ACKs that brought a valid one back
 	CookiesRefused   uint64 // ACKs that did not, at a time when cookies were out
@@ -66,6 +66,7 @@ type Counters struct {
 	FastOpensRefused uint64 // SYNs with a Fast Open cookie that is not ours
 	OrphansReset     uint64 // closed connections beyond Limits.Orphans
 	TimeWaitsCut     uint64 // connections beyond Limits.TimeWaits
+	ConnsRefused     uint64 // opens, SYNs and ACKs that would have made one beyond Limits.Conns
 	ICMPIgnored      uint64 // about nothing that is in flight (RFC 5927)
 	ICMPTaken        uint64
 }
@@ -104,6 +105,10 @@ func (s *Stack) Dial(now Time, local, remote netip.AddrPort, mtu int, cfg ConnCo
 	}
 	if s.conns.find(local, remote) != nil {
 		return nil, ErrInUse
+	}
+	if s.crowded() {
+		s.counters.ConnsRefused++
+		return nil, fmt.Errorf("%w: %d, Limits.Conns", ErrTooMany, s.conns.len())
 	}
 	c, err := s.newConn(now, local, remote, mtu, cfg)
 	if err != nil {

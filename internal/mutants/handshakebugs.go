@@ -17,6 +17,7 @@ var handshakeBugs = []Mutant{
 	{"blind-refusal", "C4", "engine", "Conn.receiveSynSent", "if !ackOK { // a RST", "if false { // a RST"},
 	{"syn-fin-opens", "C5", "engine", "Conn.receiveSynSent", "case !s.Flags.Has(segment.SYN), s.Flags.Has(segment.FIN):", "case !s.Flags.Has(segment.SYN):"},
 	{"simultaneous-open-silent", "C6", "engine", "Conn.simultaneousOpen", "c.synNow = true", ""},
+	{"any-number-of-connections", "F10", "engine", "Stack.crowded", "s.conns.len() >= s.cfg.Limits.Conns", "false"},
 	{"ghost-ack", "C11 D4", "engine", "Conn.receiveACK", "if !c.snd.una.Less(s.Ack) || !s.Ack.LessEq(c.snd.nxt) {", "if false {"},
 	{"ghost-ack-half-open", "C11 D4", "engine", "Listener.receiveHalfOpen", "case s.Ack != e.iss.Add(1):", "case false:"},
 	{"syn-timer-runs-on", "E-11", "engine", "Conn.ackSYN", "c.stopTimer(TimerRTO)", ""},
