@@ -1,13 +1,18 @@
 package e2e
 
 import (
+	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"rawtcp/engine"
 	"rawtcp/internal/netlab"
+	"rawtcp/internal/trace"
+	"rawtcp/rawsock"
 )
 
 // BenchmarkPcap compares an upload with --pcap with one without, in pairs, over
@@ -49,6 +54,60 @@ func BenchmarkPcap(b *testing.B) {
 		report(b, cpus, "pcap/plain-cpu")
 		b.ReportMetric(octets/fastest.Seconds()/1e6, "MB/s")
 	}
+}
+
+// BenchmarkSummary compares an upload that a tracer follows for the summary, as it
+// does in every run of the command, with one without a tracer: in pairs, over a
+// veth pair to the kernel's TCP. Either comes first in every second pair.
+func BenchmarkSummary(b *testing.B) {
+	const octets, rounds = 128 << 20, 16
+	here, there := netlab.Pair(b, netlab.LinkConfig{})
+	server := there.MustServe(b, netlab.Discard)
+	to := netip.AddrPortFrom(there.Addr4(), server.Port())
+	for b.Loop() {
+		var ratios []float64
+		for i := range rounds {
+			var plain, followed time.Duration
+			if i%2 == 0 {
+				plain = upload(b, here, to, octets, nil)
+			}
+			followed = upload(b, here, to, octets, trace.Tee{trace.NewCollector()})
+			if i%2 != 0 {
+				plain = upload(b, here, to, octets, nil)
+			}
+			ratios = append(ratios, plain.Seconds()/followed.Seconds())
+		}
+		report(b, ratios, "summary/none")
+	}
+}
+
+// upload sends octets to a server that closes when it has all, and returns how
+// long that took.
+func upload(b *testing.B, from *netlab.Host, to netip.AddrPort, octets int, tracer engine.Tracer) time.Duration {
+	var link *rawsock.Conn
+	if err := from.Do(func() (err error) { link, err = rawsock.Open(rawsock.Config{}); return err }); err != nil {
+		b.Fatal(err)
+	}
+	host := engine.NewHost(engine.HostConfig{Link: link, Tracer: tracer, Conn: quick})
+	defer host.Close()
+	c, err := host.Dial(b.Context(), to, engine.DialConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	data := make([]byte, 1<<20)
+	start := time.Now()
+	for range octets / len(data) {
+		if _, err := c.Write(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := c.CloseWrite(); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		b.Fatal(err)
+	}
+	return time.Since(start)
 }
 
 // report tells the middle of the ratios of all pairs, and between what the
