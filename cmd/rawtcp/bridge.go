@@ -36,7 +36,7 @@ func (b *bridge) end(c *net.TCPConn) (e kernelEnd, done func(), err error) {
 		_ = c.Close()
 		return kernelEnd{}, nil, err
 	}
-	return kernelEnd{c, broken}, forget, nil
+	return newKernelEnd(c, broken), forget, nil
 }
 
 // join pumps until both connections were closed in order or reset, and then

@@ -244,7 +244,7 @@ func TestErrorWatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := kernelEnd{b, broken}
+	e := newKernelEnd(b, broken)
 	a.Write([]byte("unread"))
 	a.CloseWrite()
 	b.CloseWrite()
@@ -261,8 +261,8 @@ func TestErrorWatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e = kernelEnd{d, broken}
-	kernelEnd{c, nil}.reset()
+	e = newKernelEnd(d, broken)
+	newKernelEnd(c, nil).reset()
 	select {
 	case <-e.broken():
 	case <-time.After(10 * time.Second):
@@ -270,6 +270,9 @@ func TestErrorWatch(t *testing.T) {
 	}
 	if err := e.fault(); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the fault is %v", err)
+	}
+	if _, err := e.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a read after the fault was taken says %v", err) // io.EOF would go on as a FIN
 	}
 	forget()
 	forget2()
@@ -295,7 +298,7 @@ func TestPumpOfKernelEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer forget()
-		ends[i] = kernelEnd{c, broken}
+		ends[i] = newKernelEnd(c, broken)
 	}
 	ended := make(chan error, 1)
 	p := &pump{a: ends[0], b: ends[1]}
@@ -305,7 +308,7 @@ func TestPumpOfKernelEnds(t *testing.T) {
 	if got, err := io.ReadAll(right); err != nil || string(got) != "hello" {
 		t.Fatalf("%q, %v", got, err)
 	}
-	kernelEnd{left, nil}.reset()
+	newKernelEnd(left, nil).reset()
 	right.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := right.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the other party was not reset")
