@@ -196,6 +196,7 @@ func (k *play) constructEntry(syn *segment.Segment) {
 	e.set(k.local, remote, k.irs, peerInfo(syn), syn.Options.TSVal)
 	e.note(synAnswered, true)
 	l.cache.entries[e.key] = e
+	k.stack.census.halfOpen = 1
 	l.cache.waiting[0].push(e)
 	k.stack.lastID = 1
 	k.stack.counters.PacketsIn = 1

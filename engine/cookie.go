@@ -124,7 +124,7 @@ func (l *Listener) wantsCookie() bool {
 	if l.cfg.SYNDelay > 0 || l.conn.ISN != nil || l.stack.cfg.ISN != nil {
 		return false
 	}
-	return l.cfg.Cookies == CookiesAlways || l.cfg.Cookies == CookiesWhenFull && l.cache.len() >= l.cfg.HalfOpen
+	return l.cfg.Cookies == CookiesAlways || l.cfg.Cookies == CookiesWhenFull && l.cacheIsFull()
 }
 
 // awaitsCookies reports whether one that we sent can still be valid. At other

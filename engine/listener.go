@@ -119,6 +119,9 @@ func (l *Listener) receive(now Time, s *segment.Segment) {
 		l.openFast(now, s)
 	case l.wantsCookie():
 		l.answerByCookie(now, s)
+	case l.cache.len() == 0 && l.cacheIsFull():
+		l.stack.counters.SYNDropped++
+		l.stack.traceDrop(s, "too many handshakes are under way")
 	default:
 		l.open(now, s)
 	}
@@ -174,6 +177,7 @@ func (l *Listener) open(now Time, s *segment.Segment) {
 		l.drop(old, "its place in the SYN cache is taken")
 	}
 	l.cache.entries[e.key] = e
+	l.stack.census.halfOpen++
 	l.traceChange(e, s, Listen, SynReceived, NoteNone, "SYN received")
 	if l.cfg.SYNDelay > 0 {
 		l.cache.delayed.push(e)
@@ -183,9 +187,15 @@ func (l *Listener) open(now Time, s *segment.Segment) {
 	l.answer(e)
 }
 
+// cacheIsFull reports whether as many handshakes are under way as may be, of
+// this listener or of all.
+func (l *Listener) cacheIsFull() bool {
+	return l.cache.len() >= l.cfg.HalfOpen || l.stack.manyHalfOpen()
+}
+
 // makeRoom lets one more handshake into the cache: the oldest goes.
 func (l *Listener) makeRoom() {
-	if l.cache.len() < l.cfg.HalfOpen {
+	if !l.cacheIsFull() {
 		return
 	}
 	l.stack.counters.SYNDropped++
@@ -223,6 +233,7 @@ func (l *Listener) answer(e *synEntry) {
 // forget takes e out of the cache.
 func (l *Listener) forget(e *synEntry) {
 	delete(l.cache.entries, e.key)
+	l.stack.census.halfOpen--
 	e.leave()
 	l.schedule()
 }

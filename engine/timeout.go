@@ -83,6 +83,10 @@ func (c *Conn) retransmissionTimeout(now Time) {
 		c.giveUp(c.impatience())
 		return
 	}
+	if c.forsaken() {
+		c.forsake()
+		return
+	}
 	c.retries++
 	c.troubled()
 	c.rtt.backoff()
@@ -155,6 +159,10 @@ func (c *Conn) persistTimeout(now Time) {
 	if c.unanswered > 0 && c.cfg.UserTimeout > 0 && now.Sub(c.progressAt) >= c.cfg.UserTimeout ||
 		int(c.unanswered) >= c.cfg.Retries {
 		c.giveUp("no answer to window probes, RFC 9293 section 3.8.6.1")
+		return
+	}
+	if c.forsaken() {
+		c.forsake()
 		return
 	}
 	if c.unanswered == 0 {
