@@ -465,6 +465,9 @@ func (h *host) judge() {
 		}
 	}
 	h.touched = h.touched[:0]
+	if h.w.violation == "" {
+		h.judgeMemory()
+	}
 }
 
 // judgeReport: what arrives beyond a hole is told at once, whatever else there is
@@ -505,6 +508,23 @@ func (h *host) audit(x *watch) {
 	if err := x.end.c.Audit(); err != nil {
 		h.w.fail("I10: conn %d of host %d: %v", x.id, h.id, err)
 	}
+}
+
+// leastHeld is what each connection may hold in each direction beside Limits.Memory.
+const leastHeld = 4096
+
+// judgeMemory: what all connections hold together stays within its bounds, and
+// their sum is that of a recount (I23), which is taken so seldom that it costs
+// little.
+func (h *host) judgeMemory() {
+	most, held := h.w.plan.Limits[h.side].Memory, h.stack.Buffered()
+	if most > 0 && held > most+2*leastHeld*h.stack.Conns() {
+		h.w.fail("I23: host %d: %d octets are held for %d connections, and %d are allowed", h.id, held, h.stack.Conns(), most)
+	}
+	if h.auditIn--; h.auditIn > 0 {
+		return
+	}
+	h.auditIn = h.stack.Conns() + auditCost
 	if err := h.stack.Audit(); err != nil {
 		h.w.fail("I23: host %d: %v", h.id, err)
 	}
