@@ -119,7 +119,6 @@ func (c *Conn) watchFlight(now Time) {
 	}
 }
 
-
 // outOfPatience is R2 of RFC 9293 section 3.8.3: as a count of
 // retransmissions, or as a time where the application set one (RFC 5482).
 func (c *Conn) outOfPatience(now Time) bool {
