@@ -304,7 +304,7 @@ func (h *host) judgeIn(x *watch, e *engine.Event) {
 	if !x.known && e.State.Synchronized() { // a SYN cookie came back: nothing was seen of this connection before
 		x.mayStamp = s.Options.Has(segment.HasTimestamps)
 		x.peerStamps, x.maySACK, x.peerSACK = x.mayStamp, x.mayStamp, x.mayStamp
-		x.wl1 = s.Seq
+		x.guessed, x.wl1 = true, s.Seq
 	}
 	if !x.known {
 		return
@@ -459,11 +459,21 @@ func (h *host) judge() {
 		x.stirs = false
 		if h.w.violation == "" && x.end.c != nil && x.end.c.ID() == x.id && !h.paused {
 			h.judgeTimers(x)
+			h.judgeReport(x)
 			h.judgeWork(x)
 			h.audit(x)
 		}
 	}
 	h.touched = h.touched[:0]
+}
+
+// judgeReport: what arrives beyond a hole is told at once, whatever else there is
+// to say (I9; RFC 2018 section 4, RFC 5681 section 4.2).
+func (h *host) judgeReport(x *watch) {
+	if x.latestDue && x.maySACK && x.peerSACK && !x.guessed && x.state.Synchronized() && x.vars.RcvNxt.LessEq(x.latest) {
+		h.w.fail("I9: conn %d of host %d: nothing tells the peer that %v has arrived", x.id, h.id, x.latest)
+	}
+	x.latestDue = false
 }
 
 // stepsPerSegment is how much work a segment may cost on the average, in turns of

@@ -99,6 +99,26 @@ func TestJudgeOfSACK(t *testing.T) {
 	}
 }
 
+// What arrives beyond a hole has to be told before all is quiet again, and an ACK
+// without SACK blocks does not tell it.
+func TestJudgeOfSilence(t *testing.T) {
+	for told, violation := range map[bool]string{true: "", false: "I9"} {
+		b := newBench(t, 1<<31)
+		b.begin()
+		x := b.h.watches[1]
+		x.guessed = false
+		b.in(100, 100, engine.NoteOutOfOrder)
+		b.out()
+		if told {
+			b.out([2]int{100, 200})
+		}
+		b.h.judgeReport(x)
+		b.want(violation)
+		b.h.judgeReport(x) // once is enough
+		b.want(violation)
+	}
+}
+
 // A connection that appears complete, from a cookie, has its window from the
 // segment that completed it, wherever its numbers are (RFC 9293 section 3.10.7.4).
 func TestJudgeOfWindowUpdates(t *testing.T) {
