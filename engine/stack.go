@@ -42,6 +42,8 @@ type Stack struct {
 	resets    limiter
 	counters  Counters
 
+	interest      Interest // of the tracer
+	tallies       tallyman
 	event         Event   // that is being told
 	held          []Event // events that wait for the segment that caused them
 	holding       bool
@@ -76,11 +78,13 @@ const maxReplies = 256
 
 // NewStack returns an empty stack.
 func NewStack(cfg StackConfig) *Stack {
-	return &Stack{
+	s := &Stack{
 		cfg: cfg, secrets: newSecrets(cfg.Secret),
 		conns: newConnTable(), listeners: make(map[netip.AddrPort]*Listener),
 		resets: limiter{perSecond: 1000},
 	}
+	s.setTracer(cfg.Tracer)
+	return s
 }
 
 // Counters returns what was counted so far.
@@ -377,6 +381,7 @@ func (s *Stack) Transmit(now Time, seg *segment.Segment) bool {
 		s.readyHead++
 	}
 	s.ready, s.readyHead = s.ready[:0], 0
+	s.tellTally()
 	return false
 }
 

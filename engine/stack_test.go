@@ -156,7 +156,7 @@ func TestEphemeralPortsFollowRFC6056(t *testing.T) {
 // The steady state allocates nothing, in either direction.
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	k := established(t, plain())
-	k.stack.cfg.Tracer = nil
+	k.stack.setTracer(nil)
 	data, p := make([]byte, 1000), make([]byte, 4000)
 	in := segment.Segment{Src: peer, Dst: us, Flags: segment.ACK, Window: 65535, Payload: data}
 	round := func() {

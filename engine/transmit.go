@@ -371,9 +371,5 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	if note == NoteNone && c.state >= Established && s.Window == 0 && !s.Flags.Has(segment.SYN) {
 		note = NoteZeroWindow
 	}
-	if c.tracing() {
-		e := c.newEvent(EventSegmentOut)
-		e.At, e.Segment, e.Note, e.Reason = now, s, note, reason
-		c.stack.tell(e)
-	}
+	c.traceOut(now, s, note, reason)
 }
