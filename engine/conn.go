@@ -307,22 +307,17 @@ func (c *Conn) traceData(kind EventKind, n int) {
 		e := c.newEvent(kind)
 		e.Size = n
 		c.stack.tell(e)
-	case kind == EventDataIn:
-		if t := c.stack.tallyOf(c); t != nil {
-			t.DataIn += n
-		}
+	case kind == EventDataIn && c.tracing(EventTally):
+		c.stack.tallyOf(c).DataIn += n
 	}
 }
 
 // traceOut tells of a segment that leaves.
 func (c *Conn) traceOut(now Time, s *segment.Segment, note Note, reason string) {
-	switch {
-	case c.stack.wantsSegment(EventSegmentOut, s.Flags):
+	if c.stack.wantsSegment(EventSegmentOut, s.Flags) {
 		e := c.newEvent(EventSegmentOut)
 		e.At, e.Segment, e.Note, e.Reason = now, s, note, reason
 		c.stack.tell(e)
-	case isPlain(s.Flags):
-		c.tallyOut(s, note)
 	}
 }
 

@@ -38,13 +38,14 @@ type Stack struct {
 	replies   []segment.Segment // of no live connection
 	synAcks   synList           // half-open connections that owe a SYN-ACK
 	lastID    uint64
-	now       Time // of the call under way, for events
+	now       Time     // of the call under way, for events
+	interest  Interest // of the tracer
+	tallies   tallyman
 	resets    limiter
 	counters  Counters
 
-	interest      Interest // of the tracer
-	tallies       tallyman
 	event         Event   // that is being told
+	tallied       Event   // that tells a tally, while event may wait to be told next
 	held          []Event // events that wait for the segment that caused them
 	holding       bool
 	meta          packetMeta

@@ -19,15 +19,20 @@ type Tally struct {
 type tallyman struct {
 	conn  *Conn // nil: nothing is counted
 	tally Tally
-	event Event // that tells it; Stack.event may wait to be told next
 }
 
-// tallyOf returns where to count for c, nil if nobody asks. The count of another
-// connection is told first.
+// countsPlain is the part of an Interest that says that plain segments are
+// counted instead of told.
+const countsPlain = PlainSegments | 1<<EventTally
+
+// countsOnly reports whether a segment with these flags is counted instead of told.
+func (s *Stack) countsOnly(f segment.Flags) bool {
+	return s.interest&countsPlain == 1<<EventTally && isPlain(f)
+}
+
+// tallyOf returns where to count for c. What was counted for another connection
+// is told first.
 func (s *Stack) tallyOf(c *Conn) *Tally {
-	if !s.wants(EventTally) {
-		return nil
-	}
 	if s.tallies.conn != c {
 		s.tellTally()
 		s.tallies.conn = c
@@ -43,28 +48,25 @@ func (s *Stack) tellTally() {
 	if t.conn == nil {
 		return
 	}
-	t.event = Event{Kind: EventTally, At: s.now, Tally: &t.tally}
-	t.conn.complete(&t.event)
-	s.cfg.Tracer.Trace(&t.event)
+	s.tallied = Event{Kind: EventTally, At: s.now, Tally: &t.tally}
+	t.conn.complete(&s.tallied)
+	s.cfg.Tracer.Trace(&s.tallied)
 	t.conn, t.tally = nil, Tally{}
 }
 
-func (c *Conn) tallyIn() {
-	if t := c.stack.tallyOf(c); t != nil {
-		t.SegmentsIn++
+func (c *Conn) tallyIn(s *segment.Segment) {
+	if c.stack.countsOnly(s.Flags) {
+		c.stack.tallyOf(c).SegmentsIn++
 	}
 }
 
-func (c *Conn) tallyOut(s *segment.Segment, note Note) {
+func (c *Conn) tallyOut(s *segment.Segment, again bool) {
 	t := c.stack.tallyOf(c)
-	if t == nil {
-		return
-	}
 	if t.SegmentsOut == 0 {
 		t.First = s.Seq
 	}
 	t.SegmentsOut++
-	if note.Resent() {
+	if again {
 		t.Resent++
 	}
 	if n := len(s.Payload); n > 0 {

@@ -55,22 +55,20 @@ func (s *Stack) hand(e *Event) {
 	s.cfg.Tracer.Trace(e)
 }
 
-func (s *Stack) holdTrace() { s.holding = s.interest != 0 }
+// holdTrace has events wait until releaseTrace tells of seg, if that is wanted.
+func (s *Stack) holdTrace(seg *segment.Segment) {
+	s.holding = s.wantsSegment(EventSegmentIn, seg.Flags)
+}
 
 // releaseTrace tells that seg came in, then what followed from it.
 func (s *Stack) releaseTrace(c *Conn, seg *segment.Segment, note Note) {
-	if !s.holding {
-		return
-	}
-	s.holding = false
-	if s.wantsSegment(EventSegmentIn, seg.Flags) {
+	if s.holding {
+		s.holding = false
 		e := s.segmentIn(seg, note)
 		e.Follows = s.held
 		c.trace(&e)
-	} else if isPlain(seg.Flags) {
-		c.tallyIn()
+		s.releaseHeld()
 	}
-	s.releaseHeld()
 }
 
 func (s *Stack) releaseHeld() {

@@ -355,7 +355,8 @@ func (c *Conn) payloadRoom(n int) int {
 func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	c.traffic.SegmentsOut++
 	c.traffic.BytesOut += uint64(len(s.Payload))
-	c.noteOut(now, len(s.Payload), note.Resent())
+	again := note.Resent()
+	c.noteOut(now, len(s.Payload), again)
 	if s.Flags.Has(segment.ACK) {
 		if !s.Flags.Has(segment.SYN) {
 			s.Window = c.advertise()
@@ -371,5 +372,9 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	if note == NoteNone && c.state >= Established && s.Window == 0 && !s.Flags.Has(segment.SYN) {
 		note = NoteZeroWindow
 	}
-	c.traceOut(now, s, note, reason)
+	if c.stack.countsOnly(s.Flags) {
+		c.tallyOut(s, again)
+	} else {
+		c.traceOut(now, s, note, reason)
+	}
 }
