@@ -374,7 +374,7 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	}
 	if c.stack.countsOnly(s.Flags) {
 		c.tallyOut(s, again)
-	} else {
+	} else if c.tracing(EventSegmentOut) {
 		c.traceOut(now, s, note, reason)
 	}
 }
