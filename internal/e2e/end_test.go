@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -75,13 +76,15 @@ func (s situation) reach(t *testing.T, guard string) (p *process, a, b *netlab.H
 	if err := r.Set(netlab.AtoB, harm); err != nil {
 		t.Fatal(err)
 	}
+	tell := sync.OnceFunc(func() { close(told) })
+	t.Cleanup(tell)
 	if serve == nil {
 		serve = func(c *net.TCPConn) { <-told; closeAtOnce(c) }
 	}
 	to := target(b.Addr4(), b.MustServe(t, serve).Port())
 	p = start(t, a, nil, "CONNECT", rawtcp, slices.Concat([]string{"connect", to, "--guard", guard, "-v"}, s.args)...)
 	p.saying(s.until)
-	close(told)
+	tell()
 	p.saying(s.state)
 	return p, a, b, localPort(t, p.text())
 }
