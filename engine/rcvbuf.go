@@ -31,7 +31,7 @@ type receiveBuffer struct {
 type holes struct {
 	spans   []span // sorted, disjoint, not adjacent, all beyond nxt
 	recent  [4]segment.Seq
-	recents int // valid entries of recent, which start the latest arrivals, newest first
+	recents int // valid entries of recent, each in another range, that of the latest arrival first
 	steps   int // turns of the loop over ranges: the work done so far
 }
 
@@ -70,7 +70,8 @@ func (b *receiveBuffer) insert(seq segment.Seq, p []byte) (readable, stored int)
 
 // holds reports whether the octet at seq was received beyond a hole.
 func (b *receiveBuffer) holds(seq segment.Seq) bool {
-	return slices.ContainsFunc(b.spans(), func(s span) bool { return seq.InWindow(s.start, s.end.Sub(s.start)) })
+	spans, i := b.spans(), b.find(seq.Add(1))
+	return i < len(spans) && spans[i].start.LessEq(seq)
 }
 
 // merge stores those octets of p that are not held yet, and adds their range.
@@ -91,7 +92,7 @@ func (b *receiveBuffer) merge(seq segment.Seq, p []byte) (stored int) {
 		b.compare(s, seq, p)
 		at = segment.MaxSeq(at, segment.MinSeq(s.end, end))
 	}
-	if i == j && len(h.spans) >= maxSpans {
+	if i == j && len(h.spans) >= maxSpans && seq != b.nxt { // what is in order makes no range, and nothing goes on without it
 		return 0
 	}
 	if at.Less(end) {
@@ -103,7 +104,9 @@ func (b *receiveBuffer) merge(seq segment.Seq, p []byte) (stored int) {
 		merged.end = segment.MaxSeq(end, h.spans[j-1].end)
 	}
 	h.spans = slices.Replace(h.spans, i, j, merged)
-	h.noteRecent(seq)
+	if merged.start != b.nxt { // or it waits no more
+		h.noteRecent(merged)
+	}
 	return stored
 }
 
@@ -167,10 +170,17 @@ func (b *receiveBuffer) absorb() int {
 	return n
 }
 
-func (h *holes) noteRecent(seq segment.Seq) {
-	copy(h.recent[1:], h.recent[:])
-	h.recent[0] = seq
-	h.recents = min(h.recents+1, len(h.recent))
+// noteRecent makes a range the latest. It takes one place, however many arrivals
+// made it, so that the others are those of other ranges.
+func (h *holes) noteRecent(s span) {
+	recent, n := [len(h.recent)]segment.Seq{s.start}, 1
+	for _, seq := range h.recent[:h.recents] {
+		if n < len(recent) && !seq.InWindow(s.start, s.end.Sub(s.start)) {
+			recent[n] = seq
+			n++
+		}
+	}
+	h.recent, h.recents = recent, n
 }
 
 // blocks fills dst with SACK blocks: the one of the latest arrival first, then

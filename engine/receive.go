@@ -240,6 +240,10 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 	}
 	holes, nxt := len(c.rcv.buf.spans()), c.rcv.nxt
 	readable, stored := c.store(seq, p)
+	if stored == 0 && nxt.LessEq(seq) && !c.rcv.buf.holds(seq) { // no duplicate, though nothing is new
+		c.ackDue("the data finds no room and has to come again, RFC 9293 section 3.10.7.4")
+		return NoteUnacceptable
+	}
 	if seq.Less(nxt) {
 		c.arrivedAgain(seq, segment.MinSeq(nxt, seq.Add(len(p))))
 	} else if stored == 0 {

@@ -581,6 +581,21 @@ func TestSACKBlocksThatFit(t *testing.T) {
 	}
 }
 
+// RFC 2018 section 4: behind the first block stand "the most recently reported SACK
+// blocks … that are not subsets of a SACK block already included", also when
+// many segments made the first, or one came in order.
+func TestSACKBlocksRepeatTheLatestRanges(t *testing.T) {
+	k := established(t, plain())
+	for _, at := range []int{3001, 5001, 7001, 9001, 11001, 13001, 14001, 15001} {
+		k.in(string(segmentText(at, 1000, false)) + " win 65535")
+		k.want("a duplicate ACK", ". ack 1")
+	}
+	k.in(string(segmentText(16001, 1000, false)) + " win 65535")
+	k.want("each range once", ". ack 1 win 65535 <nop,nop,sack 13001:17001 11001:12001 9001:10001 7001:8001>")
+	k.in(string(segmentText(1, 1000, false)) + " win 65535")
+	k.want("in order", ". ack 1001 win 65535 <nop,nop,sack 13001:17001 11001:12001 9001:10001 7001:8001>")
+}
+
 // RFC 6298 section 3: each round trip is measured, and a timestamp tells which
 // transmission was acknowledged.
 func TestEveryRoundTripIsMeasured(t *testing.T) {

@@ -137,7 +137,12 @@ func (c *Conn) resend(now Time, s *segment.Segment, n int32, note Note, reason s
 		// the previous transmission of that segment" RFC 6298 section 5
 		c.restartRTO(now)
 	}
+	due, again := c.acksDue, c.rcv.again
+	owed := due > 0 && c.hasReports()
 	c.sent(now, s, note, reason)
+	if owed { // it has no room for them: the ACK that an arrival drew is still due (RFC 2018 section 4)
+		c.acksDue, c.rcv.again = due, again
+	}
 }
 
 // load puts the octets [from, to) of sequence space into s: payload and FIN.
@@ -321,13 +326,18 @@ func (c *Conn) addOptions(now Time, s *segment.Segment, sack bool) int {
 	if sack { // a retransmission must not become larger than it was
 		used += c.addTimeout(o)
 	}
-	if sack && c.sack && (len(c.rcv.buf.spans()) > 0 || c.rcv.again.Start != c.rcv.again.End) {
+	if sack && c.hasReports() {
 		most := (segment.MaxOptionsLen - used - 4) / 8
 		o.SACKCount = uint8(c.sackBlocks(o.SACK[:most]))
 		o.Set |= segment.HasSACK
 		used += 4 + 8*int(o.SACKCount)
 	}
 	return max(1, c.snd.mss-used)
+}
+
+// hasReports reports whether an ACK would have SACK blocks.
+func (c *Conn) hasReports() bool {
+	return c.sack && (len(c.rcv.buf.spans()) > 0 || c.rcv.again.Start != c.rcv.again.End)
 }
 
 // sackBlocks fills dst: first what arrived a second time, if anything did since
