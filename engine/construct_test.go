@@ -192,7 +192,7 @@ func (k *play) config() ConnConfig {
 func (k *play) constructEntry(syn *segment.Segment) {
 	l := k.listener
 	remote := k.party('a').remote
-	e := &synEntry{listener: l, id: 1, iss: k.iss, tos: l.conn.TOS, at: k.now, key: k.stack.secrets.tableKey(k.local, remote)}
+	e := &synEntry{listener: l, id: 1, iss: k.iss, tos: l.conn.TOS, at: k.now, mtu: uint16(k.mtu), key: k.stack.secrets.tableKey(k.local, remote)}
 	e.set(k.local, remote, k.irs, peerInfo(syn), syn.Options.TSVal)
 	e.note(synAnswered, true)
 	l.cache.entries[e.key] = e

@@ -241,8 +241,10 @@ func (s *Stack) Receive(now Time, seg *segment.Segment) {
 	s.now = now
 	if c := s.conns.find(seg.Dst, seg.Src); c != nil {
 		if l := s.reopens(c, seg); l != nil {
-			c.finish(nil, "a new SYN ends TIME-WAIT, RFC 6191 section 2")
-			l.open(now, seg)
+			if mtu := l.pathTo(seg); mtu > 0 {
+				c.finish(nil, "a new SYN ends TIME-WAIT, RFC 6191 section 2")
+				l.open(now, seg, mtu)
+			}
 			return
 		}
 		c.Receive(now, seg)
