@@ -302,9 +302,7 @@ func (h *host) judgeIn(x *watch, e *engine.Event) {
 		x.peerStamps, x.peerSACK = s.Options.Has(segment.HasTimestamps), s.Options.Has(segment.HasSACKPermitted)
 	}
 	if !x.known && e.State.Synchronized() { // a SYN cookie came back: nothing was seen of this connection before
-		x.mayStamp = s.Options.Has(segment.HasTimestamps)
-		x.peerStamps, x.maySACK, x.peerSACK = x.mayStamp, x.mayStamp, x.mayStamp
-		x.guessed, x.wl1 = true, s.Seq
+		x.guess(s, h.w.tainted)
 	}
 	if !x.known {
 		return
@@ -337,6 +335,16 @@ func (h *host) judgeIn(x *watch, e *engine.Event) {
 		x.murky, x.isMurky = v.SndNxt, true
 	}
 	x.repeated.forget(v.SndUna)
+}
+
+// guess says what a handshake that was not seen has agreed on, by the segment that
+// completed it: a cookie remembers more only with timestamps. A box that adds
+// them to a SYN-ACK has the peer believe what was never agreed.
+func (x *watch) guess(s *segment.Segment, tainted bool) {
+	stamps := s.Options.Has(segment.HasTimestamps)
+	x.mayStamp, x.peerStamps = stamps && !tainted, stamps
+	x.maySACK, x.peerSACK = stamps || tainted, stamps || tainted
+	x.guessed, x.wl1 = true, s.Seq
 }
 
 // judgeArrival notes what there is to report (I9). What was here already and lies
