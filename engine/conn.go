@@ -204,6 +204,9 @@ func (c *Conn) Deadline() Time { return c.timers.next() }
 func (c *Conn) Read(now Time, p []byte) (int, error) {
 	if c.rcv.buf.readable > 0 {
 		n := c.rcv.buf.read(p)
+		if c.state != Closed {
+			c.stack.hold(-n)
+		}
 		c.tidy()
 		c.noteWindow(now)
 		return n, nil
@@ -217,8 +220,9 @@ func (c *Conn) Read(now Time, p []byte) (int, error) {
 	return 0, nil
 }
 
-// Write takes as much of p as the send buffer has room for; a short count
-// means it is full.
+// Write takes as much of p as the send buffer has room for, and all buffers
+// together by Limits.Memory; a short count means that this was not enough.
+// Writable tells when to try again.
 func (c *Conn) Write(now Time, p []byte) (int, error) {
 	c.stack.now = now
 	switch {
@@ -227,10 +231,11 @@ func (c *Conn) Write(now Time, p []byte) (int, error) {
 	case c.snd.fin != finNone || c.state == Closed:
 		return 0, ErrClosing
 	}
-	if len(p) > 0 {
+	if p = p[:c.mayWrite(len(p))]; len(p) > 0 {
 		c.stack.spares.takeOctets(&c.snd.buf.buf)
 	}
 	n := c.snd.buf.write(p)
+	c.stack.hold(n)
 	c.traffic.BytesWritten += uint64(n)
 	if n > 0 {
 		c.traceData(EventDataOut, n)
@@ -289,9 +294,7 @@ func (c *Conn) finish(err error, why string) {
 	}
 	c.dropSend()
 	c.noteBusy(c.stack.now)
-	if err != nil {
-		c.rcv.buf = receiveBuffer{}
-	}
+	c.dropReceived(err)
 	c.synNow, c.probeNow, c.keepNow, c.acksDue = false, false, false, 0
 	c.stack.remove(c)
 	c.notify(Readable | Writable | Settled)

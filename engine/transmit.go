@@ -32,6 +32,7 @@ func (c *Conn) Transmit(now Time, s *segment.Segment) bool {
 		c.transmitKeepAlive(now, s) || c.transmitACK(now, s)
 	if !more {
 		c.noteBusy(now)
+		c.watchFlight(now)
 	}
 	return more
 }

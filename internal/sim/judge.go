@@ -505,6 +505,9 @@ func (h *host) audit(x *watch) {
 	if err := x.end.c.Audit(); err != nil {
 		h.w.fail("I10: conn %d of host %d: %v", x.id, h.id, err)
 	}
+	if err := h.stack.Audit(); err != nil {
+		h.w.fail("I23: host %d: %v", h.id, err)
+	}
 }
 
 func (h *host) judgeTimers(x *watch) {
