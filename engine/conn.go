@@ -300,20 +300,32 @@ func (c *Conn) finish(err error, why string) {
 	c.notify(Readable | Writable | Settled)
 }
 
-// tracing says whether an event is worth building: without a tracer nothing is
-// paid for one, not even its memory.
-func (c *Conn) tracing() bool { return c.stack.cfg.Tracer != nil }
+// tracing says whether an event is worth building: for one that nobody wants
+// nothing is paid, not even its memory.
+func (c *Conn) tracing(kind EventKind) bool { return c.stack.wants(kind) }
 
 func (c *Conn) traceData(kind EventKind, n int) {
-	if c.tracing() {
+	switch {
+	case c.tracing(kind):
 		e := c.newEvent(kind)
 		e.Size = n
+		c.stack.tell(e)
+	case kind == EventDataIn && c.tracing(EventTally):
+		c.stack.tallyOf(c).DataIn += n
+	}
+}
+
+// traceOut tells of a segment that leaves.
+func (c *Conn) traceOut(now Time, s *segment.Segment, note Note, reason string) {
+	if c.stack.wantsSegment(EventSegmentOut, s.Flags) {
+		e := c.newEvent(EventSegmentOut)
+		e.At, e.Segment, e.Note, e.Reason = now, s, note, reason
 		c.stack.tell(e)
 	}
 }
 
 func (c *Conn) traceTimer(kind EventKind, t TimerKind, due Time) {
-	if c.tracing() {
+	if c.tracing(kind) {
 		e := c.newEvent(kind)
 		e.Timer, e.Due = t, due
 		c.stack.tell(e)
@@ -322,7 +334,7 @@ func (c *Conn) traceTimer(kind EventKind, t TimerKind, due Time) {
 
 // trace completes e and hands it to the stack's tracer, if there is one.
 func (c *Conn) trace(e *Event) {
-	if !c.tracing() {
+	if !c.tracing(e.Kind) {
 		return
 	}
 	c.complete(e)

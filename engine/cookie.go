@@ -188,7 +188,7 @@ func (l *Listener) receiveCookie(now Time, s *segment.Segment) bool {
 	l.stack.lastID++
 	e := synEntry{listener: l, id: l.stack.lastID, iss: iss, at: now, tos: l.conn.TOS, mtu: mtu}
 	e.set(s.Dst, s.Src, irs, p, s.Options.TSVal)
-	l.stack.holdTrace()
+	l.stack.holdTrace(s)
 	l.traceState(&e, Listen, SynReceived, "a SYN cookie of ours came back")
 	l.promote(now, &e, s)
 	return true

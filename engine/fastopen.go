@@ -334,7 +334,7 @@ func (l *Listener) openFast(now Time, s *segment.Segment, mtu uint16) {
 	l.early.pending++
 	l.stack.counters.FastOpens++
 	l.stack.add(c)
-	l.stack.holdTrace()
+	l.stack.holdTrace(s)
 	c.trace(&Event{Kind: EventState, From: Listen, To: SynReceived, Reason: "a SYN with a Fast Open cookie of ours"})
 	c.synNow = true
 	c.receiveText(now, s, s.Seq.Add(1))

@@ -22,7 +22,8 @@ func (c *Conn) Receive(now Time, s *segment.Segment) {
 	if s.Checksum == segment.ChecksumPartial {
 		c.incidents().PartialChecksums++
 	}
-	c.stack.holdTrace()
+	c.stack.holdTrace(s)
+	c.tallyIn(s)
 	note := c.receive(now, s)
 	c.stack.releaseTrace(c, s, note)
 	c.stack.wake(c)

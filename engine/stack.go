@@ -39,11 +39,14 @@ type Stack struct {
 	replies   []segment.Segment // of no live connection
 	synAcks   synList           // half-open connections that owe a SYN-ACK
 	lastID    uint64
-	now       Time // of the call under way, for events
+	now       Time     // of the call under way, for events
+	interest  Interest // of the tracer
+	tallies   tallyman
 	resets    limiter
 	counters  Counters
 
 	event         Event   // that is being told
+	tallied       Event   // that tells a tally, while event may wait to be told next
 	held          []Event // events that wait for the segment that caused them
 	holding       bool
 	meta          packetMeta
@@ -81,11 +84,13 @@ const maxReplies = 256
 // NewStack returns an empty stack.
 func NewStack(cfg StackConfig) *Stack {
 	cfg.Limits.defaults()
-	return &Stack{
+	s := &Stack{
 		cfg: cfg, secrets: newSecrets(cfg.Secret), memory: newMemory(cfg.Limits.Memory),
 		conns: newConnTable(), listeners: make(map[netip.AddrPort]*Listener),
 		resets: limiter{perSecond: 1000},
 	}
+	s.setTracer(cfg.Tracer)
+	return s
 }
 
 // Counters returns what was counted so far.
@@ -387,6 +392,7 @@ func (s *Stack) Transmit(now Time, seg *segment.Segment) bool {
 		s.readyHead++
 	}
 	s.ready, s.readyHead = s.ready[:0], 0
+	s.tellTally()
 	return false
 }
 
