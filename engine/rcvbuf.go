@@ -33,6 +33,9 @@ type holes struct {
 	recent  [4]segment.Seq
 	recents int // valid entries of recent, each in another range, that of the latest arrival first
 	steps   int // turns of the loop over ranges: the work done so far
+
+	owner      *Conn // whose they are, while they are in a holeList
+	next, prev *holes
 }
 
 // spans returns the ranges held beyond holes.
@@ -45,6 +48,15 @@ func (b *receiveBuffer) spans() []span {
 
 // idle reports whether the buffer holds nothing at all.
 func (b *receiveBuffer) idle() bool { return b.readable == 0 && len(b.spans()) == 0 }
+
+// extent is how many octets the buffer spans: those that are readable, and what
+// lies between them and the last one beyond a hole.
+func (b *receiveBuffer) extent() int { return len(b.buf) - b.head }
+
+// growth is by how much n octets at seq would make extent larger, if positive.
+func (b *receiveBuffer) growth(seq segment.Seq, n int) int {
+	return seq.Add(n).Sub(b.nxt) + b.readable - b.extent()
+}
 
 // insert takes the octets p that stand at seq. The caller has cut them to the
 // window. It returns how many octets became readable and how many were stored.
@@ -134,7 +146,9 @@ func (b *receiveBuffer) compare(s span, seq segment.Seq, p []byte) {
 // forget drops what lies beyond a hole that will not be filled.
 func (b *receiveBuffer) forget() {
 	b.buf = b.buf[:b.head+b.readable]
-	b.holes = nil
+	if b.holes != nil {
+		b.holes.spans = b.holes.spans[:0]
+	}
 }
 
 func (b *receiveBuffer) offset(seq segment.Seq) int { return b.head + b.readable + seq.Sub(b.nxt) }

@@ -108,7 +108,7 @@ func (t *tellTale) Trace(e *Event) {
 func TestTroubleIsToldLongBeforeTheEnd(t *testing.T) { // SHLD-9, MUST-47
 	k := established(t, plain())
 	told := &tellTale{timer: TimerRTO}
-	k.stack.cfg.Tracer = told
+	k.stack.setTracer(told)
 	k.write(10)
 	k.want("data", "P. 1:11(10) ack 1")
 	for range 3 {

@@ -32,6 +32,7 @@ func (c *Conn) Transmit(now Time, s *segment.Segment) bool {
 		c.transmitKeepAlive(now, s) || c.transmitACK(now, s)
 	if !more {
 		c.noteBusy(now)
+		c.watchFlight(now)
 	}
 	return more
 }
@@ -365,7 +366,8 @@ func (c *Conn) payloadRoom(n int) int {
 func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	c.traffic.SegmentsOut++
 	c.traffic.BytesOut += uint64(len(s.Payload))
-	c.noteOut(now, len(s.Payload), note.Resent())
+	again := note.Resent()
+	c.noteOut(now, len(s.Payload), again)
 	if s.Flags.Has(segment.ACK) {
 		if !s.Flags.Has(segment.SYN) {
 			s.Window = c.advertise()
@@ -381,9 +383,9 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	if note == NoteNone && c.state >= Established && s.Window == 0 && !s.Flags.Has(segment.SYN) {
 		note = NoteZeroWindow
 	}
-	if c.tracing() {
-		e := c.newEvent(EventSegmentOut)
-		e.At, e.Segment, e.Note, e.Reason = now, s, note, reason
-		c.stack.tell(e)
+	if c.stack.countsOnly(s.Flags) {
+		c.tallyOut(s, again)
+	} else if c.tracing(EventSegmentOut) {
+		c.traceOut(now, s, note, reason)
 	}
 }
