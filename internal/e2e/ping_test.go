@@ -88,7 +88,7 @@ const pingTTL = 77
 // and there are n.
 func (c *capture) wantOwnRSTs(f family, n int) {
 	c.t.Helper()
-	c.end()
+	c.stop()
 	field := map[family]string{v4: "ip", v6: "ipv6"}
 	ttl := map[family]string{v4: "ip.ttl", v6: "ipv6.hlim"}
 	local := map[family]string{v4: "198.18.0.1", v6: "2001:db8::1"}
