@@ -36,10 +36,10 @@ test: ## every test, with the race detector, then short runs of the slow campaig
 	@scripts/deps.sh test
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=1 -timeout=15m ./...
 	$(GO) test -count=1 -timeout=10m -run='$(SAMPLED)' ./engine ./internal/model ./internal/sim
-	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=5m ./...
+	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=10m ./...
 	$(GO) -C $(PEERS) run ./cmd/ratios -rounds 5 -run 10us >/dev/null
 	scripts/fuzz.sh 500x
-	$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=5m $$(scripts/having.sh Benchmark)
+	$(GO) test -run='^$$' -bench=. -benchtime=1x -short -timeout=10m $$(scripts/having.sh Benchmark)
 
 soak: ## real programs through rawtcp over a terrible wire, some minutes
 	@scripts/deps.sh test
