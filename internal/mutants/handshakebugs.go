@@ -25,6 +25,8 @@ var handshakeBugs = []Mutant{
 	{"lost-syn-forgotten", "E-8", "engine", "Conn.begin", "c.newController(1)", "c.newController(c.cfg.InitialWindow)"},
 	{"half-open-unbounded", "F1 F2", "engine", "Listener.cacheIsFull", "l.cache.len() >= l.cfg.HalfOpen", "false"},
 	{"all-half-open-unbounded", "F2", "engine", "Stack.manyHalfOpen", "s.census.halfOpen >= s.cfg.Limits.HalfOpen", "false"},
+	{"broadcast-answered", "A10", "engine", "Listener.pathTo", "mtu := l.mtuFor(s.Src.Addr())", "mtu := max(1280, l.mtuFor(s.Src.Addr()))"},
+	{"karn-of-syn-ack", "E-10", "engine", "Listener.promote", "everResent: resent", "everResent: resent && false"},
 	{"half-open-leaks", "F2", "engine", "Listener.forget", "delete(l.cache.entries, e.key)", ""},
 	{"half-open-timer-leaks", "F2", "engine", "Listener.forget", "l.schedule()", ""},
 	{"half-open-speaks-on", "F2", "engine", "Listener.forget", "e.leave()", ""},

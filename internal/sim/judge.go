@@ -297,9 +297,12 @@ func (h *host) judgeSACK(x *watch, e *engine.Event) {
 // judgeIn holds what a segment did against what it was allowed to.
 func (h *host) judgeIn(x *watch, e *engine.Event) {
 	s, v := e.Segment, &e.Vars
-	refused := e.Note == engine.NotePAWS || e.Note == engine.NoteUnacceptable // as is the SYN of a peer that has begun anew
-	if s.Flags.Has(segment.SYN) && !x.state.Synchronized() && !refused {
+	// The first SYN that is taken says what is agreed on. That of a peer that has begun
+	// anew is refused, and one that comes again says nothing: a box may have changed it.
+	refused := e.Note == engine.NotePAWS || e.Note == engine.NoteUnacceptable || e.State == engine.SynSent
+	if s.Flags.Has(segment.SYN) && !x.state.Synchronized() && !refused && !x.agreed {
 		x.peerStamps, x.peerSACK = s.Options.Has(segment.HasTimestamps), s.Options.Has(segment.HasSACKPermitted)
+		x.agreed = true
 	}
 	if !x.known && e.State.Synchronized() { // a SYN cookie came back: nothing was seen of this connection before
 		x.guess(s, h.w.tainted)

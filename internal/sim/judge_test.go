@@ -49,6 +49,12 @@ func (b *bench) out(blocks ...[2]int) {
 	b.tell(engine.EventSegmentOut, engine.NoteDupAck)
 }
 
+// syn tells of a SYN or SYN-ACK of one side.
+func (b *bench) syn(kind engine.EventKind, seq segment.Seq, flags segment.Flags, note engine.Note) {
+	b.news = segment.Segment{Src: b.e.Local, Dst: b.e.Remote, Seq: seq, Ack: b.e.Vars.RcvNxt, Flags: flags, Window: 65535}
+	b.tell(kind, note)
+}
+
 func (b *bench) tell(kind engine.EventKind, note engine.Note) {
 	b.news.Options.Set |= b.opts
 	e := b.e
@@ -130,6 +136,23 @@ func TestJudgeOfUnseenHandshakes(t *testing.T) {
 		b.opts = 0
 		b.out()
 		b.want(violation)
+	}
+}
+
+// The SYN that was answered says what is agreed on, and no copy of it.
+func TestJudgeOfRepeatedSYN(t *testing.T) {
+	for _, note := range []engine.Note{engine.NoteDuplicate, engine.NoteUnacceptable, engine.NotePAWS} {
+		for stamps, violation := range map[segment.OptionSet]string{segment.HasTimestamps: "", 0: "I16"} {
+			b := newBench(t, 1<<31)
+			b.e.State = engine.SynReceived
+			b.syn(engine.EventSegmentIn, b.irs, segment.SYN, engine.NoteNone)
+			b.syn(engine.EventSegmentOut, b.e.Vars.ISS, segment.SYN|segment.ACK, engine.NoteNone)
+			b.opts = 0
+			b.syn(engine.EventSegmentIn, b.irs, segment.SYN, note)
+			b.opts = stamps
+			b.out()
+			b.want(violation)
+		}
 	}
 }
 
