@@ -8,7 +8,7 @@ import (
 // benchConn opens a Conn that claims one loopback port.
 func benchConn(b *testing.B, local netip.AddrPort) *Conn {
 	b.Helper()
-	c, err := Open(Config{})
+	c, err := openLink(Config{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -24,7 +24,7 @@ type station struct {
 
 func openStation(t *testing.T, cfg Config) *station {
 	t.Helper()
-	c, err := Open(cfg)
+	c, err := openLink(cfg)
 	must(t, err)
 	s := &station{t: t, Conn: c, packets: make(chan tcpPacket, 1024), raw: make(chan []byte, 1024),
 		errs: make(chan error, 1024), stamps: make(chan int64, 1024)}

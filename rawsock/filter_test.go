@@ -20,7 +20,7 @@ func newVM(t *testing.T, v6 bool, ranges []portRange) *bpf.VM {
 	t.Helper()
 	raw := refuseAll
 	if len(ranges) > 0 { // the machine does not know how a packet came: TestBroadcastIsNotHeard does
-		raw = mustAssemble(filterInstructions(v6, ranges))
+		raw = mustAssemble(filterInstructions(&socket{v6: v6}, ranges))
 	}
 	prog, ok := bpf.Disassemble(raw)
 	if !ok {
@@ -75,7 +75,7 @@ func TestFilterOfAllSizes(t *testing.T) {
 			for i := range uint16(n) {
 				ranges = append(ranges, portRange{100 + 10*i, 103 + 10*i})
 			}
-			if size := len(filterProgram(v6, ranges)); size > 4096 {
+			if size := len(filterProgram(&socket{v6: v6}, ranges)); size > 4096 {
 				t.Fatalf("%d ranges make %d instructions", n, size)
 			}
 			vm, pkt := newVM(t, v6, ranges), filterPacket(v6, 0)

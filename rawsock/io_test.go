@@ -18,7 +18,7 @@ import (
 )
 
 func TestCloseUnblocksReadBatch(t *testing.T) {
-	c, err := Open(Config{})
+	c, err := openLink(Config{})
 	must(t, err)
 	read := func() error {
 		_, err := c.ReadBatch([][]byte{make([]byte, 2048)}, make([]int, 1), make([]int64, 1))
@@ -53,7 +53,7 @@ func TestCloseUnblocksReadBatch(t *testing.T) {
 }
 
 func TestReadBatchRefusesBadBuffers(t *testing.T) {
-	s, err := Open(Config{})
+	s, err := openLink(Config{})
 	must(t, err)
 	defer s.Close()
 	if _, err := s.ReadBatch(nil, nil, nil); !errors.Is(err, syscall.EINVAL) {
@@ -356,7 +356,7 @@ func TestLoopbackCarriesTheLargestPackets(t *testing.T) { // E2
 func TestDropsAreCounted(t *testing.T) { // E3
 	bothFamilies(t, func(t *testing.T, family int) {
 		l := newLab(t)
-		c, err := Open(Config{ReceiveBuffer: 16 << 10}) // which nobody reads
+		c, err := openLink(Config{ReceiveBuffer: 16 << 10}) // which nobody reads
 		must(t, err)
 		defer c.Close()
 		local := netip.AddrPortFrom(l.ours[family], 4001)
@@ -531,7 +531,7 @@ func TestInterfaceIsObeyed(t *testing.T) {
 	s.claim(netip.AddrPortFrom(netip.IPv6Unspecified(), 4001))
 	for family := range 2 {
 		route, err := s.RouteInfo(l.theirs[family], netip.Addr{})
-		if err != nil || route != (Route{l.ours[family], l.name, 1500}) {
+		if err != nil || route != (Route{Source: l.ours[family], Interface: l.name, MTU: 1500}) {
 			t.Errorf("RouteInfo = %+v, %v", route, err)
 		}
 		wrong := other.newWire(family)
@@ -543,7 +543,7 @@ func TestInterfaceIsObeyed(t *testing.T) {
 			t.Errorf("received %+v by another interface", p)
 		}
 	}
-	_, err := Open(Config{Interface: "nosuch"})
+	_, err := openLink(Config{Interface: "nosuch"})
 	if !errors.Is(err, syscall.ENODEV) {
 		t.Errorf("a missing interface: %v", err)
 	}
@@ -601,7 +601,7 @@ func (l *lab) linkLocal(name string, s *space) (a netip.Addr) {
 
 func TestBusyFamilyStarvesNoOther(t *testing.T) {
 	l := newLab(t)
-	c, err := Open(Config{})
+	c, err := openLink(Config{})
 	must(t, err)
 	defer c.Close()
 	_, err = c.Claim(netip.AddrPortFrom(netip.IPv6Unspecified(), 4001))
@@ -628,7 +628,7 @@ func TestBusyFamilyStarvesNoOther(t *testing.T) {
 func TestNoAllocationPerPacket(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {
 		l := newLab(t)
-		c, err := Open(Config{Guard: GuardNone})
+		c, err := openLink(Config{Guard: GuardNone})
 		must(t, err)
 		defer c.Close()
 		local := netip.AddrPortFrom(l.ours[family], 4001)

@@ -107,7 +107,18 @@ func newLab(t *testing.T) *lab {
 		must(t, l.peer.do(func() error { ok = usable(l.peerName, l.theirs[1]); return nil }))
 		return ok
 	})
+	if linkIO == PacketIO {
+		l.acquaint()
+	}
 	return l
+}
+
+// acquaint makes the two ends' kernels know each other as neighbours.
+func (l *lab) acquaint() {
+	l.t.Helper()
+	for family := range 2 {
+		l.newWire(family).heardBefore(l.ours[family])
+	}
 }
 
 // usable reports whether the IPv6 address of a link has come into use: it can be
