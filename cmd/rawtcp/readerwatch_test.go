@@ -37,7 +37,7 @@ func TestReaderGone(t *testing.T) {
 	}
 	select {
 	case <-rein.stop.Done():
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("the run goes on")
 	}
 	if got := rein.stopped(); got != errReaderGone {

@@ -161,6 +161,12 @@ type firstEvent struct {
 	done bool
 }
 
+// Interest implements engine.Selective: a connection begins with a SYN or a
+// change of state.
+func (f *firstEvent) Interest() engine.Interest {
+	return engine.InterestIn(engine.EventState, engine.EventSegmentIn, engine.EventSegmentOut)
+}
+
 // Trace implements engine.Tracer; the stack's lock makes it safe.
 func (f *firstEvent) Trace(e *engine.Event) {
 	if !f.done && e.Conn != 0 && e.Local.IsValid() {
