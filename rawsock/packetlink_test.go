@@ -464,7 +464,10 @@ func TestFragmentsMoveTheEar(t *testing.T) {
 		if got := s.want(ack); string(got.payload) != "whole" {
 			t.Fatalf("it hears %+v", got)
 		}
-		if s.ear(family == 1) == s.socket(family == 1) {
+		s.claims.making.Lock()
+		moved := s.ear(family == 1) == s.socket(family == 1)
+		s.claims.making.Unlock()
+		if moved {
 			t.Fatal("a stranger's fragment moved the ear")
 		}
 		for id := byte(2); ; id++ { // the first ones are lost, as a network loses them
