@@ -239,11 +239,12 @@ func (cs *claims) moveEar(v6 bool) {
 	cs.making.Lock()
 	defer cs.making.Unlock()
 	ear, raw := cs.c.ear(v6), cs.c.socket(v6)
-	if ear == raw || attachFilter(ear.fd, refuseAll) != nil {
+	// For a moment both hear, which TCP does not mind.
+	if ear == raw || attachFilter(raw.fd, filterProgram(raw, cs.filterOf(v6).ranges)) != nil {
 		return
 	}
 	cs.c.packet.ears[familyIndex(v6)] = nil
-	_ = attachFilter(raw.fd, filterProgram(raw, cs.filterOf(v6).ranges))
+	_ = attachFilter(ear.fd, refuseAll)
 }
 
 func (cs *claims) insert(h *hold) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -41,6 +42,9 @@ func (c *Conn) openPacketLink() error {
 }
 
 func (p *packetLink) open() error {
+	if err := p.c.checkDevice(); err != nil {
+		return err
+	}
 	if err := p.frames.open(p.c); err != nil {
 		return err
 	}
@@ -56,6 +60,31 @@ func (p *packetLink) open() error {
 	var err error
 	p.watch, err = openRouteWatch(p)
 	return err
+}
+
+// checkDevice refuses an interface on which a packet socket hears nothing.
+func (c *Conn) checkDevice() error {
+	if c.ifindex == 0 {
+		return nil
+	}
+	var link netlink.Link
+	err := retry(func() (err error) {
+		link, err = c.routes.handle.LinkByIndex(c.ifindex)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return deafDevice(link)
+}
+
+// deafDevice says why a packet socket hears nothing on a device, if that is so:
+// packets of a VRF come by the interfaces that are in it.
+func deafDevice(link netlink.Link) error {
+	if link.Type() == "vrf" {
+		return fmt.Errorf("packet socket: %s is a VRF, which hears nothing by itself", link.Attrs().Name)
+	}
+	return nil
 }
 
 // close closes what openPacketLink has opened before it failed; later that is Conn.Close's.

@@ -93,7 +93,7 @@ func TestPacketLink(t *testing.T) {
 
 // settle waits until a packet link knows the way of a packet, so that it and not
 // the raw socket is what a test sees.
-func settle(t *testing.T, c *Conn, pkts ...[]byte) {
+func settle(t testing.TB, c *Conn, pkts ...[]byte) {
 	t.Helper()
 	for _, pkt := range pkts {
 		if c.packet == nil || ipVersion(pkt) == 0 {
@@ -252,6 +252,16 @@ func TestRawSocketsServeWithoutPacketSockets(t *testing.T) {
 			t.Errorf("WriteBatch = %d, %v", n, err)
 		}
 		return
+	}
+}
+
+func TestDeafDevices(t *testing.T) {
+	attrs := netlink.LinkAttrs{Name: "red"}
+	if err := deafDevice(&netlink.Vrf{LinkAttrs: attrs}); err == nil || !strings.Contains(err.Error(), "red is a VRF") {
+		t.Errorf("a VRF: %v", err)
+	}
+	if err := deafDevice(&netlink.Veth{LinkAttrs: attrs}); err != nil {
+		t.Errorf("a veth: %v", err)
 	}
 }
 
