@@ -43,7 +43,7 @@ var Differences = []Known{
 		})
 	}},
 	{ID: "echo", Of: both, Looks: true, Allows: func(d *Difference) bool {
-		return d.sameBut(func(r *Reply) { r.Echo = 0 })
+		return d.sameBut(func(r *Reply) { r.Echo = 0 }) && d.eachReply(func(ours, theirs Reply) bool { return ours.Echo >= theirs.Echo })
 	}},
 	{ID: "dsack", Of: both, Looks: true, Allows: func(d *Difference) bool {
 		ahead := func(s Step) bool { return s.Seq == SeqBeyond || s.Seq == SeqLast || s.Seq == SeqEdge }
@@ -60,13 +60,15 @@ var Differences = []Known{
 	}},
 	{ID: "acceptable-seq", Of: kernelOnly, Looks: true, Allows: func(d *Difference) bool {
 		return d.sameBut(func(r *Reply) { r.Seq, r.Echo, r.Blocks, r.Options = 0, 0, "", r.Options&^segment.HasSACK }) && bareAck(d.Turn.Replies) &&
-			d.afterStep(func(t *Turn) bool { return t.Step.Window == 0 })
+			d.Theirs[0].Seq < d.Turn.Replies[0].Seq && d.afterStep(func(t *Turn) bool { return t.Step.Window == 0 })
 	}},
 	{ID: "text-after-fin-resets", Of: gvisorOnly, Allows: func(d *Difference) bool {
 		return d.in("CLOSING", "LAST-ACK", "CLOSE-WAIT", "TIME-WAIT") && d.atStep(func(s Step) bool { return s.Size > 0 }) && quiet(d.Turn.Replies) && allOf(d.Theirs, rst)
 	}},
 	{ID: "reset-in-last-ack", Of: gvisorOnly, Allows: func(d *Difference) bool {
-		return d.Detail == "our user sees end of data, theirs error"
+		return d.Detail == "our user sees end of data, theirs error" && d.afterStep(func(t *Turn) bool {
+			return t.Step.Flags.Has(rst) && (t.State == "LAST-ACK" || t.State == "CLOSING")
+		})
 	}},
 	{ID: "syn-burst", Of: gvisorOnly, Allows: func(d *Difference) bool {
 		return d.Turn != nil && d.Plan.Target == SynSent && len(d.Theirs) > 0 && d.Theirs[0].Flags == syn && d.Theirs[0].Retransmit
@@ -75,16 +77,20 @@ var Differences = []Known{
 		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) }) && quiet(d.Turn.Replies) && allOf(d.Theirs, rst)
 	}},
 	{ID: "text-in-syn-received", Of: gvisorOnly, Allows: func(d *Difference) bool {
-		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Size > 0 && s.Flags.Has(ack) })
+		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Size > 0 && s.Flags.Has(ack) }) && quiet(d.Turn.Replies)
 	}},
 	{ID: "no-challenge-in-syn-received", Of: gvisorOnly, Allows: func(d *Difference) bool {
 		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(rst) }) && bareAck(d.Turn.Replies) && len(d.Theirs) == 0
 	}},
-	{ID: "ack-for-syn", Of: gvisorOnly, Allows: func(d *Difference) bool {
-		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) && s.Seq == SeqPrevious }) && bareAck(d.Theirs)
+	{ID: "ack-for-syn", Of: both, Allows: func(d *Difference) bool {
+		return d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) && !s.Flags.Has(ack) }) && allOf(d.Turn.Replies, syn|ack) && bareAck(d.Theirs)
 	}},
 	{ID: "simultaneous-syn", Of: gvisorOnly, Allows: func(d *Difference) bool {
-		return d.Plan.Target == SynSent && d.afterStep(func(t *Turn) bool { return t.State == "SYN-RECEIVED" })
+		return d.Plan.Target == SynSent && d.afterStep(func(t *Turn) bool { return t.State == "SYN-RECEIVED" && t.Step.Flags.Has(syn) })
+	}},
+	{ID: "simultaneous-wrong-ack", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.Plan.Target == SynSent && d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(ack) && s.Ack != AckNext }) &&
+			allOf(d.Turn.Replies, rst) && quiet(d.Theirs)
 	}},
 	{ID: "fin-beyond-hole", Of: gvisorOnly, Allows: func(d *Difference) bool {
 		return d.afterStep(func(t *Turn) bool {
@@ -92,7 +98,9 @@ var Differences = []Known{
 		})
 	}},
 	{ID: "last-ack-seq", Of: gvisorOnly, Allows: func(d *Difference) bool {
-		return d.afterStep(func(t *Turn) bool { return t.State == "LAST-ACK" && t.Step.Seq != SeqNext && t.Step.Flags.Has(ack) })
+		return d.afterStep(func(t *Turn) bool {
+			return t.State == "LAST-ACK" && t.Step.Seq != SeqNext && t.Step.Flags.Has(ack) && quiet(t.Replies)
+		})
 	}},
 	{ID: "reset-under-paws", Of: kernelOnly, Allows: func(d *Difference) bool {
 		return d.Plan.Offer&segment.HasTimestamps != 0 && d.afterStep(func(t *Turn) bool {
@@ -112,7 +120,7 @@ var Differences = []Known{
 	}},
 	{ID: "syn-fin", Of: both, Allows: func(d *Difference) bool {
 		return d.afterStep(func(t *Turn) bool {
-			return t.Step.Flags.Has(syn|fin) && slices.Contains([]string{"LISTEN", "SYN-SENT", "TIME-WAIT", "CLOSED", "SYN-RECEIVED"}, t.State)
+			return t.Step.Flags.Has(syn|fin) && slices.Contains([]string{"LISTEN", "SYN-SENT", "TIME-WAIT", "CLOSED", "SYN-RECEIVED"}, t.State) && quiet(t.Replies)
 		})
 	}},
 	{ID: "ack-before-seq", Of: both, Allows: func(d *Difference) bool {
@@ -125,25 +133,27 @@ var Differences = []Known{
 		return d.atStep(func(s Step) bool { return s.Stamp == StampOld }) && bareAck(d.Turn.Replies) && len(d.Theirs) == 0
 	}},
 	{ID: "time-wait-syn", Of: both, Allows: func(d *Difference) bool {
-		return d.in("TIME-WAIT") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) })
+		return d.in("TIME-WAIT") && d.atStep(func(s Step) bool { return s.Flags.Has(syn) }) && (quiet(d.Turn.Replies) || allOf(d.Turn.Replies, syn|ack))
 	}},
 	{ID: "time-wait", Of: both, Allows: func(d *Difference) bool {
 		return d.in("TIME-WAIT") && quiet(d.Turn.Replies) && quiet(d.Theirs)
 	}},
 	{ID: "beyond-edge", Of: both, Allows: func(d *Difference) bool {
-		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqLast && t.Step.Size > 1 })
+		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqLast && t.Step.Size > 1 && !someOf(t.Replies, rst|syn) })
 	}},
 	{ID: "second-fin", Of: both, Allows: func(d *Difference) bool {
 		return d.in("CLOSE-WAIT", "CLOSING", "LAST-ACK") && d.atStep(func(s Step) bool { return s.Flags.Has(fin) }) && quiet(d.Turn.Replies) && quiet(d.Theirs)
 	}},
 	{ID: "ack-below-iss", Of: kernelOnly, Allows: func(d *Difference) bool {
-		return d.atStep(func(s Step) bool { return s.Ack == AckBelow })
+		return d.atStep(func(s Step) bool { return s.Ack == AckBelow }) && quiet(d.Turn.Replies) && quiet(d.Theirs)
 	}},
 	{ID: "old-ack-text", Of: kernelOnly, Allows: func(d *Difference) bool {
-		return d.atStep(func(s Step) bool { return s.Ack == AckOld && s.Seq == SeqNext && s.Size > 0 })
+		return d.atStep(func(s Step) bool { return s.Ack == AckOld && s.Seq == SeqNext && s.Size > 0 }) && bareAck(d.Turn.Replies)
 	}},
 	{ID: "simultaneous-ack", Of: kernelOnly, Allows: func(d *Difference) bool {
-		return d.Plan.Target == SynSent && d.afterStep(func(t *Turn) bool { return t.State == "SYN-RECEIVED" })
+		return d.Plan.Target == SynSent && d.afterStep(func(t *Turn) bool {
+			return t.State == "SYN-RECEIVED" && t.Step.Flags.Has(ack) && t.Step.Ack != AckNext
+		})
 	}},
 	{ID: "initial-window", Of: kernelOnly, Allows: func(d *Difference) bool {
 		return d.Turn != nil && d.Turn.Step.Call == CallWrite && d.afterStep(func(t *Turn) bool {
@@ -154,10 +164,10 @@ var Differences = []Known{
 		return d.atStep(func(s Step) bool { return s.Seq == SeqNext && (s.Size > 0 || s.Flags.Has(fin)) }) && bareAck(d.Turn.Replies) && len(d.Theirs) == 0
 	}},
 	{ID: "reset-after-end", Of: both, Allows: func(d *Difference) bool {
-		return d.Detail == "our user sees error, theirs end of data"
+		return d.Detail == "our user sees error, theirs end of data" && d.afterStep(func(t *Turn) bool { return t.Step.Flags.Has(rst) && len(t.Replies) == 0 })
 	}},
 	{ID: "left-edge", Of: both, Allows: func(d *Difference) bool {
-		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqPrevious })
+		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqPrevious && quiet(t.Replies) })
 	}},
 	{ID: "edge", Of: both, Allows: func(d *Difference) bool {
 		return d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqEdge && quiet(t.Replies) })
@@ -189,7 +199,7 @@ var Differences = []Known{
 			d.Turn != nil && (slices.ContainsFunc(d.Turn.Replies, text) || slices.ContainsFunc(d.Theirs, text))
 	}},
 	{ID: "time-wait-reset", Of: gvisorOnly, Allows: func(d *Difference) bool {
-		return d.afterStep(func(t *Turn) bool { return t.State == "TIME-WAIT" && t.Step.Flags.Has(rst) })
+		return d.afterStep(func(t *Turn) bool { return t.State == "TIME-WAIT" && t.Step.Flags.Has(rst) && len(t.Replies) == 0 })
 	}},
 }
 
@@ -227,8 +237,23 @@ func (d *Difference) sameBut(mask func(*Reply)) bool {
 	return slices.Equal(ours, theirs)
 }
 
+// eachReply reports whether like holds for the replies two by two.
+func (d *Difference) eachReply(like func(ours, theirs Reply) bool) bool {
+	for i, r := range d.Turn.Replies {
+		if i >= len(d.Theirs) || !like(r, d.Theirs[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 func allOf(replies []Reply, flags segment.Flags) bool {
 	return len(replies) > 0 && !slices.ContainsFunc(replies, func(r Reply) bool { return !r.Flags.Has(flags) })
+}
+
+// someOf reports whether a reply has one of the flags.
+func someOf(replies []Reply, flags segment.Flags) bool {
+	return slices.ContainsFunc(replies, func(r Reply) bool { return r.Flags.Any(flags) })
 }
 
 // oneHasMore reports whether one of two lists of SACK blocks is the other with
