@@ -1,6 +1,7 @@
 package differ
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -52,11 +53,17 @@ var Differences = []Known{
 	}},
 	{ID: "sack-fin", Of: both, Looks: true, Allows: func(d *Difference) bool {
 		return d.afterStep(func(t *Turn) bool { return t.Step.Flags.Has(fin) }) &&
-			d.sameBut(func(r *Reply) { r.Blocks, r.Echo, r.Options = "", 0, r.Options&^segment.HasSACK })
+			d.sameBut(func(r *Reply) { r.Blocks, r.Echo, r.Options = "", 0, r.Options&^segment.HasSACK }) &&
+			d.eachReply(func(ours, theirs Reply) bool {
+				return oneLonger(strings.Fields(ours.Blocks), strings.Fields(theirs.Blocks))
+			})
 	}},
 	{ID: "sack-while-closing", Of: gvisorOnly, Looks: true, Allows: func(d *Difference) bool {
 		return d.in("FIN-WAIT-1", "FIN-WAIT-2") && d.sameBut(func(r *Reply) { r.Blocks, r.Echo, r.Options = "", 0, r.Options&^segment.HasSACK }) &&
 			len(d.Theirs) == 1 && d.Theirs[0].Blocks == ""
+	}},
+	{ID: "ack-apart", Of: kernelOnly, Looks: true, Allows: func(d *Difference) bool {
+		return d.Turn != nil && len(d.Theirs) == 2 && bareAck(d.Theirs[:1]) && slices.Equal(d.Turn.Replies, d.Theirs[1:])
 	}},
 	{ID: "acceptable-seq", Of: kernelOnly, Looks: true, Allows: func(d *Difference) bool {
 		return d.sameBut(func(r *Reply) { r.Seq, r.Echo, r.Blocks, r.Options = 0, 0, "", r.Options&^segment.HasSACK }) && bareAck(d.Turn.Replies) &&
@@ -91,6 +98,10 @@ var Differences = []Known{
 	{ID: "simultaneous-wrong-ack", Of: gvisorOnly, Allows: func(d *Difference) bool {
 		return d.Plan.Target == SynSent && d.in("SYN-RECEIVED") && d.atStep(func(s Step) bool { return s.Flags.Has(ack) && s.Ack != AckNext }) &&
 			allOf(d.Turn.Replies, rst) && quiet(d.Theirs)
+	}},
+	{ID: "text-at-syn", Of: gvisorOnly, Allows: func(d *Difference) bool {
+		return d.Plan.Target == SynSent && d.atStep(func(s Step) bool { return s.Seq == SeqOpposite && s.Flags.Has(fin) && s.Size == 1 }) &&
+			bareAck(d.Turn.Replies) && bareAck(d.Theirs) && d.Turn.Replies[0].Ack == d.Theirs[0].Ack+1
 	}},
 	{ID: "fin-beyond-hole", Of: gvisorOnly, Allows: func(d *Difference) bool {
 		return d.afterStep(func(t *Turn) bool {
@@ -155,6 +166,9 @@ var Differences = []Known{
 			return t.State == "SYN-RECEIVED" && t.Step.Flags.Has(ack) && t.Step.Ack != AckNext
 		})
 	}},
+	{ID: "reset-with-text", Of: kernelOnly, Allows: func(d *Difference) bool {
+		return d.atStep(func(s Step) bool { return s.Flags.Has(rst) && s.Size > 0 && s.Seq != SeqNext }) && len(d.Turn.Replies) == 0 && bareAck(d.Theirs)
+	}},
 	{ID: "initial-window", Of: kernelOnly, Allows: func(d *Difference) bool {
 		return d.Turn != nil && d.Turn.Step.Call == CallWrite && d.afterStep(func(t *Turn) bool {
 			return t.State == "SYN-RECEIVED" && t.Step.Flags.Has(syn) && t.Step.Seq == SeqPrevious
@@ -178,6 +192,10 @@ var Differences = []Known{
 	}},
 	{ID: "fin-against-text", Of: both, Allows: func(d *Difference) bool {
 		covers := func(s Step) bool { return s.Seq == SeqBeyond || s.Seq == SeqNext && s.Size > 0 }
+		bare := func(t *Turn) bool { return t.Step.Flags.Has(fin) && t.Step.Seq == SeqBeyond && t.Step.Size == 0 }
+		if d.afterStep(bare) && d.atStep(func(s Step) bool { return s.Seq == SeqBeyond && s.Size > 0 }) {
+			return true
+		}
 		return d.afterStep(func(t *Turn) bool { return t.Step.Flags.Has(fin) && covers(t.Step) }) &&
 			d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqBeyond }) &&
 			d.afterStep(func(t *Turn) bool { return t.Step.Seq == SeqNext && t.Step.Size > 0 })
@@ -254,6 +272,35 @@ func allOf(replies []Reply, flags segment.Flags) bool {
 // someOf reports whether a reply has one of the flags.
 func someOf(replies []Reply, flags segment.Flags) bool {
 	return slices.ContainsFunc(replies, func(r Reply) bool { return r.Flags.Any(flags) })
+}
+
+// oneLonger reports whether theirs are our SACK blocks with one octet more, at the
+// end of one of them or as a block of its own, or ours with a report of a
+// duplicate before them.
+func oneLonger(ours, theirs []string) bool {
+	more := 0
+	for _, b := range theirs {
+		switch {
+		case slices.Contains(ours, b):
+		case slices.ContainsFunc(ours, func(o string) bool { return extent(b) == extent(o)+1 }), extent(b) == 1:
+			more++
+		default:
+			return false
+		}
+	}
+	return more >= 1 && more <= 2 && len(theirs) >= len(ours)
+}
+
+// extent is how many octets a SACK block as Reply has it stands for.
+func extent(block string) int {
+	var start, end int
+	if n, _ := fmt.Sscanf(block, "%d:%d", &start, &end); n == 2 {
+		return end - start
+	}
+	if n, _ := fmt.Sscanf(block, "edge(%d)", &end); n == 1 {
+		return end
+	}
+	return 0
 }
 
 // oneHasMore reports whether one of two lists of SACK blocks is the other with
