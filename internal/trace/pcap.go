@@ -340,12 +340,16 @@ func (p *Pcap) endRound() {
 func (p *Pcap) drain(hurry bool) {
 	p.writing.Lock()
 	defer p.writing.Unlock()
+	limit := int64(0)
+	if p.tap != nil { // before the look at it: we may be held up after that
+		limit = p.now().UnixNano() - patience
+	}
 	p.takeIn()
 	if hurry {
 		p.line.giveUp((len(p.line.unseen) + 1) / 2)
 	}
 	if len(p.line.unseen) > 0 {
-		p.line.giveUpBefore(p.now().UnixNano() - patience)
+		p.line.giveUpBefore(limit)
 	}
 	p.write(hurry)
 }
