@@ -539,7 +539,7 @@ func TestFragmentsMoveTheEar(t *testing.T) {
 				return
 			case <-time.After(100 * time.Millisecond):
 			}
-			if id == 100 {
+			if id == 250 {
 				t.Fatal("nothing arrives")
 			}
 		}

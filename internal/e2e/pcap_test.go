@@ -127,12 +127,16 @@ const (
 // leave, and each listener stamps it for himself; see TestPcapTimesOnAVethPair.
 func TestPcapOfRealConversations(t *testing.T) {
 	keepStamping(t)
+	dir := t.TempDir()
+	var files []string
 	var ours, theirs []time.Duration
 	for _, talk := range talks {
 		for _, f := range []family{v4, v6} {
 			t.Run(talk.name+"/"+f.String(), func(t *testing.T) {
 				a, b, _ := netlab.RelayPair(t, netlab.RelayConfig{})
-				packets, lines, out, in := talk.captured(t, f, a, b)
+				file := filepath.Join(dir, fmt.Sprintf("%s %s.pcapng", talk.name, f))
+				files = append(files, file)
+				packets, lines, out, in := talk.captured(t, f, a, b, file)
 				if !strings.HasPrefix(talk.name, "ping") {
 					checkComments(t, packets, lines)
 				}
@@ -140,6 +144,7 @@ func TestPcapOfRealConversations(t *testing.T) {
 			})
 		}
 	}
+	pleaseTshark(t, files...)
 	for whose, off := range map[string][]time.Duration{"ours": ours, "the peers'": theirs} {
 		if len(off) == 0 {
 			t.Fatalf("no segment of %s was compared", whose)
@@ -160,7 +165,8 @@ func TestPcapTimesOnAVethPair(t *testing.T) {
 		const tries = 10
 		for try := 1; ; try++ {
 			a, b := netlab.Pair(t, netlab.LinkConfig{})
-			_, _, ours, theirs := talks[1].captured(t, f, a, b)
+			file := filepath.Join(t.TempDir(), "x.pcapng")
+			_, _, ours, theirs := talks[1].captured(t, f, a, b, file)
 			if far := slices.Max(ours); far > same {
 				t.Fatalf("a time of ours is %v off", far)
 			}
@@ -177,15 +183,14 @@ func TestPcapTimesOnAVethPair(t *testing.T) {
 }
 
 // captured holds a conversation beside an independent capture. It returns the
-// packets of rawtcp's capture, its JSON lines, and how far the times are off.
-func (k talk) captured(t *testing.T, f family, a, b *netlab.Host) (packets []packetRecord, lines string, ours, theirs []time.Duration) {
+// packets of rawtcp's capture, which is in the file, its JSON lines, and how far
+// the times are off.
+func (k talk) captured(t *testing.T, f family, a, b *netlab.Host, file string) (packets []packetRecord, lines string, ours, theirs []time.Duration) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "x.pcapng")
 	meet(t, f, a, b)
 	c := record(t, a, "eth0")
 	lines = k.run(t, f, a, b, []string{"--json", "--pcap", file})
 	c.stop()
-	pleaseTshark(t, file)
 	packets = readCapture(t, file)
 	ours, theirs = checkTimes(t, packets, c.file)
 	return packets, lines, ours, theirs
@@ -259,21 +264,37 @@ func tsharkErrors(t *testing.T, file string) string {
 	return complaints
 }
 
-func pleaseTshark(t *testing.T, file string) {
+// pleaseTshark has tshark and capinfos look at captures: at all of them at once,
+// since to start takes them longer than to look.
+func pleaseTshark(t *testing.T, files ...string) {
 	t.Helper()
-	if complaints := tsharkErrors(t, file); complaints != "" {
-		t.Errorf("tshark: %s", complaints)
+	all := filepath.Join(t.TempDir(), "all.pcapng")
+	if out, err := exec.Command("mergecap", append([]string{"-a", "-F", "pcapng", "-w", all}, files...)...).CombinedOutput(); err != nil {
+		t.Fatalf("mergecap: %v\n%s", err, out)
 	}
-	out, err := exec.Command("capinfos", file).CombinedOutput()
+	if complaints := tsharkErrors(t, all); complaints != "" {
+		t.Errorf("tshark: %s", complaints)
+		for _, file := range files {
+			t.Logf("%s: %s", filepath.Base(file), tsharkErrors(t, file))
+		}
+	}
+	out, err := exec.Command("capinfos", files...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("capinfos: %v\n%s", err, out)
 	}
-	for _, want := range []string{"Raw IP", "nanoseconds", "Name = eth0", "rawtcp"} {
-		if want == "Name = eth0" && strings.Contains(t.Name(), "listen") {
-			continue // on every interface
-		}
-		if !strings.Contains(string(out), want) {
-			t.Errorf("capinfos does not say %q:\n%s", want, out)
+	const first = "File name:"
+	infos := strings.SplitAfter(string(out), "\n"+first)
+	if len(infos) != len(files) {
+		t.Fatalf("capinfos speaks of %d files, want %d\n%s", len(infos), len(files), out)
+	}
+	for i, info := range infos {
+		for _, want := range []string{"Raw IP", "nanoseconds", "Name = eth0", "rawtcp"} {
+			if want == "Name = eth0" && strings.Contains(files[i], "listen") {
+				continue // on every interface
+			}
+			if !strings.Contains(info, want) {
+				t.Errorf("%s: capinfos does not say %q:\n%s", filepath.Base(files[i]), want, info)
+			}
 		}
 	}
 }

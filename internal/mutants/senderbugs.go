@@ -35,7 +35,7 @@ var senderBugs = []Mutant{
 	{"rto-not-armed", "E-11", "engine", "Conn.transmitNew", "if c.timers[TimerRTO] == 0 {", "if false {"},
 	{"never-gives-up", "C15", "engine", "Conn.outOfPatience", "return c.retries >= c.cfg.Retries", "return false"},
 	{"retries-never-forgotten", "C15", "engine", "Conn.ackNew", "c.retries = 0", ""},
-	{"user-timeout-ignored", "G-6", "engine", "Conn.outOfPatience", "return now.Sub(c.progressAt) >= c.cfg.UserTimeout", "return false"},
+	{"user-timeout-ignored", "G-6", "engine", "Conn.watchPatience", "c.setTimer(TimerUser, max(now, c.progressAt.Add(c.cfg.UserTimeout)))", ""},
 	{"persist-not-armed", "D8", "engine", "Conn.transmitNew", "c.armPersist(now)", ""},
 	{"persist-not-backed-off", "D8", "engine", "Conn.armPersist", "c.rtt.rto()<<min(c.probes, 16)", "c.rtt.rto()"},
 	{"persist-once", "D8", "engine", "Conn.persistTimeout", "c.probeNow = true", "c.probeNow = c.probes < 2"},
