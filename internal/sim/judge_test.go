@@ -169,3 +169,17 @@ func TestJudgeOfWindowUpdates(t *testing.T) {
 		}
 	}
 }
+
+// A duplicate of before the connection is one of nothing, unless there was another
+// one between the same addresses.
+func TestJudgeOfDuplicatesFromBefore(t *testing.T) {
+	for again, violation := range map[bool]string{true: "", false: "I9"} {
+		b := newBench(t, 1<<31)
+		if p := b.h.w.plan; again {
+			p.Talks = append(p.Talks, p.Talks[0])
+		}
+		b.begin()
+		b.out([2]int{-100, -50})
+		b.want(violation)
+	}
+}

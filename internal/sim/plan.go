@@ -65,6 +65,19 @@ func (t *Talk) bakes() bool {
 // excused says that not all of a talk has to arrive.
 func (p *Plan) excused(talk int) bool { return p.mortal() || p.rationed() || p.Talks[talk].unruly() }
 
+// repeats says that other talks have the addresses of this one. What was said in
+// one of them may come late, and counts as old octets of this: nobody can tell, for
+// behind 2 GiB numbers below the initial one are a connection's own.
+func (p *Plan) repeats(talk int) bool {
+	n := 0
+	for i := range p.Talks {
+		if p.Talks[i].Tuple == p.Talks[talk].Tuple {
+			n++
+		}
+	}
+	return n > 1
+}
+
 // rationed says that connections may have to make room for others.
 func (p *Plan) rationed() bool {
 	return slices.ContainsFunc(p.Limits[:], func(l engine.Limits) bool { return l.HalfOpen+l.Conns+l.Orphans+l.TimeWaits > 0 })
