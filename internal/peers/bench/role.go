@@ -40,6 +40,10 @@ var works = map[string]func(Spec) (sample, error){
 	"accept":   accept,
 	"pingpong": pingpong,
 	"echo":     echo,
+	"hold":     hold,
+	"probe":    probe,
+	"listen":   listenOnly,
+	"call":     call,
 }
 
 // Role does what a process was started for by the benchmark itself; done is false
