@@ -82,10 +82,12 @@ func NewHost(cfg HostConfig) *Host {
 	if cfg.Secret == [32]byte{} {
 		rand.Read(cfg.Secret[:])
 	}
+	cutter, super := superSegment(cfg.Link)
 	h := &Host{
 		link: cfg.Link, tracer: cfg.Tracer, onPanic: cfg.OnPanic, start: time.Now(),
 		claims:  claims{link: cfg.Link, held: map[uint16][]*claim{}},
-		stack:   NewStack(StackConfig{Secret: cfg.Secret, Tracer: cfg.Tracer, Conn: cfg.Conn, Limits: cfg.Limits, ISN: cfg.ISN}),
+		stack:   NewStack(StackConfig{Secret: cfg.Secret, Tracer: cfg.Tracer, Conn: cfg.Conn, Limits: cfg.Limits, ISN: cfg.ISN, SuperSegment: super}),
+		out:     outbox{link: cutter},
 		timer:   time.NewTimer(time.Hour),
 		conns:   map[*NetConn]struct{}{},
 		closing: make(chan struct{}),
