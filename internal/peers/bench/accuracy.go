@@ -46,6 +46,12 @@ func measureAccuracy(s *Session) (series, error) {
 	for _, t := range pingbench.Tools(s.Rawtcp, b.Addr4(), probes) {
 		c.contenders = append(c.contenders, contender{t.Name, func(*Session) (sample, error) {
 			got, err := t.Measure(a)
+			for range 2 { // a busy machine makes libpcap lose packets: then the two do not match
+				if err == nil {
+					break
+				}
+				got, err = t.Measure(a)
+			}
 			if err == nil && got.Answers == 0 {
 				err = fmt.Errorf("no answer to %d probes", probes)
 			}

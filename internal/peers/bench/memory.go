@@ -94,7 +94,6 @@ func (s *Session) hold(stack string, count int) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	var callers []*process
 	for left := count; left > 0; left -= share {
 		spec := spec
 		spec.Stack, spec.Work, spec.Count = goNet, "call", min(left, share)
@@ -103,27 +102,18 @@ func (s *Session) hold(stack string, count int) (sample, error) {
 			return nil, err
 		}
 		defer caller.kill()
-		callers = append(callers, caller)
-		if err := caller.ready(); err != nil {
+		if _, err := caller.result(); err != nil { // it has them all, and keeps them
 			return nil, err
 		}
+		defer caller.end()
 	}
-	if err := subject.ready(); err != nil { // it has them all
-		return nil, err
-	}
-	after, err := slabSize()
+	got, err := subject.result()
 	if err != nil {
 		return nil, err
 	}
-	got, err := subject.result()
-	for _, c := range callers {
-		_, callErr := c.result()
-		err = errors.Join(err, callErr)
-	}
-	if err == nil {
-		got[slab] = float64(after-before) / float64(count)
-	}
-	return got, err
+	after, err := slabSize()
+	got[slab] = float64(after-before) / float64(count)
+	return got, errors.Join(err, subject.end())
 }
 
 const idlePort = 7
@@ -156,12 +146,12 @@ func hold(spec Spec) (sample, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	conns := make([]net.Conn, 0, spec.Count)
+	held = make([]net.Conn, 0, spec.Count)
 	before := liveHeap()
 	if err := tellReady(); err != nil {
 		return nil, err
 	}
-	for len(conns) < spec.Count {
+	for len(held) < spec.Count {
 		c, err := l.Accept()
 		if err != nil {
 			return nil, fmt.Errorf("accept: %w", err)
@@ -170,17 +160,10 @@ func hold(spec Spec) (sample, error) {
 		if _, err := io.ReadFull(c, octet[:]); err != nil {
 			return nil, fmt.Errorf("read: %w", err)
 		}
-		conns = append(conns, c)
+		held = append(held, c)
 	}
 	time.Sleep(500 * time.Millisecond) // delayed ACKs are out, and buffers given back
 	after := liveHeap()
-	if err := tellReady(); err != nil {
-		return nil, err
-	}
-	if err := awaitEnd(); err != nil {
-		return nil, err
-	}
-	runtime.KeepAlive(conns)
 	return sample{heap: float64(after-before) / float64(spec.Count)}, nil
 }
 
@@ -221,17 +204,14 @@ func call(spec Spec) (sample, error) {
 		return nil, err
 	default:
 	}
-	if err := tellReady(); err != nil {
-		return nil, err
-	}
-	return sample{}, awaitEnd()
+	return sample{}, nil
 }
 
-// called keeps the connections of call.
-var called struct {
-	sync.Mutex
-	conns []net.Conn
-}
+// held keeps the connections of hold and of call until the process ends.
+var (
+	held   []net.Conn
+	heldMu sync.Mutex
+)
 
 func callOnce(from netip.Addr, to netip.AddrPort) error {
 	ctx, cancel := context.WithTimeout(context.Background(), shortTimeout)
@@ -245,9 +225,9 @@ func callOnce(from netip.Addr, to netip.AddrPort) error {
 	if _, err := c.Write([]byte{1}); err != nil {
 		return err
 	}
-	called.Lock()
-	defer called.Unlock()
-	called.conns = append(called.conns, c)
+	heldMu.Lock()
+	defer heldMu.Unlock()
+	held = append(held, c)
 	return nil
 }
 

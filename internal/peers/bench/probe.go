@@ -62,10 +62,12 @@ func (s *Session) playHping() (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	time.Sleep(s.Length)
-	after, err := s.sentByKernel()
-	if err != nil {
-		return nil, err
+	after := before
+	for time.Since(began) < s.Length || after == before && time.Since(began) < shortTimeout {
+		time.Sleep(s.Length)
+		if after, err = s.sentByKernel(); err != nil {
+			return nil, err
+		}
 	}
 	took := time.Since(began)
 	if err := tool.Process.Signal(syscall.SIGINT); err != nil {
@@ -114,8 +116,11 @@ func probe(spec Spec) (sample, error) {
 	go func() { ended <- p.Run(stop, nil) }()
 	time.Sleep(spec.Warm)
 	from, began := p.Stats()[0], time.Now()
-	time.Sleep(spec.Length)
-	to, took := p.Stats()[0], time.Since(began)
+	to, took := from, time.Duration(0)
+	for took < spec.Length || to.Replies == from.Replies && took < shortTimeout {
+		time.Sleep(spec.Length)
+		to, took = p.Stats()[0], time.Since(began)
+	}
 	close(stop)
 	if err := <-ended; err != nil {
 		return nil, err
@@ -139,15 +144,11 @@ func listenOnly(spec Spec) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(fd)
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: int(spec.Remotes[0].Port())}); err != nil {
 		return nil, err
 	}
 	if err := unix.Listen(fd, 65535); err != nil {
 		return nil, err
 	}
-	if err := tellReady(); err != nil {
-		return nil, err
-	}
-	return sample{}, awaitEnd()
+	return sample{}, tellReady()
 }
