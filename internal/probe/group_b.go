@@ -1,0 +1,4 @@
+package probe
+
+// groupB: options and header hygiene.
+var groupB []*Row

@@ -1,0 +1,4 @@
+package probe
+
+// groupD: timers of the target.
+var groupD []*Row

@@ -1,0 +1,4 @@
+package probe
+
+// groupE: window, acknowledgements and congestion.
+var groupE []*Row

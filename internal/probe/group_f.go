@@ -1,0 +1,4 @@
+package probe
+
+// groupF: closing.
+var groupF []*Row

@@ -1,0 +1,4 @@
+package probe
+
+// groupG: extensions.
+var groupG []*Row

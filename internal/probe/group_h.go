@@ -1,0 +1,4 @@
+package probe
+
+// groupH: identity and randomness.
+var groupH []*Row

@@ -1,0 +1,200 @@
+package probe_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rawtcp/engine"
+	"rawtcp/internal/netlab"
+	"rawtcp/internal/probe"
+	"rawtcp/internal/puppet"
+	"rawtcp/internal/simnet"
+	"rawtcp/rawsock"
+)
+
+func TestMain(m *testing.M) { netlab.Main(m) }
+
+// A subject is a host to be probed in virtual time: our engine on a simulated
+// network. The zero subject is a good host with an echo service.
+type subject struct {
+	conn    engine.ConnConfig
+	listen  engine.ListenConfig
+	service string // "echo" (default), "http", "none": as ParseService has it
+	road    simnet.PathConfig
+	toHost  func(packet []byte) []byte // changes what we send, or loses it with nil
+	toUs    func(packet []byte) []byte // changes what the host sends
+	seed    uint64
+	v6      bool
+}
+
+const subjectPort = 4000
+
+// probe runs rows against a subject and returns the report.
+func (s subject) probe(t *testing.T, rows ...string) *probe.Report {
+	t.Helper()
+	var report *probe.Report
+	synctest.Test(t, func(t *testing.T) { report = s.run(t, rows) })
+	return report
+}
+
+func (s subject) run(t *testing.T, ids []string) *probe.Report {
+	us, them := netip.MustParseAddr("198.18.0.1"), netip.MustParseAddr("198.18.0.2")
+	if s.v6 {
+		us, them = netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+	}
+	network := simnet.New(simnet.Config{Seed: s.seed})
+	here := network.NewPort(simnet.PortConfig{Addrs: []netip.Addr{us}, Refuse: true})
+	there := network.NewPort(simnet.PortConfig{Addrs: []netip.Addr{them}, Refuse: true})
+	if s.road.Delay == 0 {
+		s.road.Delay = time.Millisecond
+	}
+	out, in := s.road, s.road
+	out.Hook, in.Hook = s.toHost, s.toUs
+	network.SetPath(here, there, out)
+	network.SetPath(there, here, in)
+
+	host := engine.NewHost(engine.HostConfig{Link: there, Conn: s.conn, Secret: [32]byte{1}})
+	defer host.Close()
+	target := netip.AddrPortFrom(them, subjectPort)
+	l, err := host.Listen(target, s.listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.service == "" {
+		s.service = "echo"
+	}
+	go serve(l, s.service)
+
+	board := puppet.NewBoard(puppet.Config{Link: here, Rate: 10})
+	defer board.Close()
+	return runBattery(t, board, target, s.service, ids)
+}
+
+// runBattery runs the rows of the given ids, or all, in the polite default manner.
+func runBattery(t *testing.T, board *puppet.Board, target netip.AddrPort, service string, ids []string) *probe.Report {
+	t.Helper()
+	rows := probe.Rows()
+	if len(ids) > 0 {
+		var err error
+		if rows, err = probe.Select(rows, ids); err != nil {
+			t.Fatal(err)
+		}
+	}
+	named, err := probe.ParseService(service, target.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &probe.Battery{Board: board, Target: target, Service: named, Rows: rows}
+	report, err := b.Run(t.Context())
+	if err != nil || report.Cut {
+		t.Fatalf("the battery: %v, cut %v", err, report.Cut)
+	}
+	return report
+}
+
+// page is what the web server of a subject has to say: more than an initial
+// window of any size.
+var page = strings.Repeat("all work and no play\n", 10000)
+
+func serve(l net.Listener, service string) {
+	if service == "http" {
+		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", fmt.Sprint(len(page)))
+			_, _ = io.WriteString(w, page)
+		}))
+		return
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			if service == "echo" {
+				_, _ = io.Copy(c, c)
+				return
+			}
+			_, _ = io.Copy(io.Discard, c)
+		}()
+	}
+}
+
+// outcomes are the keys of a report, or the reasons of what is unknown, by row.
+func outcomes(r *probe.Report) map[string]string {
+	out := map[string]string{}
+	for _, res := range r.Results {
+		out[res.Row.ID] = res.Key
+		if res.Verdict == probe.Unknown {
+			out[res.Row.ID] = "unknown: " + res.Text
+		}
+	}
+	return out
+}
+
+// want compares outcomes with those expected, and shows the evidence of the others.
+func want(t *testing.T, r *probe.Report, expected map[string]string) {
+	t.Helper()
+	got := outcomes(r)
+	for id, key := range expected {
+		if got[id] == key || strings.HasPrefix(key, "unknown") && strings.HasPrefix(got[id], key) {
+			continue
+		}
+		t.Errorf("%s: %q, want %q\n%s", id, got[id], key, evidence(r, id))
+	}
+}
+
+// evidence is the segments and facts of a row, for a failing test.
+func evidence(r *probe.Report, id string) string {
+	var b strings.Builder
+	for i := range r.Results {
+		res := &r.Results[i]
+		if res.Row.ID != id {
+			continue
+		}
+		fmt.Fprintf(&b, "%s %s: %s, %s (%d of %d)\n", id, res.Row.Name, res.Verdict, res.Text, res.Agreed, res.Tries)
+		for _, rec := range res.Record {
+			e := rec.Event
+			switch e.Kind {
+			case engine.EventSegmentOut:
+				fmt.Fprintf(&b, "  %4d %12v conn %d > %v\n", rec.Number, time.Duration(e.At), e.Conn, e.Segment)
+			case engine.EventSegmentIn:
+				fmt.Fprintf(&b, "  %4d %12v conn %d < %v\n", rec.Number, time.Duration(e.At), e.Conn, e.Segment)
+			}
+		}
+		for _, f := range res.Facts {
+			fmt.Fprintf(&b, "  %s: %s\n", f.Name, f.Text)
+		}
+	}
+	return b.String()
+}
+
+// A kernelHost is a host with the kernel's TCP in a namespace of its own.
+type kernelHost struct {
+	here, there *netlab.Host
+}
+
+func newKernelHost(t *testing.T) *kernelHost {
+	t.Helper()
+	here, there := netlab.PairHere(t, netlab.LinkConfig{})
+	return &kernelHost{here, there}
+}
+
+// probe runs rows against a service of the host, over a raw socket.
+func (k *kernelHost) probe(t *testing.T, port uint16, service string, rows ...string) *probe.Report {
+	t.Helper()
+	link, err := rawsock.Open(rawsock.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	board := puppet.NewBoard(puppet.Config{Link: link, Rate: 100})
+	defer board.Close()
+	return runBattery(t, board, netip.AddrPortFrom(k.there.Addr4(), port), service, rows)
+}

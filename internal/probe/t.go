@@ -1,0 +1,179 @@
+package probe
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"time"
+
+	"rawtcp/internal/puppet"
+	"rawtcp/segment"
+)
+
+// A T is one attempt at a row. Its methods are called by the goroutine of the
+// row's Test, and some of them end it, as those of a testing.T do.
+type T struct {
+	Target  netip.AddrPort
+	Service Service
+
+	battery *Battery
+	row     *Row
+	stage   *puppet.Stage
+	try     int // 1, 2, 3 …
+	facts   []Fact
+	asked   map[*puppet.Puppet]int // octets of the request that were sent
+	why     string                 // of Unknown
+}
+
+// Unknown ends the attempt: nothing can be said, for a reason that fits behind
+// "unknown: ".
+func (t *T) Unknown(format string, args ...any) {
+	t.why = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+// Try returns the number of this attempt at the row: 1, 2, 3 …
+func (t *T) Try() int { return t.try }
+
+// Fact takes down what was observed. name is in snake_case; a fact of that name
+// that was taken down before is replaced.
+func (t *T) Fact(name, format string, args ...any) {
+	t.put(Fact{Name: name, Text: fmt.Sprintf(format, args...)})
+}
+
+// Times takes down a series of times.
+func (t *T) Times(name string, times ...time.Duration) {
+	t.put(Fact{Name: name, Text: timesText(times), Times: times})
+}
+
+func (t *T) put(f Fact) {
+	for i := range t.facts {
+		if t.facts[i].Name == f.Name {
+			t.facts[i] = f
+			return
+		}
+	}
+	t.facts = append(t.facts, f)
+}
+
+// timesText is times in milliseconds, or in seconds where one is beyond ten.
+func timesText(times []time.Duration) string {
+	text := ""
+	for i, d := range times {
+		if i > 0 {
+			text += " "
+		}
+		switch {
+		case d >= 10*time.Second:
+			text += fmt.Sprintf("%.1fs", d.Seconds())
+		case d >= time.Second:
+			text += fmt.Sprintf("%.2fs", d.Seconds())
+		default:
+			text += fmt.Sprintf("%.1fms", float64(d)/float64(time.Millisecond))
+		}
+	}
+	return text
+}
+
+// Waiting tells whoever watches what a long wait is for.
+func (t *T) Waiting(format string, args ...any) {
+	t.battery.progress(Progress{Row: t.row, What: RowWaits, Text: fmt.Sprintf(format, args...)})
+}
+
+// Now returns the time since the Board began, as arrivals have it.
+func (t *T) Now() time.Duration { return t.stage.Now() }
+
+// Wait lets time pass.
+func (t *T) Wait(d time.Duration) { t.stage.Wait(d) }
+
+// Patience returns how long an answer may take on this path.
+func (t *T) Patience() time.Duration { return 400*time.Millisecond + 4*t.battery.rtt() }
+
+// Puppet returns a puppet for the target that has sent nothing yet.
+func (t *T) Puppet(shape ...puppet.Shape) *puppet.Puppet { return t.PuppetTo(t.Target, shape...) }
+
+// PuppetTo returns a puppet for another port of the host.
+func (t *T) PuppetTo(remote netip.AddrPort, shape ...puppet.Shape) *puppet.Puppet {
+	return t.stage.Puppet(remote, append(shape, puppet.Shape{})[0])
+}
+
+// Twin returns a puppet that shares the local port of another.
+func (t *T) Twin(p *puppet.Puppet, remote netip.AddrPort, shape ...puppet.Shape) *puppet.Puppet {
+	return t.stage.Twin(p, remote, append(shape, puppet.Shape{})[0])
+}
+
+// ClosedPort returns a port of the host where nobody answers a SYN with a
+// SYN-ACK, or ends the attempt if none of a few is.
+func (t *T) ClosedPort() netip.AddrPort {
+	for _, port := range []uint16{1, 9, 4, 31337} {
+		if port != t.Target.Port() {
+			return netip.AddrPortFrom(t.Target.Addr(), port)
+		}
+	}
+	panic("probe: all ports are the target's")
+}
+
+// Connect makes a handshake with the target, or ends the attempt. Where the path
+// has lost something before, it makes sure that the handshake is complete.
+func (t *T) Connect(shape ...puppet.Shape) *puppet.Puppet {
+	p := t.Puppet(shape...)
+	if answer := p.Open(); answer != puppet.Opened {
+		t.Unknown("no handshake to begin with: %v", answer)
+	}
+	t.battery.learn(p.RTT())
+	if t.battery.lossy() && t.Life(p) != puppet.Alive {
+		t.Unknown("the connection does not take data")
+	}
+	return p
+}
+
+// Answer waits for a segment that matches, for as long as an answer may take, and
+// returns nil if none came.
+func (t *T) Answer(p *puppet.Puppet, match puppet.Match) *puppet.Arrival {
+	return p.Await(t.Patience(), match)
+}
+
+// Life asks a connection whether it lives: with one octet of data, sent again
+// until something comes. The octets are the first of the service's request.
+func (t *T) Life(p *puppet.Puppet) puppet.Life {
+	octet := []byte{'\n'}
+	if n := t.asked[p]; n < len(t.Service.Request) {
+		octet = t.Service.Request[n : n+1]
+	}
+	life := p.Deliver(octet)
+	if life == puppet.Alive {
+		t.asked[p]++
+	}
+	return life
+}
+
+// Lives is Life that ends the attempt when the connection falls silent.
+func (t *T) Lives(p *puppet.Puppet) bool {
+	switch t.Life(p) {
+	case puppet.Alive:
+		return true
+	case puppet.Dead:
+		return false
+	}
+	t.Unknown("the connection fell silent")
+	return false
+}
+
+// Request sends the rest of the service's request, again until it is
+// acknowledged, or ends the attempt. The answer is not acknowledged.
+func (t *T) Request(p *puppet.Puppet) {
+	rest := t.Service.Request[min(t.asked[p], len(t.Service.Request)):]
+	if len(rest) == 0 {
+		t.Unknown("there is no request to send")
+	}
+	if p.Deliver(rest) != puppet.Alive {
+		t.Unknown("the request was not acknowledged")
+	}
+	t.asked[p] += len(rest)
+}
+
+// Rel is a sequence number of ours relative to our ISN.
+func Rel(p *puppet.Puppet, n segment.Seq) int { return n.Sub(p.ISS()) }
+
+// PeerRel is a sequence number of the peer's relative to its ISN.
+func PeerRel(p *puppet.Puppet, n segment.Seq) int { return n.Sub(p.IRS()) }

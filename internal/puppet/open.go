@@ -1,0 +1,158 @@
+package puppet
+
+import (
+	"time"
+
+	"rawtcp/engine"
+	"rawtcp/segment"
+)
+
+// An Answer is what became of an attempt to open a connection.
+type Answer int
+
+// The answers.
+const (
+	Silent      Answer = iota // nothing came
+	Opened                    // SYN-ACK; our ACK has left
+	Refused                   // RST
+	Unreachable               // ICMP error
+)
+
+// String names the answer.
+func (a Answer) String() string {
+	return [...]string{"silent", "open", "refused", "unreachable"}[a]
+}
+
+// synWaits are the times between the SYNs of Open.
+var synWaits = [...]time.Duration{time.Second, 2 * time.Second, 2 * time.Second, 3 * time.Second}
+
+// Open makes a handshake; the SYN is sent up to four times.
+func (p *Puppet) Open() Answer {
+	for i, wait := range synWaits {
+		if i > 0 {
+			p.again()
+		}
+		sent := p.Send(segment.SYN)
+		a := p.answer(wait)
+		if a == nil {
+			continue
+		}
+		if p.rtt = a.At - sent.At; i > 0 {
+			p.rtt = 0
+		}
+		switch {
+		case a.ICMP != nil:
+			return Unreachable
+		case RST(a):
+			return Refused
+		}
+		p.Send(segment.ACK)
+		return Opened
+	}
+	return Silent
+}
+
+// answer waits for what comes of a SYN.
+func (p *Puppet) answer(wait time.Duration) *Arrival {
+	return p.await(wait, func() *Arrival {
+		for p.cursor < len(p.inbox) {
+			a := p.inbox[p.cursor]
+			p.cursor++
+			if SYNACK(a) && p.answered || RST(a) && p.reset {
+				return a
+			}
+		}
+		if len(p.icmp) > 0 && hard(p.icmp[0].ICMP) {
+			return p.icmp[0]
+		}
+		return nil
+	})
+}
+
+// hard reports whether an ICMP error says that the peer cannot be reached.
+func hard(m *engine.ICMP) bool {
+	v6 := m.From.Is6() && !m.From.Is4In6()
+	if v6 {
+		return m.Type == 1 // destination unreachable, RFC 4443 section 3.1
+	}
+	return m.Type == 3 && m.Code != 4 // but for "fragmentation needed"
+}
+
+// again counts a segment sent again because nothing came.
+func (p *Puppet) again() {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	p.board.resent++
+}
+
+// Again makes the puppet begin a new connection on the same 4-tuple, with numbers
+// of its own. What the old one has open at the peer is the caller's affair.
+func (p *Puppet) Again() {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	p.begin()
+}
+
+// A Life is what a connection says to one octet of data.
+type Life int
+
+// The lives.
+const (
+	Mute  Life = iota // it says nothing
+	Alive             // it acknowledges
+	Dead              // it resets
+)
+
+// String names the life.
+func (l Life) String() string { return [...]string{"mute", "alive", "dead"}[l] }
+
+// deliverWaits are the times between the copies of a segment of Deliver.
+var deliverWaits = [...]time.Duration{600 * time.Millisecond, 700 * time.Millisecond, time.Second, 1500 * time.Millisecond, 2 * time.Second}
+
+// Deliver sends data, at most one MSS, until the peer acknowledges it, up to five
+// times. Mute means that no answer came, not even one to something else.
+func (p *Puppet) Deliver(data []byte) Life {
+	from := p.SndNxt()
+	for i, wait := range deliverWaits {
+		if i > 0 {
+			p.again()
+		}
+		p.Send(segment.ACK|segment.PSH, Text(data), SeqAt(from))
+		a := p.Await(wait+2*p.rtt, Either(RST, Acks(from.Add(len(data)))))
+		switch {
+		case a == nil:
+		case RST(a):
+			return Dead
+		default:
+			return Alive
+		}
+	}
+	return Mute
+}
+
+// Close tears the connection down with a RST, if there is one, and gives the port
+// back. The Stage does it for every puppet.
+func (p *Puppet) Close() {
+	if p.left {
+		return
+	}
+	p.left = true
+	if p.lives() && p.stage.board.alive() {
+		was := p.stage.closing
+		p.stage.closing = true
+		p.Send(segment.RST, SeqAt(segment.MaxSeq(p.SndNxt(), p.SndUna())))
+		p.stage.closing = was
+	}
+	p.board.leave(p)
+}
+
+// lives reports whether the peer may hold a connection of ours.
+func (p *Puppet) lives() bool {
+	return locked(p, func() bool {
+		done := p.peerFIN && p.finAcked()
+		return p.spoke && p.answered && !p.reset && !done
+	})
+}
+
+// finAcked reports whether our FIN was sent and acknowledged.
+func (p *Puppet) finAcked() bool { return p.fin && p.sndNxt.LessEq(p.sndUna) }

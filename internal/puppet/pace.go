@@ -1,0 +1,78 @@
+package puppet
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A pace lets at most so many packets leave in any one second.
+type pace struct {
+	mu   sync.Mutex
+	last []time.Duration // when each of the latest packets left or will; a ring
+	next int
+}
+
+func newPace(perSecond int) *pace {
+	p := &pace{last: make([]time.Duration, perSecond)}
+	for i := range p.last {
+		p.last[i] = -time.Second
+	}
+	return p
+}
+
+// reserve books n packets to leave together, at the earliest now, and returns
+// when. n is at most what a second holds.
+func (p *pace) reserve(now time.Duration, n int) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := now
+	for i := range n {
+		at = max(at, p.last[(p.next+i)%len(p.last)]+time.Second)
+	}
+	for range n {
+		p.last[p.next] = at
+		p.next = (p.next + 1) % len(p.last)
+	}
+	return at
+}
+
+// seats are the connections that may exist at the same time.
+type seats struct {
+	free  chan struct{}
+	taker chan struct{} // held while several seats are taken, so that no two takers starve each other
+}
+
+func newSeats(n int) *seats {
+	s := &seats{free: make(chan struct{}, n), taker: make(chan struct{}, 1)}
+	for range n {
+		s.free <- struct{}{}
+	}
+	return s
+}
+
+// take takes n seats, or all there are if that is fewer, and returns how many.
+func (s *seats) take(ctx context.Context, n int) (int, error) {
+	select {
+	case s.taker <- struct{}{}:
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+	defer func() { <-s.taker }()
+	n = min(n, cap(s.free))
+	for i := range n {
+		select {
+		case <-s.free:
+		case <-ctx.Done():
+			s.give(i)
+			return 0, context.Cause(ctx)
+		}
+	}
+	return n, nil
+}
+
+func (s *seats) give(n int) {
+	for range n {
+		s.free <- struct{}{}
+	}
+}
