@@ -2,6 +2,7 @@ package probe_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"rawtcp/segment"
@@ -45,48 +46,33 @@ func (b *broken) change(rule *func(*broken, *segment.Segment) *segment.Segment, 
 	}
 }
 
-// breakages are deliberately broken hosts, and the rows that must find each: no
-// other row may change.
-var breakages = []struct {
-	name  string
-	host  broken
-	found map[string]string
-}{
-	{
-		name: "accepts blind RSTs",
-		host: broken{toIt: func(b *broken, s *segment.Segment) *segment.Segment {
-			if s.Flags.Has(segment.RST) && s.Seq.InWindow(b.next[s.Src], 1<<16) {
-				s.Seq = b.next[s.Src]
-			}
-			return s
-		}},
-		found: map[string]string{"C2": "accepted"},
-	},
-	{
-		name: "ignores every RST",
-		host: broken{toIt: func(_ *broken, s *segment.Segment) *segment.Segment {
-			if s.Flags.Has(segment.RST) {
-				return nil
-			}
-			return s
-		}},
-		found: map[string]string{"C1": "ignored", "C2": "ignored"},
-	},
+// A breakage is a deliberately broken host, and the rows that must find it: no
+// other row may change. Each group has a list of its own.
+type breakage struct {
+	name    string
+	host    broken
+	service string // default "echo"
+	found   map[string]string
+}
+
+func allBreakages() []breakage {
+	return slices.Concat(breakagesA, breakagesB, breakagesC, breakagesD, breakagesE, breakagesF, breakagesG, breakagesH, breakagesP)
 }
 
 // TestBrokenHosts: each breakage is found by its rows and by no other.
 func TestBrokenHosts(t *testing.T) {
-	for i := range breakages {
-		tt := &breakages[i]
+	for _, tt := range allBreakages() {
 		t.Run(tt.name, func(t *testing.T) {
-			expected := map[string]string{}
-			for id, key := range engineAnswers {
-				expected[id] = key
+			if tt.service == "" {
+				tt.service = "echo"
 			}
+			expected := allAnswers().of(tt.service, byEngine)
 			for id, key := range tt.found {
 				expected[id] = key
 			}
-			want(t, tt.host.subject().probe(t, keys(expected)...), expected)
+			s := tt.host.subject()
+			s.service = tt.service
+			want(t, s.probe(t, keys(expected)...), expected)
 		})
 	}
 }

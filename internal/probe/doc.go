@@ -65,14 +65,15 @@
 //
 // # How to test a row
 //
-// engine_test.go runs rows against our own engine on a simulated network, in
-// virtual time: add the row and its outcome to the table of TestEngine. A peer
-// that breaks a rule is an engine behind a road that changes packets
-// (broken_test.go): name the breakage and the rows that must change. Both take
-// milliseconds, however long the row's timers are.
-// kernel_test.go runs rows against the kernel in a namespace: add the outcome to
-// TestKernel's table; a row of more than some seconds belongs into the campaign
-// that a flag asks for.
+// Tests stand in one file for each group too: group_c_test.go has a table of what
+// hosts we know answer, and a list of breakages. TestEngine runs the rows against
+// our own engine on a simulated network, in virtual time: milliseconds, however
+// long the row's timers are. TestKernel runs them against the kernel in a
+// namespace; a row that takes more than some seconds says slow, and is left to
+// the campaign (TestGolden -args -golden N). A breakage is an engine behind a
+// road that changes packets so that the host does what it should not
+// (TestBrokenHosts): name the rows that must find it; every other row has to answer
+// as before. TestLossIsNoFault runs everything on a path that loses.
 //
 // docs/probe.md is made from the declarations: go test ./internal/probe -run
 // TestPage -update, and read the difference.

@@ -91,7 +91,7 @@ func runBattery(t *testing.T, board *puppet.Board, target netip.AddrPort, servic
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &probe.Battery{Board: board, Target: target, Service: named, Rows: rows}
+	b := &probe.Battery{Board: board, Target: target, Service: named, Rows: rows, SideBySide: true}
 	report, err := b.Run(t.Context())
 	if err != nil || report.Cut {
 		t.Fatalf("the battery: %v, cut %v", err, report.Cut)
@@ -103,12 +103,14 @@ func runBattery(t *testing.T, board *puppet.Board, target netip.AddrPort, servic
 // window of any size.
 var page = strings.Repeat("all work and no play\n", 10000)
 
+var webPage http.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Length", fmt.Sprint(len(page)))
+	_, _ = io.WriteString(w, page)
+})
+
 func serve(l net.Listener, service string) {
 	if service == "http" {
-		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", fmt.Sprint(len(page)))
-			_, _ = io.WriteString(w, page)
-		}))
+		_ = http.Serve(l, webPage)
 		return
 	}
 	for {
@@ -194,7 +196,7 @@ func (k *kernelHost) probe(t *testing.T, port uint16, service string, rows ...st
 	if err != nil {
 		t.Fatal(err)
 	}
-	board := puppet.NewBoard(puppet.Config{Link: link, Rate: 100})
+	board := puppet.NewBoard(puppet.Config{Link: link, Rate: 100, Conns: 16})
 	defer board.Close()
 	return runBattery(t, board, netip.AddrPortFrom(k.there.Addr4(), port), service, rows)
 }

@@ -1,0 +1,133 @@
+package probe_test
+
+import (
+	"flag"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"rawtcp/internal/netlab"
+	"rawtcp/internal/simnet"
+)
+
+// An answer is the outcome of a row at hosts we know. Each group has a table of
+// its own, in group_a_test.go and so on.
+type answer struct {
+	engine  string // our own, in virtual time; "": not tried
+	kernel  string // Linux with default settings: the golden row; "": not tried, or only in the campaign
+	service string // "echo" (default), "http" or "none"
+	slow    bool   // by the kernel only in the campaign: it takes real time
+}
+
+type answers map[string]answer
+
+// allAnswers are those of every group.
+func allAnswers() answers {
+	all := answers{}
+	for _, group := range []answers{answersA, answersB, answersC, answersD, answersE, answersF, answersG, answersH, answersP} {
+		maps.Copy(all, group)
+	}
+	return all
+}
+
+// of returns the expected outcomes of the rows with a service, as pick has them.
+func (a answers) of(service string, pick func(answer) string) map[string]string {
+	out := map[string]string{}
+	for id, x := range a {
+		if x.service == "" {
+			x.service = "echo"
+		}
+		if key := pick(x); key != "" && x.service == service {
+			out[id] = key
+		}
+	}
+	return out
+}
+
+func byEngine(x answer) string { return x.engine }
+
+func byKernel(x answer) string {
+	if x.slow {
+		return ""
+	}
+	return x.kernel
+}
+
+func keys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+
+var services = []string{"echo", "http", "none"}
+
+// TestEngine holds the battery against our own engine in virtual time.
+func TestEngine(t *testing.T) {
+	for _, service := range services {
+		for _, v6 := range []bool{false, true} {
+			expected := allAnswers().of(service, byEngine)
+			if len(expected) > 0 {
+				want(t, subject{v6: v6, service: service}.probe(t, keys(expected)...), expected)
+			}
+		}
+	}
+}
+
+// TestLossIsNoFault: a path that loses makes no good host a bad one.
+func TestLossIsNoFault(t *testing.T) {
+	for seed := range uint64(4) {
+		for _, service := range services {
+			expected := allAnswers().of(service, byEngine)
+			if len(expected) == 0 {
+				continue
+			}
+			s := subject{seed: seed, service: service, road: simnet.PathConfig{Loss: 0.05, Delay: 10 * time.Millisecond}}
+			r := s.probe(t, keys(expected)...)
+			for _, res := range r.Results {
+				if res.Verdict.Bad() && res.Key != expected[res.Row.ID] {
+					t.Errorf("seed %d: %s", seed, evidence(r, res.Row.ID))
+				}
+			}
+		}
+	}
+}
+
+// TestKernel holds the battery against the kernel's TCP.
+func TestKernel(t *testing.T) {
+	k := newKernelHost(t)
+	for _, service := range services {
+		if expected := allAnswers().of(service, byKernel); len(expected) > 0 {
+			want(t, k.probe(t, k.serve(t, service), service, keys(expected)...), expected)
+		}
+	}
+}
+
+// serve starts a service on the kernel's TCP.
+func (k *kernelHost) serve(t *testing.T, service string) uint16 {
+	t.Helper()
+	switch service {
+	case "http":
+		port, err := k.there.ServeHTTP(0, webPage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return port
+	case "none":
+		return k.there.MustServe(t, netlab.Discard).Port()
+	}
+	return k.there.MustServe(t, netlab.Echo).Port()
+}
+
+var golden = flag.Int("golden", 0, "how many times TestGolden runs all that the kernel answers, slow rows too")
+
+// TestGolden is the campaign: every measured cell of the golden row, in one run
+// after the other, slow rows side by side.
+func TestGolden(t *testing.T) {
+	k := newKernelHost(t)
+	for run := range *golden {
+		for _, service := range services {
+			expected := allAnswers().of(service, func(x answer) string { return x.kernel })
+			if len(expected) > 0 {
+				t.Logf("run %d, %s", run+1, service)
+				want(t, k.probe(t, k.serve(t, service), service, keys(expected)...), expected)
+			}
+		}
+	}
+}

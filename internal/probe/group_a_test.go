@@ -1,0 +1,7 @@
+package probe_test
+
+var answersA = answers{
+	"A3": {engine: "same", kernel: "same"},
+}
+
+var breakagesA []breakage

@@ -1,0 +1,5 @@
+package probe_test
+
+var answersB = answers{}
+
+var breakagesB []breakage

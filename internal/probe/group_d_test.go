@@ -1,0 +1,5 @@
+package probe_test
+
+var answersD = answers{}
+
+var breakagesD []breakage

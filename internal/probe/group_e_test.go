@@ -1,0 +1,5 @@
+package probe_test
+
+var answersE = answers{}
+
+var breakagesE []breakage

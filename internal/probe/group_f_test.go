@@ -1,0 +1,5 @@
+package probe_test
+
+var answersF = answers{}
+
+var breakagesF []breakage

@@ -1,0 +1,5 @@
+package probe_test
+
+var answersG = answers{}
+
+var breakagesG []breakage

@@ -1,0 +1,5 @@
+package probe_test
+
+var answersH = answers{}
+
+var breakagesH []breakage
