@@ -22,10 +22,12 @@ type answer struct {
 
 type answers map[string]answer
 
+var groupAnswers = []answers{answersA, answersB, answersC, answersD, answersE, answersF, answersG, answersH, answersP}
+
 // allAnswers are those of every group.
 func allAnswers() answers {
 	all := answers{}
-	for _, group := range []answers{answersA, answersB, answersC, answersD, answersE, answersF, answersG, answersH, answersP} {
+	for _, group := range groupAnswers {
 		maps.Copy(all, group)
 	}
 	return all
@@ -89,14 +91,27 @@ func TestLossIsNoFault(t *testing.T) {
 	}
 }
 
-// TestKernel holds the battery against the kernel's TCP.
+// TestKernel holds the battery against the kernel's TCP, the groups side by side.
 func TestKernel(t *testing.T) {
 	k := newKernelHost(t)
+	ports := map[string]uint16{}
 	for _, service := range services {
-		if expected := allAnswers().of(service, byKernel); len(expected) > 0 {
-			want(t, k.probe(t, k.serve(t, service), service, keys(expected)...), expected)
-		}
+		ports[service] = k.serve(t, service)
 	}
+	t.Run("groups", func(t *testing.T) {
+		for i, table := range groupAnswers {
+			for _, service := range services {
+				expected := table.of(service, byKernel)
+				if len(expected) == 0 {
+					continue
+				}
+				t.Run(string("ABCDEFGHP"[i])+" "+service, func(t *testing.T) {
+					t.Parallel()
+					want(t, k.probe(t, ports[service], service, keys(expected)...), expected)
+				})
+			}
+		}
+	})
 }
 
 // serve starts a service on the kernel's TCP.

@@ -26,6 +26,9 @@ type Battery struct {
 	// the Board has seats. Default: one row after the other.
 	SideBySide bool
 
+	// Listen is the local port that passive rows wait at. 0: they are unknown.
+	Listen uint16
+
 	// Altered says what the path does to a field, or "": "rewritten at or before
 	// hop 3". nil: nobody looked.
 	Altered func(Field) string

@@ -1,6 +1,7 @@
 package probe_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -60,6 +61,9 @@ func (s subject) run(t *testing.T, ids []string) *probe.Report {
 	network.SetPath(here, there, out)
 	network.SetPath(there, here, in)
 
+	if s.conn.ReceiveBuffer == 0 {
+		s.conn.ReceiveBuffer = 64 << 10 // so that a row can fill it
+	}
 	host := engine.NewHost(engine.HostConfig{Link: there, Conn: s.conn, Secret: [32]byte{1}})
 	defer host.Close()
 	target := netip.AddrPortFrom(them, subjectPort)
@@ -71,10 +75,34 @@ func (s subject) run(t *testing.T, ids []string) *probe.Report {
 		s.service = "echo"
 	}
 	go serve(l, s.service)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go callBack(ctx, func(ctx context.Context) (net.Conn, error) {
+		return host.Dial(ctx, netip.AddrPortFrom(us, callPort), engine.DialConfig{})
+	})
 
 	board := puppet.NewBoard(puppet.Config{Link: here, Rate: 10})
 	defer board.Close()
 	return runBattery(t, board, target, s.service, ids)
+}
+
+// callPort is where a host calls us back, for the rows that need that.
+const callPort = 5000
+
+// callBack connects to us again and again, and keeps a connection for a while.
+func callBack(ctx context.Context, dial func(context.Context) (net.Conn, error)) {
+	for ctx.Err() == nil {
+		if c, err := dial(ctx); err == nil {
+			_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		}
+		timer := time.NewTimer(50 * time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // runBattery runs the rows of the given ids, or all, in the polite default manner.
@@ -91,7 +119,7 @@ func runBattery(t *testing.T, board *puppet.Board, target netip.AddrPort, servic
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &probe.Battery{Board: board, Target: target, Service: named, Rows: rows, SideBySide: true}
+	b := &probe.Battery{Board: board, Target: target, Service: named, Rows: rows, SideBySide: true, Listen: callPort}
 	report, err := b.Run(t.Context())
 	if err != nil || report.Cut {
 		t.Fatalf("the battery: %v, cut %v", err, report.Cut)
@@ -99,9 +127,9 @@ func runBattery(t *testing.T, board *puppet.Board, target netip.AddrPort, servic
 	return report
 }
 
-// page is what the web server of a subject has to say: more than an initial
-// window of any size.
-var page = strings.Repeat("all work and no play\n", 10000)
+// page is what the web server of a subject has to say: more than any send buffer
+// holds.
+var page = strings.Repeat("all work and no play\n", 8<<20/21)
 
 var webPage http.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", fmt.Sprint(len(page)))
@@ -162,7 +190,12 @@ func evidence(r *probe.Report, id string) string {
 			continue
 		}
 		fmt.Fprintf(&b, "%s %s: %s, %s (%d of %d)\n", id, res.Row.Name, res.Verdict, res.Text, res.Agreed, res.Tries)
-		for _, rec := range res.Record {
+		for i, rec := range res.Record {
+			const most = 60
+			if i == most {
+				fmt.Fprintf(&b, "  … %d more\n", len(res.Record)-most)
+				break
+			}
 			e := rec.Event
 			switch e.Kind {
 			case engine.EventSegmentOut:
@@ -198,5 +231,10 @@ func (k *kernelHost) probe(t *testing.T, port uint16, service string, rows ...st
 	}
 	board := puppet.NewBoard(puppet.Config{Link: link, Rate: 100, Conns: 16})
 	defer board.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go callBack(ctx, func(ctx context.Context) (net.Conn, error) {
+		return k.there.Dial(ctx, netip.AddrPortFrom(k.here.Addr4(), callPort))
+	})
 	return runBattery(t, board, netip.AddrPortFrom(k.there.Addr4(), port), service, rows)
 }

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -86,8 +87,10 @@ func (t *T) Now() time.Duration { return t.stage.Now() }
 // Wait lets time pass.
 func (t *T) Wait(d time.Duration) { t.stage.Wait(d) }
 
-// Patience returns how long an answer may take on this path.
-func (t *T) Patience() time.Duration { return 400*time.Millisecond + 4*t.battery.rtt() }
+// Patience returns how long an answer may take on this path, the longest that an
+// ACK may be delayed included ("the delay MUST be less than 0.5 seconds (MUST-40)",
+// RFC 9293 section 3.8.6.3).
+func (t *T) Patience() time.Duration { return 550*time.Millisecond + 4*t.battery.rtt() }
 
 // Puppet returns a puppet for the target that has sent nothing yet.
 func (t *T) Puppet(shape ...puppet.Shape) *puppet.Puppet { return t.PuppetTo(t.Target, shape...) }
@@ -127,20 +130,41 @@ func (t *T) Connect(shape ...puppet.Shape) *puppet.Puppet {
 	return p
 }
 
+// Accept waits until the host connects to us, and returns the puppet of its SYN,
+// which nobody has answered. Where nobody listens it ends the attempt.
+func (t *T) Accept(shape ...puppet.Shape) *puppet.Puppet {
+	if t.battery.Listen == 0 {
+		t.Unknown("the host has to connect to us: --listen PORT")
+	}
+	d := t.stage.Door(t.battery.Listen, t.Target.Addr(), append(shape, puppet.Shape{})[0])
+	t.Waiting("%v to connect to %v", t.Target.Addr(), d.Local())
+	const patience = 2 * time.Minute
+	p := d.Await(patience)
+	if p == nil {
+		t.Unknown("the host did not connect to %v within %v", d.Local(), patience)
+	}
+	return p
+}
+
 // Answer waits for a segment that matches, for as long as an answer may take, and
 // returns nil if none came.
 func (t *T) Answer(p *puppet.Puppet, match puppet.Match) *puppet.Arrival {
 	return p.Await(t.Patience(), match)
 }
 
+// Octets returns the next n octets that the service would be sent, without
+// counting them as sent. Behind the request, or where there is none, they are
+// line feeds.
+func (t *T) Octets(p *puppet.Puppet, n int) []byte {
+	next := t.Service.Request[min(t.asked[p], len(t.Service.Request)):]
+	next = next[:min(n, len(next))]
+	return append(next[:len(next):len(next)], bytes.Repeat([]byte{'\n'}, n-len(next))...)
+}
+
 // Life asks a connection whether it lives: with one octet of data, sent again
 // until something comes. The octets are the first of the service's request.
 func (t *T) Life(p *puppet.Puppet) puppet.Life {
-	octet := []byte{'\n'}
-	if n := t.asked[p]; n < len(t.Service.Request) {
-		octet = t.Service.Request[n : n+1]
-	}
-	life := p.Deliver(octet)
+	life := p.Deliver(t.Octets(p, 1))
 	if life == puppet.Alive {
 		t.asked[p]++
 	}
@@ -171,6 +195,61 @@ func (t *T) Request(p *puppet.Puppet) {
 	}
 	t.asked[p] += len(rest)
 }
+
+// Flight sends the request and returns the segments with data that come before
+// we acknowledge any, until nothing has come for as long as half an RTO is. It
+// ends the attempt if none came.
+func (t *T) Flight(p *puppet.Puppet) []*puppet.Arrival {
+	t.Request(p)
+	return t.Rest(p)
+}
+
+// Rest is Flight after the request.
+func (t *T) Rest(p *puppet.Puppet) []*puppet.Arrival {
+	const pause = 120 * time.Millisecond // less than any RTO
+	p.Await(t.Patience()+2*time.Second, puppet.Data)
+	for p.Await(pause+t.battery.rtt(), puppet.Data) != nil {
+		// an arrival extends the wait
+	}
+	var flight []*puppet.Arrival
+	for _, a := range p.Arrivals() {
+		if puppet.Data(a) {
+			flight = append(flight, a)
+		}
+	}
+	if len(flight) == 0 {
+		t.Unknown("the service sent no data")
+	}
+	return flight
+}
+
+// Largest returns the most octets of payload in one segment. What the network
+// card of this host may have merged of several segments has an unfinished
+// checksum: it ends the attempt if it is above limit.
+func (t *T) Largest(flight []*puppet.Arrival, limit int) int {
+	largest := 0
+	for _, a := range flight {
+		if len(a.Payload) > limit && a.Checksum == segment.ChecksumPartial {
+			t.Unknown("this host merges segments before they can be measured: ethtool -K IFACE gro off lro off")
+		}
+		largest = max(largest, len(a.Payload))
+	}
+	return largest
+}
+
+// octets returns how many octets of the stream a flight holds, what came twice
+// counted once.
+func octets(flight []*puppet.Arrival) int {
+	first, end := flight[0].Seq, flight[0].Seq
+	for _, a := range flight {
+		first = segment.MinSeq(first, a.Seq)
+		end = segment.MaxSeq(end, a.Seq.Add(len(a.Payload)))
+	}
+	return end.Sub(first)
+}
+
+// sizeText is " asked:got", for a list of them.
+func sizeText(asked, got int) string { return fmt.Sprintf(" %d:%d", asked, got) }
 
 // Rel is a sequence number of ours relative to our ISN.
 func Rel(p *puppet.Puppet, n segment.Seq) int { return n.Sub(p.ISS()) }

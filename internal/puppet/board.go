@@ -2,6 +2,7 @@ package puppet
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,7 @@ type Board struct {
 	mu     sync.Mutex
 	lines  map[line]*Puppet
 	ports  map[netip.AddrPort]*port
+	doors  map[netip.AddrPort]*Door
 	conns  uint64 // connections so far
 	number int    // segments so far
 	resent int    // of ours, for want of an answer
@@ -79,7 +81,7 @@ func NewBoard(cfg Config) *Board {
 	}
 	b := &Board{
 		cfg: cfg, began: time.Now(), pace: newPace(cfg.Rate), seats: newSeats(cfg.Conns),
-		gone: make(chan struct{}), lines: map[line]*Puppet{}, ports: map[netip.AddrPort]*port{},
+		gone: make(chan struct{}), lines: map[line]*Puppet{}, ports: map[netip.AddrPort]*port{}, doors: map[netip.AddrPort]*Door{},
 	}
 	// One after the other, so that no port comes back while the peer may still
 	// remember it.
@@ -168,6 +170,9 @@ func (b *Board) take(bufs [][]byte, sizes []int, stamps []int64, err error) bool
 	for _, p := range b.lines {
 		p.wake()
 	}
+	for _, d := range b.doors {
+		close(d.news)
+	}
 	return false
 }
 
@@ -187,14 +192,33 @@ func (b *Board) moment(stamp int64) time.Duration {
 
 func (b *Board) deliver(packet []byte, stamp int64) {
 	s := &b.read
+	mendHeader(packet)
 	if s.Parse(packet) != nil {
 		return
 	}
 	p := b.lines[line{s.Dst, s.Src}]
-	if p == nil || s.Checksum == segment.ChecksumBad {
+	if s.Checksum == segment.ChecksumBad {
+		return
+	}
+	if door := b.doors[s.Dst]; p == nil && door != nil {
+		p = door.knock(s)
+	}
+	if p == nil {
 		return
 	}
 	p.arrive(packet, b.moment(stamp), stamp)
+}
+
+// mendHeader writes the checksum of an IPv4 header with options anew. The kernel
+// has checked it, and then written its own address or time into the options.
+func mendHeader(packet []byte) {
+	if len(packet) < segment.IPv4HeaderLen || packet[0]>>4 != 4 {
+		return
+	}
+	if n := int(packet[0]&15) * 4; n > segment.IPv4HeaderLen && n <= len(packet) {
+		packet[10], packet[11] = 0, 0
+		binary.BigEndian.PutUint16(packet[10:], ^segment.Sum(packet[:n], 0))
+	}
 }
 
 func (b *Board) deliverICMP(m *engine.ICMP) {

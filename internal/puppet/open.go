@@ -109,9 +109,41 @@ func (l Life) String() string { return [...]string{"mute", "alive", "dead"}[l] }
 // deliverWaits are the times between the copies of a segment of Deliver.
 var deliverWaits = [...]time.Duration{600 * time.Millisecond, 700 * time.Millisecond, time.Second, 1500 * time.Millisecond, 2 * time.Second}
 
-// Deliver sends data, at most one MSS, until the peer acknowledges it, up to five
-// times. Mute means that no answer came, not even one to something else.
+// Room returns the most octets of data that fit one segment of ours.
+func (p *Puppet) Room() int {
+	return locked(p, func() int {
+		room := p.mtu - segment.IPv6HeaderLen - segment.TCPHeaderLen
+		if p.local.Addr().Is4() {
+			room = p.mtu - segment.IPv4HeaderLen - segment.TCPHeaderLen
+		}
+		// "If an MSS Option is not received at connection setup, TCP implementations
+		// MUST assume a default send MSS of 536", RFC 9293 section 3.7.1.
+		peer := p.peer.MSS
+		if peer == 0 {
+			peer = 536
+		}
+		room = min(room, peer)
+		if p.stamps() {
+			room -= 12
+		}
+		return max(room, 1)
+	})
+}
+
+// Deliver sends data until the peer acknowledges it, each segment up to five
+// times. Mute means that no ACK of it came, and no RST.
 func (p *Puppet) Deliver(data []byte) Life {
+	for len(data) > 0 {
+		n := min(len(data), p.Room())
+		if life := p.deliver(data[:n]); life != Alive {
+			return life
+		}
+		data = data[n:]
+	}
+	return Alive
+}
+
+func (p *Puppet) deliver(data []byte) Life {
 	from := p.SndNxt()
 	for i, wait := range deliverWaits {
 		if i > 0 {

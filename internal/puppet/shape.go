@@ -43,19 +43,30 @@ func (s Shape) or(mtu int, v4 bool) Shape {
 		s.Window = 64240
 	}
 	if s.Layout == nil {
-		s.Layout = []segment.Kind{
-			segment.KindMSS, segment.KindSACKPermitted, segment.KindTimestamps, segment.KindNOP, segment.KindWindowScale,
+		s.Layout = usualLayout
+		if s.NoTimestamps {
+			s.Layout = unstampedLayout
 		}
 	}
 	return s
 }
 
+// The orders in which most hosts have their options, aligned by NOPs.
+var (
+	usualLayout = []segment.Kind{
+		segment.KindMSS, segment.KindSACKPermitted, segment.KindTimestamps, segment.KindNOP, segment.KindWindowScale,
+	}
+	unstampedLayout = []segment.Kind{
+		segment.KindMSS, segment.KindNOP, segment.KindNOP, segment.KindSACKPermitted, segment.KindNOP, segment.KindWindowScale,
+	}
+)
+
 // options are those of the SYN.
 func (s *Shape) options(tsVal, tsEcr uint32) segment.Options {
-	o := segment.Options{TSVal: tsVal, TSEcr: tsEcr}
 	if s.Raw != nil {
 		return segment.Options{Raw: s.Raw}
 	}
+	o := segment.Options{TSVal: tsVal, TSEcr: tsEcr}
 	if s.MSS > 0 {
 		o.Set |= segment.HasMSS
 		o.MSS = uint16(s.MSS)
@@ -70,6 +81,8 @@ func (s *Shape) options(tsVal, tsEcr uint32) segment.Options {
 	if !s.NoTimestamps {
 		o.Set |= segment.HasTimestamps
 	}
-	o.Raw = segment.AppendLayout(nil, &o, s.Layout)
+	if o.Set != 0 {
+		o.Raw = segment.AppendLayout(nil, &o, s.Layout)
+	}
 	return o
 }

@@ -16,7 +16,8 @@ type Stage struct {
 	ctx     context.Context
 	cfg     StageConfig
 	seats   int
-	puppets []*Puppet
+	puppets []*Puppet // the Board's lock guards it
+	doors   []*Door
 	err     error
 	closing bool
 
@@ -115,10 +116,15 @@ func (s *Stage) Puppet(remote netip.AddrPort, shape Shape) *Puppet {
 
 // seat puts a puppet on a claimed port.
 func (s *Stage) seat(local, remote netip.AddrPort, mtu int, shape Shape) *Puppet {
+	s.board.mu.Lock()
+	defer s.board.mu.Unlock()
+	return s.place(local, remote, mtu, shape)
+}
+
+// place is seat with the lock held.
+func (s *Stage) place(local, remote netip.AddrPort, mtu int, shape Shape) *Puppet {
 	b := s.board
 	p := &Puppet{stage: s, board: b, local: local, remote: remote, mtu: mtu, news: make(chan struct{}, 1)}
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	p.shape = shape.or(mtu, local.Addr().Is4())
 	p.begin()
 	b.lines[line{local, remote}] = p
@@ -143,21 +149,34 @@ func (s *Stage) Close() {
 		return
 	}
 	s.closing = true
-	for _, p := range s.puppets {
+	for _, d := range s.doors {
+		d.close()
+	}
+	s.board.mu.Lock()
+	puppets := slices.Clone(s.puppets)
+	s.board.mu.Unlock()
+	for _, p := range puppets {
 		p.Close()
 	}
 	s.board.seats.give(s.seats)
 }
 
-// leave gives a puppet's part of its port back.
+// leave takes a puppet off the switchboard and gives its part of the port back.
 func (b *Board) leave(p *Puppet) {
 	b.mu.Lock()
 	delete(b.lines, line{p.local, p.remote})
-	held := b.ports[p.local]
+	b.mu.Unlock()
+	b.release(p.local)
+}
+
+// release gives one user's part of a port back.
+func (b *Board) release(local netip.AddrPort) {
+	b.mu.Lock()
+	held := b.ports[local]
 	held.users--
 	last := held.users == 0
 	if last {
-		delete(b.ports, p.local)
+		delete(b.ports, local)
 	}
 	b.mu.Unlock()
 	if last {
