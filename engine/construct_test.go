@@ -192,10 +192,11 @@ func (k *play) config() ConnConfig {
 func (k *play) constructEntry(syn *segment.Segment) {
 	l := k.listener
 	remote := k.party('a').remote
-	e := &synEntry{listener: l, id: 1, iss: k.iss, tos: l.conn.TOS, at: k.now, key: k.stack.secrets.tableKey(k.local, remote)}
+	e := &synEntry{listener: l, id: 1, iss: k.iss, tos: l.conn.TOS, at: k.now, mtu: uint16(k.mtu), key: k.stack.secrets.tableKey(k.local, remote)}
 	e.set(k.local, remote, k.irs, peerInfo(syn), syn.Options.TSVal)
 	e.note(synAnswered, true)
 	l.cache.entries[e.key] = e
+	k.stack.census.halfOpen = 1
 	l.cache.waiting[0].push(e)
 	k.stack.lastID = 1
 	k.stack.counters.PacketsIn = 1

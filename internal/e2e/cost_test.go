@@ -5,12 +5,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
 	"rawtcp/engine"
 	"rawtcp/internal/netlab"
+	"rawtcp/internal/paired"
 	"rawtcp/internal/trace"
 	"rawtcp/rawsock"
 )
@@ -50,34 +50,29 @@ func BenchmarkPcap(b *testing.B) {
 			cpus = append(cpus, plainCPU.Seconds()/capturedCPU.Seconds())
 			fastest = min(fastest, plain)
 		}
-		report(b, walls, "pcap/plain")
-		report(b, cpus, "pcap/plain-cpu")
+		paired.Report(b, walls, "pcap/plain")
+		paired.Report(b, cpus, "pcap/plain-cpu")
 		b.ReportMetric(octets/fastest.Seconds()/1e6, "MB/s")
 	}
 }
 
 // BenchmarkSummary compares an upload that a tracer follows for the summary, as it
 // does in every run of the command, with one without a tracer: in pairs, over a
-// veth pair to the kernel's TCP. Either comes first in every second pair.
+// veth pair to the kernel's TCP. What the stack alone pays, with less noise, says
+// the benchmark of the same name in internal/trace.
 func BenchmarkSummary(b *testing.B) {
 	const octets, rounds = 128 << 20, 16
 	here, there := netlab.Pair(b, netlab.LinkConfig{})
 	server := there.MustServe(b, netlab.Discard)
 	to := netip.AddrPortFrom(there.Addr4(), server.Port())
 	for b.Loop() {
-		var ratios []float64
-		for i := range rounds {
-			var plain, followed time.Duration
-			if i%2 == 0 {
-				plain = upload(b, here, to, octets, nil)
-			}
-			followed = upload(b, here, to, octets, trace.Tee{trace.NewCollector()})
-			if i%2 != 0 {
-				plain = upload(b, here, to, octets, nil)
-			}
-			ratios = append(ratios, plain.Seconds()/followed.Seconds())
+		seconds := func(tracer func() engine.Tracer) func() float64 {
+			return func() float64 { return upload(b, here, to, octets, tracer()).Seconds() }
 		}
-		report(b, ratios, "summary/none")
+		ratios := paired.Rounds(rounds,
+			seconds(func() engine.Tracer { return nil }),
+			seconds(func() engine.Tracer { return trace.Tee{trace.NewCollector()} }))
+		paired.Report(b, ratios, "summary/none")
 	}
 }
 
@@ -108,13 +103,4 @@ func upload(b *testing.B, from *netlab.Host, to netip.AddrPort, octets int, trac
 		b.Fatal(err)
 	}
 	return time.Since(start)
-}
-
-// report tells the middle of the ratios of all pairs, and between what the
-// middle half of them lies.
-func report(b *testing.B, ratios []float64, unit string) {
-	slices.Sort(ratios)
-	n := len(ratios)
-	b.ReportMetric(ratios[n/2], unit)
-	b.Logf("%s: %.2f to %.2f to %.2f", unit, ratios[n/4], ratios[n/2], ratios[n-1-n/4])
 }

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +122,51 @@ func TestFailureShrinksAndIsRecorded(t *testing.T) {
 	var s segment.Segment
 	if err != nil || s.Parse(pkt) != nil || s.Flags&segment.SYN == 0 {
 		t.Errorf("the capture begins with %v, %v", &s, err)
+	}
+}
+
+// Each host has its own interface in the capture, however many clients there are.
+func TestEveryHostIsCaptured(t *testing.T) {
+	p := clean(time.Millisecond, 0, 1<<20, 1<<16, 1000)
+	p.Clients = 3
+	for i := 1; i < p.Clients; i++ {
+		talk := p.Talks[0]
+		talk.Client, talk.Tuple, talk.Door = i, i, i
+		p.Talks = append(p.Talks, talk)
+	}
+	var capture bytes.Buffer
+	rec, err := NewRecorder(nil, &capture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := Run(&p, rec); r.Violation != "" {
+		t.Fatal(r.Violation)
+	}
+	if err := rec.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ng, err := pcapgo.NewNgReader(&capture, pcapgo.DefaultNgReaderOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	senders := map[string]int{} // where each address was seen first
+	for {
+		pkt, info, err := ng.ReadPacketData()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		var s segment.Segment
+		if err != nil || s.Parse(pkt) != nil {
+			t.Fatalf("the capture holds %v, %v", &s, err)
+		}
+		if _, there := senders[s.Src.Addr().String()]; !there {
+			senders[s.Src.Addr().String()] = info.InterfaceIndex
+		}
+	}
+	for host := range p.Clients + 1 {
+		if at, there := senders[hostAddr(host, false).String()]; !there || at != host {
+			t.Errorf("host %d sends on interface %d (%t)", host, at, there)
+		}
 	}
 }
 

@@ -469,7 +469,7 @@ func (w *world) flush(h *host) {
 		}
 		w.judgePacket(h, pkt)
 		if w.rec != nil {
-			w.rec.sent(w.now, h.side, pkt)
+			w.rec.sent(w.now, h.id, pkt)
 		}
 		if w.talkOf(w.out.Src, w.out.Dst) < 0 {
 			w.judgeStranger(h, pkt)
