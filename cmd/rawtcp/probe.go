@@ -138,7 +138,9 @@ func (r *probeRun) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer r.link.Close()
-	defer r.session.readersGone(func() { r.rein.cancel(errReaderGone) })()
+	if err := r.session.watchReader(r.rein); err != nil {
+		return err
+	}
 	return r.battery()
 }
 

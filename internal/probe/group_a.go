@@ -159,7 +159,7 @@ var groupA = []*Row{
 		Question: "How does the host repeat a SYN that nobody answers, and when does it give up?",
 		Stimulus: "nothing: the host connects to us, and we are silent",
 		Clauses:  []Clause{rfc(9293, "3.8.3", "MUST-23"), rfc(6298, "5")},
-		Risk:     Passive | Slow, Takes: 3 * time.Minute, Attempts: 1,
+		Risk:     Passive | Slow, Takes: 3 * time.Minute,
 		Outcomes: []Outcome{
 			{Key: "backoff", Verdict: Pass, Says: "it comes again, at growing distances"},
 			{Key: "constant", Verdict: Note, Says: "it comes again, at distances that do not grow"},
