@@ -92,7 +92,7 @@ var groupA = []*Row{
 		Risk:     Safe, Takes: 200 * time.Millisecond, Needs: []Field{FieldSeq},
 		Outcomes: []Outcome{
 			{Key: "listen", Verdict: Pass, Says: "the handshake is forgotten: the ACK draws a RST"},
-			{Key: "cookie", Verdict: Note, Says: "the ACK still completes the handshake, and the SYN-ACK is not repeated: a SYN cookie"},
+			{Key: "cookie", Verdict: Note, LikeLoss: true, Says: "the ACK still completes the handshake, and the SYN-ACK is not repeated: a SYN cookie"},
 			{Key: "ignored", Verdict: Fail, LikeLoss: true, Says: "the handshake goes on: the SYN-ACK is repeated"},
 			{Key: "silent", Verdict: Note, LikeLoss: true, Says: "the ACK draws no answer"},
 		},
@@ -171,8 +171,7 @@ var groupA = []*Row{
 
 func plainSYN(t *T) string {
 	p := t.Puppet()
-	sent := p.Send(segment.SYN)
-	a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+	sent, a := t.SYN(p)
 	switch {
 	case a != nil && puppet.RST(a):
 		return "closed"
@@ -190,12 +189,7 @@ func plainSYN(t *T) string {
 }
 
 func synACKSchedule(t *T) string {
-	p := t.Puppet()
-	p.Send(segment.SYN)
-	first := t.Answer(p, puppet.SYNACK)
-	if first == nil {
-		t.Unknown("no SYN-ACK to begin with")
-	}
+	p, first := t.halfOpen()
 	times := t.schedule(p, first.At, puppet.SYNACK)
 	if rst := p.Await(0, puppet.RST); rst != nil || p.Reset() {
 		t.Fact("end", "RST")
@@ -215,8 +209,9 @@ func (t *T) afterReset() string {
 	p, _ := t.halfOpen()
 	defer p.Close()
 	p.Provoke(segment.RST)
-	p.Send(text, puppet.Text(t.Octets(p, 1)))
-	a := t.Answer(p, puppet.Either(puppet.RST, puppet.Acks(p.ISS().Add(2))))
+	_, a := t.Insist(p, puppet.Either(puppet.RST, puppet.Acks(p.ISS().Add(2))), func() puppet.Sent {
+		return p.Send(text, puppet.Text(t.Octets(p, 1)), puppet.SeqAt(p.ISS().Add(1)))
+	})
 	switch {
 	case a == nil:
 		return "silent"
@@ -272,8 +267,7 @@ func rule(times []time.Duration) string {
 
 func dupSYN(t *T) string {
 	p, first := t.halfOpen()
-	p.Send(segment.SYN)
-	second := t.Answer(p, puppet.Any)
+	_, second := t.Insist(p, puppet.Any, func() puppet.Sent { return p.Send(segment.SYN) })
 	switch {
 	case second == nil:
 		return "none"
@@ -292,19 +286,21 @@ func dupSYN(t *T) string {
 // halfOpen sends a SYN and returns the SYN-ACK, or ends the attempt.
 func (t *T) halfOpen(shape ...puppet.Shape) (*puppet.Puppet, *puppet.Arrival) {
 	p := t.Puppet(shape...)
-	p.Send(segment.SYN)
-	a := t.Answer(p, puppet.SYNACK)
-	if a == nil {
-		t.Unknown("no SYN-ACK to begin with")
+	for try := range 3 {
+		p.Ask(try > 0)
+		p.Send(segment.SYN)
+		if a := t.Answer(p, puppet.SYNACK); a != nil {
+			return p, a
+		}
 	}
-	return p, a
+	t.Unknown("no SYN-ACK to begin with")
+	return nil, nil
 }
 
 func newSYN(t *T) string {
 	const further = 1 << 30
 	p, _ := t.halfOpen()
-	p.Provoke(segment.SYN, puppet.Seq(further))
-	a := t.Answer(p, puppet.Any)
+	_, a := t.Insist(p, puppet.Any, func() puppet.Sent { return p.Provoke(segment.SYN, puppet.Seq(further)) })
 	switch {
 	case a == nil:
 		return "none"
@@ -320,8 +316,8 @@ func newSYN(t *T) string {
 
 func badACKInSYNRcvd(t *T) string {
 	p, _ := t.halfOpen()
-	bad := p.Provoke(segment.ACK, puppet.Ack(776))
-	if a := t.Answer(p, puppet.RST); a != nil {
+	bad, a := t.Insist(p, puppet.RST, func() puppet.Sent { return p.Provoke(segment.ACK, puppet.Ack(776)) })
+	if a != nil {
 		if a.Seq != bad.Ack {
 			t.Fact("rst_seq", "%d beyond SEG.ACK", a.Seq.Sub(bad.Ack))
 			return "wrong-reset"
@@ -350,8 +346,7 @@ func rstInSYNRcvd(t *T) string {
 
 func synData(t *T) string {
 	p := t.Puppet()
-	p.Send(segment.SYN, puppet.Text(t.Octets(p, 5)))
-	a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+	_, a := t.SYN(p, puppet.Text(t.Octets(p, 5)))
 	switch {
 	case a == nil:
 		return "dropped"
@@ -380,10 +375,13 @@ var strays = []stray{
 }
 
 // stray sends a segment of no connection from a fresh port and returns it with
-// what answers.
-func (t *T) stray(p *puppet.Puppet, flags segment.Flags) (puppet.Sent, *puppet.Arrival) {
-	sent := p.Provoke(flags, puppet.AckAt(segment.MakeSeq(0x12345678)))
-	return sent, t.Answer(p, puppet.Any)
+// what answers; again if an answer is expected and does not come.
+func (t *T) stray(p *puppet.Puppet, flags segment.Flags, expected bool) (puppet.Sent, *puppet.Arrival) {
+	send := func() puppet.Sent { return p.Provoke(flags, puppet.AckAt(segment.MakeSeq(0x12345678))) }
+	if expected {
+		return t.Insist(p, puppet.Any, send)
+	}
+	return send(), t.Answer(p, puppet.Any)
 }
 
 func oddFlags(t *T) string {
@@ -391,7 +389,7 @@ func oddFlags(t *T) string {
 	said := "exact"
 	for _, o := range odd {
 		p := t.Puppet()
-		sent, a := t.stray(p, o.flags)
+		sent, a := t.stray(p, o.flags, o.flags.Has(segment.ACK))
 		switch carriesACK := o.flags.Has(segment.ACK); {
 		case a == nil && carriesACK:
 			t.Fact(o.name, "nothing")
@@ -431,7 +429,7 @@ func closedPort(t *T) string {
 	said, answered := "exact", 0
 	for _, s := range append([]stray{{"syn", segment.SYN}, {"rst", segment.RST}}, strays...) {
 		p := t.PuppetTo(port)
-		sent, a := t.stray(p, s.flags)
+		sent, a := t.stray(p, s.flags, !s.flags.Has(segment.RST))
 		switch {
 		case s.flags.Has(segment.RST) && a != nil:
 			said = "answers-rst"
@@ -485,8 +483,7 @@ func resetFault(s *segment.Segment, a *puppet.Arrival) string {
 
 func simultaneousOpen(t *T) string {
 	p := t.Accept()
-	p.Send(segment.SYN)
-	a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+	_, a := t.SYN(p)
 	switch {
 	case a == nil:
 		return "silent"

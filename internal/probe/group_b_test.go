@@ -5,6 +5,7 @@ var answersB = answers{
 	"B2":  {engine: "ignored", kernel: "ignored"},
 	"B3":  {engine: "default", kernel: "default", service: "http"},
 	"B4":  {engine: "minimum", kernel: "honoured", service: "http"},
+	"B5":  {engine: "direct", kernel: "direct"},
 	"B6":  {engine: "ignored", kernel: "ignored", service: "http"},
 	"B7":  {engine: "taken", kernel: "taken"},
 	"B8":  {engine: "honest", kernel: "honest", service: "http"},
