@@ -33,6 +33,7 @@ var groupA = []*Row{
 		Risk:     Slow, Takes: 80 * time.Second, Attempts: 3,
 		Outcomes: []Outcome{
 			{Key: "backoff", Verdict: Pass, Says: "it comes again, at growing distances"},
+			{Key: "late-backoff", Verdict: Note, Says: "it comes again, first at constant, then at growing distances"},
 			{Key: "constant", Verdict: Fail, Says: "it comes again, at distances that do not grow"},
 			{Key: "irregular", Verdict: Note, LikeLoss: true, Says: "it comes again, at distances without a rule"},
 			{Key: "once", Verdict: Note, LikeLoss: true, Says: "it comes again once: too little to see a rule"},
@@ -162,6 +163,7 @@ var groupA = []*Row{
 		Risk:     Passive | Slow, Takes: 3 * time.Minute,
 		Outcomes: []Outcome{
 			{Key: "backoff", Verdict: Pass, Says: "it comes again, at growing distances"},
+			{Key: "late-backoff", Verdict: Note, Says: "it comes again, first at constant, then at growing distances"},
 			{Key: "constant", Verdict: Note, Says: "it comes again, at distances that do not grow"},
 			{Key: "irregular", Verdict: Note, LikeLoss: true, Says: "it comes again, at distances without a rule"},
 		},
@@ -248,22 +250,30 @@ func rule(times []time.Duration) string {
 	case 1:
 		return "once"
 	}
-	grows, same := true, true
-	gap := times[0]
+	gaps := []time.Duration{times[0]}
 	for i := 1; i < len(times); i++ {
-		next := times[i] - times[i-1]
-		grows = grows && next > gap*6/5
-		same = same && next < gap*11/10 && next > gap*9/10
-		gap = next
+		gaps = append(gaps, times[i]-times[i-1])
 	}
-	switch {
-	case grows:
+	even := 0 // how many distances at the beginning are alike
+	for even+1 < len(gaps) && alike(gaps[even+1], gaps[0]) {
+		even++
+	}
+	for i := even + 1; i < len(gaps); i++ {
+		if gaps[i] <= gaps[i-1]*6/5 {
+			return "irregular"
+		}
+	}
+	switch even {
+	case 0:
 		return "backoff"
-	case same:
+	case len(gaps) - 1:
 		return "constant"
 	}
-	return "irregular"
+	return "late-backoff"
 }
+
+// alike reports whether two distances differ by a tenth at most.
+func alike(a, b time.Duration) bool { return (a - b).Abs() <= b/10 }
 
 func dupSYN(t *T) string {
 	p, first := t.halfOpen()
