@@ -51,39 +51,53 @@ func Either(matches ...Match) Match {
 }
 
 // Await waits up to d for a segment that matches, among those that arrived since
-// the last segment was sent and were not looked at yet. It returns nil if none came.
+// the last segment was sent and were not looked at yet. It returns nil if none
+// came. match may call methods of the puppet that ask.
 func (p *Puppet) Await(d time.Duration, match Match) *Arrival {
 	return p.await(d, func() *Arrival {
-		for p.cursor < len(p.inbox) {
-			a := p.inbox[p.cursor]
-			p.cursor++
-			if match(a) {
+		for {
+			a := p.next()
+			if a == nil || match(a) {
 				return a
 			}
 		}
-		return nil
 	})
+}
+
+// next returns the next segment that was not looked at yet, or nil.
+func (p *Puppet) next() *Arrival {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	if p.cursor == len(p.inbox) {
+		return nil
+	}
+	p.cursor++
+	return p.inbox[p.cursor-1]
 }
 
 // AwaitICMP waits up to d for an ICMP error about this connection, which may
 // have come already.
 func (p *Puppet) AwaitICMP(d time.Duration) *Arrival {
-	return p.await(d, func() *Arrival {
-		if len(p.icmp) == 0 {
-			return nil
-		}
-		a := p.icmp[0]
-		p.icmp = p.icmp[1:]
-		return a
-	})
+	return p.await(d, p.nextICMP)
 }
 
-// await waits until find finds something. find is called with the lock held.
+func (p *Puppet) nextICMP() *Arrival {
+	p.board.mu.Lock()
+	defer p.board.mu.Unlock()
+	if len(p.icmp) == 0 {
+		return nil
+	}
+	a := p.icmp[0]
+	p.icmp = p.icmp[1:]
+	return a
+}
+
+// await waits until find finds something.
 func (p *Puppet) await(d time.Duration, find func() *Arrival) *Arrival {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for late := false; ; {
-		if a := locked(p, find); a != nil {
+		if a := find(); a != nil {
 			return a
 		}
 		if late || !p.stage.ok() {

@@ -57,13 +57,21 @@ func (p *Puppet) Open() Answer {
 // answer waits for what comes of a SYN.
 func (p *Puppet) answer(wait time.Duration) *Arrival {
 	return p.await(wait, func() *Arrival {
-		for p.cursor < len(p.inbox) {
-			a := p.inbox[p.cursor]
-			p.cursor++
-			if SYNACK(a) && p.answered || RST(a) && p.reset {
+		for a := p.next(); a != nil; a = p.next() {
+			if SYNACK(a) && p.met() || RST(a) && p.Reset() {
 				return a
 			}
 		}
+		return p.unreachable()
+	})
+}
+
+// met reports whether the peer's SYN is in.
+func (p *Puppet) met() bool { return locked(p, func() bool { return p.answered }) }
+
+// unreachable returns an ICMP error that says so, which AwaitICMP still returns.
+func (p *Puppet) unreachable() *Arrival {
+	return locked(p, func() *Arrival {
 		if len(p.icmp) > 0 && hard(p.icmp[0].ICMP) {
 			return p.icmp[0]
 		}
@@ -183,7 +191,7 @@ func (p *Puppet) Close() {
 // lives reports whether the peer may hold a connection of ours.
 func (p *Puppet) lives() bool {
 	return locked(p, func() bool {
-		done := p.peerFIN && p.finAcked()
+		done := p.peerFIN && p.told == p.rcvNxt && p.finAcked()
 		return p.spoke && p.answered && !p.reset && !done
 	})
 }

@@ -38,6 +38,7 @@ type Puppet struct {
 	answered bool // the peer's SYN is in
 	irs      segment.Seq
 	rcvNxt   segment.Seq
+	told     segment.Seq  // the last ACK that we sent
 	held     *segment.Seq // what our ACKs say instead of rcvNxt
 	peer     Peer
 	peerWnd  int // octets
@@ -341,6 +342,9 @@ func (p *Puppet) launch(makers []func() Shot, sent []Sent, obedient bool) error 
 		packets[i] = pkt
 		if obedient {
 			p.advance(&s.Segment)
+		}
+		if s.Flags.Has(segment.ACK) {
+			p.told = s.Ack
 		}
 		p.spoke = p.spoke || s.Flags.Has(segment.SYN)
 		p.reset = p.reset || obedient && s.Flags.Has(segment.RST)
