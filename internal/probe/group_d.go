@@ -61,9 +61,9 @@ var groupD = []*Row{
 		Clauses:  []Clause{rfc(3042, "2")},
 		Risk:     Data, Service: BulkData, Takes: 3 * time.Second, Needs: []Field{FieldAck},
 		Outcomes: []Outcome{
-			{Key: "both", Verdict: Pass, Says: "each brings a new segment"},
-			{Key: "one", Verdict: Note, LikeLoss: true, Says: "only one of them brings new data"},
-			{Key: "none", Verdict: Note, LikeLoss: true, Says: "neither brings new data"},
+			{Key: "both", Verdict: Pass, Says: "they bring two new segments"},
+			{Key: "one", Verdict: Note, LikeLoss: true, Says: "they bring one new segment"},
+			{Key: "none", Verdict: Note, LikeLoss: true, Says: "they bring no new data"},
 			{Key: "retransmits", Verdict: Note, Says: "the first segment comes again before a third duplicate ACK"},
 		},
 		Test: limitedTransmit,
@@ -267,8 +267,10 @@ func dataRTO(t *T) string {
 		t.Times("probe_after", n.ptoAfter)
 	}
 	if n.reset {
-		t.Fact("end", "RST")
-		return "given-up"
+		t.Fact("end", "RST after %v", t.Now()-n.first.At)
+		if t.Now()-n.first.At < 100*time.Second {
+			return "given-up"
+		}
 	}
 	if said := rule(n.repeated); said != "irregular" {
 		return said
@@ -439,21 +441,25 @@ func limitedTransmit(t *T) string {
 	t.timedOut(b)
 	// The first may not count as a duplicate: its sequence number is beyond that of
 	// the request, and so it is also news of the window.
+	end := b.p.RcvNxt()
 	brought := 0
-	for i := 0; i < 3 && brought < 2; i++ {
-		end := b.p.RcvNxt()
+	for i := 0; i < 3 && brought < 2*b.size; i++ {
 		b.p.Send(segment.ACK)
-		a := b.p.Await(t.soon(), puppet.Data)
-		switch {
-		case a == nil:
-		case end.LessEq(a.Seq):
-			brought++
-		case a.Seq == b.una && i < 2:
-			return "retransmits"
+		for _, a := range b.p.Collect(t.soon()) {
+			if begins(b.una)(a) && i < 2 {
+				return "retransmits"
+			}
 		}
+		brought = b.p.RcvNxt().Sub(end)
 	}
-	t.Fact("new_segments", "%d", brought)
-	return [...]string{"none", "one", "both"}[brought]
+	t.Fact("new_data", "%d octets", brought)
+	switch {
+	case brought == 0:
+		return "none"
+	case brought <= b.size:
+		return "one"
+	}
+	return "both"
 }
 
 func recoveryVariant(t *T) string {
@@ -512,13 +518,10 @@ func (t *T) repairByPartialACK() string {
 
 func spuriousRTO(t *T) string {
 	said := t.undo(false)
-	if said != "go-back-n" {
-		return said
-	}
-	if t.undo(true) == "f-rto" {
+	if said == "go-back-n" && t.undo(true) == "f-rto" {
 		return "eifel"
 	}
-	return "go-back-n"
+	return said
 }
 
 // undo says what follows an ACK of two segments that comes after the timeout of
@@ -540,7 +543,8 @@ func (t *T) undo(stamped bool) string {
 		mods = append(mods, puppet.Stamps(b.p.Segment(segment.ACK).Options.TSVal, original.Options.TSVal))
 	}
 	b.p.Send(segment.ACK, mods...)
-	a := b.p.Await(t.soon(), func(a *puppet.Arrival) bool { return puppet.Data(a) && b.at(2).LessEq(a.Seq) })
+	// The next timeout is twice as far away, and some hosts pace what they send.
+	a := b.p.Await(t.soon()+150*time.Millisecond, func(a *puppet.Arrival) bool { return puppet.Data(a) && b.at(2).LessEq(a.Seq) })
 	switch {
 	case a == nil:
 		return "quiet"
