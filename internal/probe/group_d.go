@@ -272,13 +272,19 @@ func dataRTO(t *T) string {
 			return "given-up"
 		}
 	}
-	if said := rule(n.repeated); said != "irregular" {
+	return ruleBehindProbe(n.repeated)
+}
+
+// ruleBehindProbe is rule for what may begin with a tail loss probe: if all that
+// is in flight is one segment, the probe is that segment again.
+func ruleBehindProbe(times []time.Duration) string {
+	said := rule(times)
+	if said != "irregular" {
 		return said
 	}
-	// If the flight is one segment, a tail loss probe is that segment again.
 	var rest []time.Duration
-	for _, at := range n.repeated[1:] {
-		rest = append(rest, at-n.repeated[0])
+	for _, at := range times[1:] {
+		rest = append(rest, at-times[0])
 	}
 	return rule(rest)
 }
