@@ -156,7 +156,7 @@ var groupF = []*Row{
 // farewell says what makes the service close first, acknowledges its data but not
 // its FIN, and returns the FIN; nil if it was a RST instead.
 func (t *T) farewell(p *puppet.Puppet) *puppet.Arrival {
-	if p.Deliver(t.Service.Goodbye) == puppet.Mute {
+	if p.Deliver(t.rest(p)) == puppet.Mute {
 		t.Unknown("what should make the service close was not acknowledged")
 	}
 	return t.awaitFIN(p)
@@ -252,16 +252,12 @@ func activeClose(t *T) string {
 }
 
 func halfClose(t *T) string {
-	request := t.Service.Request
-	if t.Service.Goodbye != nil {
-		request = t.Service.Goodbye // whose answer is shorter
-	}
 	p := t.Connect()
 	if t.Service.Greets {
 		t.Answer(p, puppet.Data)
 	}
 	greeted := p.RcvNxt()
-	a := t.sendLast(p, request)
+	a := t.sendLast(p, t.rest(p))
 	if a == nil {
 		t.Unknown("a request with FIN is not acknowledged")
 	}
@@ -314,7 +310,7 @@ func unreadData(t *T) string {
 	for i := range segments {
 		data := make([]byte, p.Room())
 		if i == 0 {
-			copy(data, t.Service.Goodbye)
+			copy(data, t.rest(p))
 		}
 		p.Send(text, puppet.Text(data))
 	}

@@ -16,15 +16,17 @@ type Need uint8
 
 // The needs.
 const (
-	NoService  Need = iota // a handshake is enough
-	AnyData                // it says something: a greeting, or an answer to a request
-	BulkData               // the answer is longer than an initial window
-	EchoedData             // it sends back what it is sent
-	ClosesFirst            // there is something that makes it close first
+	NoService   Need = iota // a handshake is enough
+	AnyData                 // it says something: a greeting, or an answer to a request
+	BulkData                // the answer is longer than an initial window
+	EchoedData              // it sends back what it is sent
+	ClosesFirst             // there is something that makes it close first
 )
 
 // String names the need.
-func (n Need) String() string { return [...]string{"none", "data", "bulk data", "echo", "one that can be made to close first"}[n] }
+func (n Need) String() string {
+	return [...]string{"none", "data", "bulk data", "echo", "one that can be made to close first"}[n]
+}
 
 // A Service is what is known about the program behind the port.
 type Service struct {
