@@ -102,11 +102,11 @@ func (c *Conn) affords(seq segment.Seq, p []byte) bool {
 		return true
 	}
 	n = b.growth(seq, len(p)) // our own holes may be gone
-	if m.held+n <= m.most || b.extent()+n <= c.least() {
-		return true
+	fits := m.held+n <= m.most || b.extent()+n <= c.least()
+	if !fits {
+		c.stack.counters.MemoryRefused++
 	}
-	c.stack.counters.MemoryRefused++
-	return false
+	return fits
 }
 
 // mayWrite cuts a write of n octets to what the stack can hold.

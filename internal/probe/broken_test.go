@@ -13,13 +13,17 @@ import (
 // engine does what it should not. The road knows what the host expects next.
 type broken struct {
 	next map[netip.AddrPort]segment.Seq // RCV.NXT of the host, by our address
+	sent map[netip.AddrPort]segment.Seq // its SND.NXT
+	syns map[netip.AddrPort]int         // SYNs of ours less SYN-ACKs of its
+	odd  map[netip.AddrPort]segment.Seq // SEQ of the last RST or SYN that it got in a connection
 	toIt func(b *broken, s *segment.Segment) *segment.Segment
 	toUs func(b *broken, s *segment.Segment) *segment.Segment
 }
 
 // subject puts the breakage between us and a good host.
 func (b *broken) subject() subject {
-	b.next = map[netip.AddrPort]segment.Seq{}
+	b.next, b.sent = map[netip.AddrPort]segment.Seq{}, map[netip.AddrPort]segment.Seq{}
+	b.syns, b.odd = map[netip.AddrPort]int{}, map[netip.AddrPort]segment.Seq{}
 	return subject{toHost: b.change(&b.toIt, false), toUs: b.change(&b.toUs, true)}
 }
 
@@ -29,8 +33,8 @@ func (b *broken) change(rule *func(*broken, *segment.Segment) *segment.Segment, 
 		if s.Parse(packet) != nil {
 			return packet
 		}
-		if fromHost && s.Flags.Has(segment.ACK) && !s.Flags.Has(segment.RST) {
-			b.next[s.Dst] = s.Ack
+		if fromHost {
+			b.hear(&s)
 		}
 		if *rule == nil {
 			return packet
@@ -44,6 +48,16 @@ func (b *broken) change(rule *func(*broken, *segment.Segment) *segment.Segment, 
 			return now
 		}
 		return packet // as it is, with all that Append does not write
+	}
+}
+
+// hear keeps the numbers of a host.
+func (b *broken) hear(s *segment.Segment) {
+	if s.Flags.Has(segment.ACK) && !s.Flags.Has(segment.RST) {
+		b.next[s.Dst] = s.Ack
+		if s.Flags.Has(segment.SYN) || b.sent[s.Dst].Less(s.End()) {
+			b.sent[s.Dst] = s.End()
+		}
 	}
 }
 

@@ -176,6 +176,23 @@ func (t *T) Octets(p *puppet.Puppet, n int) []byte {
 	return append(next[:len(next):len(next)], bytes.Repeat([]byte{'\n'}, n-len(next))...)
 }
 
+// Insist sends up to three times, until an answer comes, and returns what was
+// sent last with its answer, or nil: for a stimulus where no answer is bad news.
+func (t *T) Insist(p *puppet.Puppet, match puppet.Match, send func() puppet.Sent) (puppet.Sent, *puppet.Arrival) {
+	const tries = 3
+	for n := 1; ; n++ {
+		sent := send()
+		if a := t.Answer(p, match); a != nil || n == tries {
+			return sent, a
+		}
+	}
+}
+
+// SYN is Insist with the SYN of a puppet: it returns the SYN-ACK or RST.
+func (t *T) SYN(p *puppet.Puppet, mods ...puppet.Mod) (puppet.Sent, *puppet.Arrival) {
+	return t.Insist(p, puppet.Either(puppet.SYNACK, puppet.RST), func() puppet.Sent { return p.Send(segment.SYN, mods...) })
+}
+
 // Life asks a connection whether it lives: with one octet of data, sent again
 // until something comes. The octets are the first of the service's request.
 func (t *T) Life(p *puppet.Puppet) puppet.Life {
