@@ -279,14 +279,17 @@ func dataRTO(t *T) string {
 // is in flight is one segment, the probe is that segment again.
 func ruleBehindProbe(times []time.Duration) string {
 	said := rule(times)
-	if said != "irregular" {
-		return said
+	if said == "irregular" || said == "late-backoff" {
+		var rest []time.Duration
+		for _, at := range times[1:] {
+			rest = append(rest, at-times[0])
+		}
+		said = rule(rest)
 	}
-	var rest []time.Duration
-	for _, at := range times[1:] {
-		rest = append(rest, at-times[0])
+	if said == "late-backoff" {
+		return "irregular"
 	}
-	return rule(rest)
+	return said
 }
 
 func tailLossProbe(t *T) string {
@@ -617,7 +620,7 @@ func zeroWindowProbe(t *T) string {
 		p.Send(segment.ACK)
 	}
 	t.Times("probes_at", times...)
-	return rule(times)
+	return ruleBehindProbe(times)
 }
 
 func lostWindowUpdate(t *T) string {
