@@ -108,6 +108,7 @@ func TestLossIsNoFault(t *testing.T) {
 
 // TestKernel holds the battery against the kernel's TCP, the groups side by side.
 func TestKernel(t *testing.T) {
+	t.Parallel()
 	k := newKernelHost(t)
 	ports := map[string]uint16{}
 	for _, service := range services {

@@ -224,7 +224,7 @@ func dataOutcomes(why string) []Outcome {
 }
 
 func rstExact(t *T) string {
-	p := t.Connect()
+	p := t.Establish()
 	p.Provoke(segment.RST)
 	return deadOrIgnored(t, p)
 }
@@ -237,7 +237,7 @@ func deadOrIgnored(t *T, p *puppet.Puppet) string {
 }
 
 func rstInWindow(t *T) string {
-	p := t.Connect()
+	p := t.Establish()
 	answer := challenge(t, p, segment.RST, puppet.Seq(10))
 	switch {
 	case !t.Lives(p):
@@ -260,7 +260,7 @@ func challenge(t *T, p *puppet.Puppet, flags segment.Flags, mods ...puppet.Mod) 
 }
 
 func rstOutside(t *T) string {
-	p := t.Connect()
+	p := t.Establish()
 	answer := challenge(t, p, segment.RST, puppet.Seq(-70000))
 	switch {
 	case !t.Lives(p):
@@ -272,7 +272,7 @@ func rstOutside(t *T) string {
 }
 
 func rstACK(t *T) string {
-	p := t.Connect()
+	p := t.Establish()
 	p.Provoke(segment.RST | segment.ACK)
 	return deadOrIgnored(t, p)
 }
@@ -283,7 +283,7 @@ func synInEstablished(t *T) string {
 		d    int
 		dead string
 	}{{10, "reset"}, {-70000, "reset-outside"}} {
-		p := t.Connect()
+		p := t.Establish()
 		p.Provoke(segment.SYN, puppet.SeqAt(p.SndNxt().Add(at.d)))
 		answer := t.Answer(p, puppet.Any)
 		switch {
@@ -300,7 +300,7 @@ func synInEstablished(t *T) string {
 }
 
 func synACKInEstablished(t *T) string {
-	p := t.Connect()
+	p := t.Establish()
 	answer := challenge(t, p, segment.SYN|segment.ACK, puppet.SeqAt(p.SndNxt()))
 	switch {
 	case !t.Lives(p):
@@ -312,7 +312,7 @@ func synACKInEstablished(t *T) string {
 }
 
 func badACK(t *T, shape puppet.Shape, by int) string {
-	p := t.Connect(shape)
+	p := t.Establish(shape)
 	from := p.SndNxt()
 	sent := p.Provoke(text, puppet.Text(t.Octets(p, 3)), puppet.Ack(by))
 	return refused(t, p, from, sent, t.Answer(p, puppet.PureACK))
@@ -337,7 +337,7 @@ func refused(t *T, p *puppet.Puppet, from segment.Seq, sent puppet.Sent, answer 
 }
 
 func dataWithoutACK(t *T) string {
-	p := t.Connect()
+	p := t.Establish()
 	said := "silent"
 	for _, flags := range []segment.Flags{segment.PSH, 0} {
 		from := p.SndNxt()
@@ -355,7 +355,7 @@ func dataWithoutACK(t *T) string {
 }
 
 func dataBeyondWindow(t *T) string {
-	p := t.Connect()
+	p := t.Establish()
 	beyond := max(200000, p.PeerWindow()+10000)
 	from := p.SndNxt()
 	at := p.SndNxt().Add(beyond)
@@ -389,12 +389,12 @@ func challengeShape(t *T) string {
 		mods  []puppet.Mod
 	}{
 		{segment.RST, []puppet.Mod{puppet.Seq(10)}},
-		{segment.SYN, []puppet.Mod{puppet.Seq(1 + 10)}}, // from the ISN
+		{segment.SYN, []puppet.Mod{puppet.Seq(2 + 10)}}, // from the ISN
 		{text, []puppet.Mod{puppet.Text([]byte{'\n', '\n', '\n'}), puppet.Ack(70000)}},
 	}
 	seen, said := 0, "exact"
 	for _, s := range stimuli {
-		p := t.Connect()
+		p := t.Establish()
 		from, want := p.SndNxt(), p.RcvNxt()
 		a := challenge(t, p, s.flags, s.mods...)
 		if a != nil && t.Life(p) == puppet.Alive && p.SndUna() == from.Add(1) { // or it was no challenge
@@ -417,7 +417,7 @@ func challengeShape(t *T) string {
 }
 
 func blindFIN(t *T) string {
-	p := t.Connect()
+	p := t.Establish()
 	from := p.SndNxt()
 	if challenge(t, p, segment.FIN|segment.ACK, puppet.Seq(1), puppet.Ack(70000)) == nil {
 		t.Fact("challenge", "none")
@@ -435,7 +435,7 @@ func blindFIN(t *T) string {
 }
 
 func finOutOfOrder(t *T) string {
-	p := t.Connect()
+	p := t.Establish()
 	from := p.SndNxt()
 	p.Provoke(segment.FIN|segment.ACK, puppet.Seq(5))
 	if first := t.Answer(p, puppet.PureACK); first != nil && from.Less(first.Ack) {
@@ -492,12 +492,9 @@ func fill(t *T, p *puppet.Puppet) {
 }
 
 func paws(t *T) string {
-	p := t.Connect()
+	p := t.Establish()
 	if !p.Peer().Timestamps {
 		t.Unknown("the host does not use timestamps")
-	}
-	if !t.Lives(p) { // so that there is a last timestamp
-		t.Unknown("the connection does not take data")
 	}
 	from := p.SndNxt()
 	sent := p.Provoke(text, puppet.Text(t.Octets(p, 3)), puppet.TSVal(-10000))
@@ -505,7 +502,7 @@ func paws(t *T) string {
 }
 
 func pawsRST(t *T) string {
-	p := t.Connect()
+	p := t.Establish()
 	if !p.Peer().Timestamps {
 		t.Unknown("the host does not use timestamps")
 	}

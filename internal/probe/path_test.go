@@ -20,7 +20,7 @@ func newRouted(t *testing.T) *routed {
 	t.Helper()
 	lab := netlab.NewTest(t)
 	r := &routed{first: lab.MustHost(t, "first"), second: lab.MustHost(t, "second")}
-	r.here, r.there = lab.MustHere(t, "here"), lab.MustHost(t, "there")
+	r.here, r.there = lab.MustHost(t, "here"), lab.MustHost(t, "there")
 	chain := []*netlab.Host{r.here, r.first, r.second, r.there}
 	links := make([]*netlab.Link, len(chain)-1)
 	for i := range links {
@@ -66,6 +66,7 @@ func nft(t *testing.T, h *netlab.Host, rules string) {
 
 // TestMSSOnPath: who changes the MSS of a SYN is named by the hop that saw it.
 func TestMSSOnPath(t *testing.T) {
+	t.Parallel()
 	r := newRouted(t)
 	port := r.there.MustServe(t, netlab.Echo).Port()
 	expect := func(outcome, fact string) {

@@ -146,6 +146,16 @@ func (t *T) Accept(shape ...puppet.Shape) *puppet.Puppet {
 	return p
 }
 
+// Establish is Connect that has the host acknowledge an octet first: some hosts
+// judge what follows the handshake at once by other rules, or not at all.
+func (t *T) Establish(shape ...puppet.Shape) *puppet.Puppet {
+	p := t.Connect(shape...)
+	if !t.Lives(p) {
+		t.Unknown("the service ends the connection at the first octet")
+	}
+	return p
+}
+
 // Answer waits for a segment that matches, for as long as an answer may take, and
 // returns nil if none came.
 func (t *T) Answer(p *puppet.Puppet, match puppet.Match) *puppet.Arrival {

@@ -55,7 +55,7 @@ func alsoChanged(name string, changed map[string]string) {
 	panic("no target " + name)
 }
 
-var everyRow = flag.Bool("everyrow", false, "TestTargets asks each target for every row, not only for those that change and a few more")
+var everyRow = flag.Bool("everyrow", false, "ask each target and each broken host for every row, not only for those that change and a few more")
 
 // sample are rows that no target changes: a battery that follows its template
 // would still be right about them.
@@ -63,6 +63,7 @@ var sample = []string{"A1", "A3", "B1", "C2"}
 
 // TestTargets: verdicts follow the host and not the template.
 func TestTargets(t *testing.T) {
+	t.Parallel()
 	for _, target := range targets {
 		t.Run(target.name, func(t *testing.T) {
 			t.Parallel()
