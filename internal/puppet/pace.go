@@ -10,7 +10,7 @@ import (
 type pace struct {
 	mu   sync.Mutex
 	last []time.Duration // when each of the latest packets left or will; a ring
-	next int
+	next int             // the oldest of them, behind the latest
 }
 
 func newPace(perSecond int) *pace {
@@ -26,7 +26,8 @@ func newPace(perSecond int) *pace {
 func (p *pace) reserve(now time.Duration, n int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := now
+	// Never before the latest, or the ring would not be in the order of the packets.
+	at := max(now, p.last[(p.next+len(p.last)-1)%len(p.last)])
 	for i := range n {
 		at = max(at, p.last[(p.next+i)%len(p.last)]+time.Second)
 	}

@@ -25,27 +25,27 @@ func TestConversation(t *testing.T) {
 		s := w.stage(1)
 		p := w.open(s)
 		if rtt := p.RTT(); rtt != 2*time.Millisecond {
-			t.Errorf("the round trip is %v", rtt)
+			w.Errorf("the round trip is %v", rtt)
 		}
 		if life := p.Deliver([]byte("hello")); life != puppet.Alive {
-			t.Errorf("the connection is %v", life)
+			w.Errorf("the connection is %v", life)
 		}
 		if string(p.Received()) != "hello" {
 			p.Await(time.Second, func(*puppet.Arrival) bool { return string(p.Received()) == "hello" })
 		}
 		if string(p.Received()) != "hello" {
-			t.Errorf("received %q", p.Received())
+			w.Errorf("received %q", p.Received())
 		}
 		p.Send(segment.ACK)
 		p.Send(segment.FIN | segment.ACK)
 		if p.Await(time.Second, puppet.FIN) == nil || !p.PeerClosed() {
-			t.Error("the peer has not closed")
+			w.Error("the peer has not closed")
 		}
 		p.Send(segment.ACK)
 		s.Close()
-		for _, m := range w.sent {
+		for _, m := range w.left() {
 			if m.seg.Flags.Has(segment.RST) {
-				t.Error("a connection closed in order was reset")
+				w.Error("a connection closed in order was reset")
 			}
 		}
 		w.nothingLeft()
@@ -98,23 +98,23 @@ func TestCancel(t *testing.T) {
 		var aborted error
 		s, err := w.board.Stage(ctx, puppet.StageConfig{Abort: func(err error) { aborted = err }})
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		p := w.open(s)
 		why := errors.New("enough")
 		time.AfterFunc(time.Second, func() { cancel(why) })
 		began := w.board.Now()
 		if p.Await(time.Hour, puppet.Any) != nil || w.board.Now()-began > 2*time.Second {
-			t.Error("the wait went on")
+			w.Error("the wait went on")
 		}
 		if !errors.Is(aborted, why) || !errors.Is(s.Err(), why) {
-			t.Errorf("aborted for %v, %v", aborted, s.Err())
+			w.Errorf("aborted for %v, %v", aborted, s.Err())
 		}
 		if sent := p.Send(segment.ACK); sent.Number != 0 {
-			t.Error("a stage that has ended sends on")
+			w.Error("a stage that has ended sends on")
 		}
 		if s.Puppet(w.target, puppet.Shape{}) != nil || p.Collect(time.Hour) != nil {
-			t.Error("a stage that has ended goes on")
+			w.Error("a stage that has ended goes on")
 		}
 		s.Close()
 		w.nothingLeft()
@@ -126,12 +126,12 @@ func TestLinkGone(t *testing.T) {
 		var aborted error
 		s, err := w.board.Stage(w.Context(), puppet.StageConfig{Abort: func(err error) { aborted = err }})
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		p := w.open(s)
 		time.AfterFunc(time.Second, func() { _ = w.here.Close() })
 		if p.Await(time.Hour, puppet.Any) != nil || !errors.Is(aborted, net.ErrClosed) {
-			t.Errorf("the link is gone: %v", aborted)
+			w.Errorf("the link is gone: %v", aborted)
 		}
 		s.Close()
 	})
@@ -165,7 +165,7 @@ func TestSideBySide(t *testing.T) {
 		}
 		for range n {
 			if err := <-done; err != nil {
-				t.Error(err)
+				w.Error(err)
 			}
 		}
 		w.nothingLeft()
@@ -195,12 +195,13 @@ func TestPace(t *testing.T) {
 		for range 3 {
 			<-done
 		}
-		if len(w.sent) < 3*37 {
-			t.Fatalf("%d packets left", len(w.sent))
+		sent := w.left()
+		if len(sent) < 3*37 {
+			w.Fatalf("%d packets left", len(sent))
 		}
-		for i := range w.sent[10:] {
-			if gap := w.sent[i+10].at - w.sent[i].at; gap < time.Second {
-				t.Fatalf("packets %d to %d left within %v", i, i+10, gap)
+		for i := range sent[10:] {
+			if gap := sent[i+10].at - sent[i].at; gap < time.Second {
+				w.Fatalf("packets %d to %d left within %v", i, i+10, gap)
 			}
 		}
 	})
@@ -224,16 +225,16 @@ func TestSeats(t *testing.T) {
 		}()
 		synctest.Wait()
 		if len(order) > 0 {
-			t.Errorf("%q did not wait", <-order)
+			w.Errorf("%q did not wait", <-order)
 		}
 		ctx, cancel := context.WithCancel(w.Context())
 		cancel()
 		if s, err := w.board.Stage(ctx, puppet.StageConfig{}); err == nil || s != nil {
-			t.Error("a stage was opened for nobody")
+			w.Error("a stage was opened for nobody")
 		}
 		first.Close()
 		if who := <-order; who != "many" {
-			t.Errorf("%q came first", who)
+			w.Errorf("%q came first", who)
 		}
 		<-order
 	})
@@ -250,10 +251,10 @@ func TestProvocationsAreApart(t *testing.T) {
 		other := q.Provoke(segment.RST, puppet.Seq(10))
 		second := p.Provoke(segment.RST, puppet.Seq(10))
 		if gap := second.At - first.At; gap < 600*time.Millisecond {
-			t.Errorf("%v between two provocations", gap)
+			w.Errorf("%v between two provocations", gap)
 		}
 		if gap := other.At - first.At; gap > 100*time.Millisecond {
-			t.Errorf("the other connection waited for %v", gap)
+			w.Errorf("the other connection waited for %v", gap)
 		}
 	})
 }
@@ -266,32 +267,32 @@ func TestNumbers(t *testing.T) {
 		p := w.open(s)
 		from := p.SndNxt()
 		if from != p.ISS().Add(1) || p.RcvNxt() != p.IRS().Add(1) || !p.Established() {
-			t.Error("after the handshake the numbers are wrong")
+			w.Error("after the handshake the numbers are wrong")
 		}
 		p.Provoke(text, puppet.Text([]byte("x")), puppet.Seq(100))
 		if p.SndNxt() != from {
-			t.Error("a provocation moved SND.NXT")
+			w.Error("a provocation moved SND.NXT")
 		}
 		p.Send(text, puppet.Text([]byte("abc")))
 		if p.SndNxt() != from.Add(3) {
-			t.Error("data in its place did not move SND.NXT")
+			w.Error("data in its place did not move SND.NXT")
 		}
 		p.Collect(time.Second)
 		if p.RcvNxt() != p.IRS().Add(4) {
-			t.Errorf("RCV.NXT is %d beyond the ISN", p.RcvNxt().Sub(p.IRS()))
+			w.Errorf("RCV.NXT is %d beyond the ISN", p.RcvNxt().Sub(p.IRS()))
 		}
 		p.HoldAckAt(1)
 		if held := p.Segment(segment.ACK); held.Ack != p.IRS().Add(2) {
-			t.Error("a held ACK says more than it is told")
+			w.Error("a held ACK says more than it is told")
 		}
 		p.HoldAck()
 		if held := p.Segment(segment.ACK); held.Ack != p.RcvNxt() {
-			t.Error("a held ACK does not stand where it was")
+			w.Error("a held ACK does not stand where it was")
 		}
 		p.ReleaseAck()
 		p.Window(7)
 		if now := p.Segment(segment.ACK); now.Ack != p.RcvNxt() || now.Window != 7 {
-			t.Error("the ACK is still held, or the window not frozen")
+			w.Error("the ACK is still held, or the window not frozen")
 		}
 	})
 }
@@ -306,7 +307,7 @@ func TestReassembly(t *testing.T) {
 			seg := segment.Segment{Src: p.Remote(), Dst: p.Local(), Flags: segment.ACK | flags, Seq: p.IRS().Add(1 + n), Ack: p.SndNxt(), Payload: []byte(data)}
 			pkt, err := seg.Append(nil)
 			if err != nil {
-				t.Fatal(err)
+				w.Fatal(err)
 			}
 			w.here.Inject(pkt)
 		}
@@ -315,13 +316,13 @@ func TestReassembly(t *testing.T) {
 		at(-3, "???", 0)
 		synctest.Wait()
 		if len(p.Received()) > 0 || p.PeerClosed() {
-			t.Error("data was taken that is not in its place")
+			w.Error("data was taken that is not in its place")
 		}
 		at(0, "abcd", 0)
 		at(1, "bcdefgh", 0)
 		synctest.Wait()
 		if got := string(p.Received()); got != "abcdefghi" || !p.PeerClosed() || p.RcvNxt() != p.IRS().Add(11) {
-			t.Errorf("received %q, closed %v", got, p.PeerClosed())
+			w.Errorf("received %q, closed %v", got, p.PeerClosed())
 		}
 	})
 }
@@ -339,15 +340,15 @@ func TestDoor(t *testing.T) {
 		}()
 		p := d.Await(time.Minute)
 		if p == nil {
-			t.Fatal("nobody came")
+			w.Fatal("nobody came")
 		}
 		p.Send(segment.SYN | segment.ACK)
 		p.Await(time.Second, puppet.Data)
 		if string(p.Received()) != "hello" || !p.Established() {
-			t.Errorf("received %q", p.Received())
+			w.Errorf("received %q", p.Received())
 		}
 		if d.Await(time.Second) != nil {
-			t.Error("a second guest")
+			w.Error("a second guest")
 		}
 		s.Close()
 		w.nothingLeft()
@@ -369,7 +370,7 @@ func TestShape(t *testing.T) {
 			p := s.Puppet(w.target, shape)
 			seg := p.Segment(segment.SYN)
 			if got := seg.Options.String(); got != want {
-				t.Errorf("%q, want %q", got, want)
+				w.Errorf("%q, want %q", got, want)
 			}
 		})
 	}
@@ -392,12 +393,12 @@ func TestEvidence(t *testing.T) {
 		for _, rec := range slices.Concat(first.Log(), second.Log()) {
 			number++
 			if rec.Number != number {
-				t.Errorf("record %d has the number %d", number, rec.Number)
+				w.Errorf("record %d has the number %d", number, rec.Number)
 			}
 			shown = append(shown, fmt.Sprint(rec.Event.Kind, rec.Event.Conn, rec.Event.Segment, rec.Event.Reason))
 		}
 		if number != 8 || !slices.Equal(shown, told) { // SYN, SYN-ACK, ACK, RST, twice
-			t.Errorf("shown\n%q\ntold\n%q", shown, told)
+			w.Errorf("shown\n%q\ntold\n%q", shown, told)
 		}
 	})
 }
@@ -414,17 +415,17 @@ func TestUnreachable(t *testing.T) {
 		p := s.Puppet(w.target, puppet.Shape{})
 		time.AfterFunc(500*time.Millisecond, func() {
 			var quoted []byte
-			for _, m := range w.sent {
+			for _, m := range w.left() {
 				quoted, _ = m.seg.Append(nil)
 			}
 			w.here.InjectError(&simnet.ICMPError{From: w.target.Addr(), Type: 3, Code: 1, Quoted: quoted})
 		})
 		w.network.SetPath(w.here, w.there, simnet.PathConfig{Loss: 1})
 		if a := p.Open(); a != puppet.Unreachable {
-			t.Errorf("the answer is %v", a)
+			w.Errorf("the answer is %v", a)
 		}
 		if e := p.AwaitICMP(0); e == nil || e.ICMP.Type != 3 {
-			t.Errorf("the error is %v", e)
+			w.Errorf("the error is %v", e)
 		}
 	})
 }
@@ -435,11 +436,11 @@ func TestClosedAndSilentPorts(t *testing.T) {
 		defer s.Close()
 		closed := netip.AddrPortFrom(w.target.Addr(), 9)
 		if a := s.Puppet(closed, puppet.Shape{}).Open(); a != puppet.Refused {
-			t.Errorf("a closed port is %v", a)
+			w.Errorf("a closed port is %v", a)
 		}
 		w.network.SetPath(w.here, w.there, simnet.PathConfig{Loss: 1})
 		if a := s.Puppet(w.target, puppet.Shape{}).Open(); a != puppet.Silent || w.board.Resent() != 3 {
-			t.Errorf("a lost host is %v, %d sent again", a, w.board.Resent())
+			w.Errorf("a lost host is %v, %d sent again", a, w.board.Resent())
 		}
 	})
 }

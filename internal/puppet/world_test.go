@@ -3,6 +3,7 @@ package puppet_test
 import (
 	"io"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -24,6 +25,7 @@ type world struct {
 	listener    *engine.NetListener
 	board       *puppet.Board
 	target      netip.AddrPort
+	mu          sync.Mutex
 	sent        []moment // what left us
 	states      states   // of the host's connections
 }
@@ -62,8 +64,17 @@ func (w *world) tap(p simnet.Packet) {
 	}
 	var s segment.Segment
 	if s.Parse(append([]byte(nil), p.Data...)) == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.sent = append(w.sent, moment{p.Sent, s})
 	}
+}
+
+// left is what has left us.
+func (w *world) left() []moment {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.sent)
 }
 
 func (w *world) echo() {
