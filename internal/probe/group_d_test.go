@@ -25,3 +25,8 @@ var answersD = answers{
 }
 
 var breakagesD []breakage
+
+func init() {
+	alsoChanged("no sack", map[string]string{"D2": "not-offered", "D3": "not-offered", "D5": "newreno"})
+	alsoChanged("syn cookies always", map[string]string{"D3": "not-offered", "D5": "newreno"})
+}

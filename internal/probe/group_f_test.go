@@ -14,3 +14,7 @@ var answersF = answers{
 }
 
 var breakagesF []breakage
+
+func init() {
+	alsoChanged("rfc 1337", map[string]string{"F8": "protected"})
+}

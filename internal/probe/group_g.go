@@ -248,10 +248,17 @@ func markedControl(t *T) string {
 	p.Close()
 	_, a, _ = t.offer(puppet.Shape{}, puppet.TOS(ce))
 	note("syn_ce", a != nil)
-	q := t.Connect()
-	q.Provoke(segment.RST, puppet.TOS(ect0))
-	note("rst_ect", t.Life(q) == puppet.Dead)
+	// Behind a SYN cookie no RST is the end: the next ACK opens the connection anew.
+	note("rst_ect", t.killedBy(ect0) || !t.killedBy(notECT))
 	return said
+}
+
+// killedBy reports whether a RST with a TOS ends a connection.
+func (t *T) killedBy(tos uint8) bool {
+	p := t.Connect()
+	defer p.Close()
+	p.Provoke(segment.RST, puppet.TOS(tos))
+	return t.Life(p) == puppet.Dead
 }
 
 func ecnOnPath(t *T) string {

@@ -13,3 +13,11 @@ var answersG = answers{
 }
 
 var breakagesG []breakage
+
+func init() {
+	alsoChanged("no timestamps", map[string]string{"G9": "partly"})
+	alsoChanged("no window scale", map[string]string{"G9": "partly"})
+	alsoChanged("no sack", map[string]string{"G9": "partly"})
+	alsoChanged("syn cookies always", map[string]string{"G9": "partly"})
+	alsoChanged("fast open", map[string]string{"G6": "cookie", "G7": "accepted"})
+}

@@ -9,3 +9,8 @@ var answersH = answers{
 }
 
 var breakagesH []breakage
+
+func init() {
+	alsoChanged("no timestamps", map[string]string{"H2": "none"})
+	alsoChanged("syn cookies always", map[string]string{"H1": "unclocked", "H4": "partly"})
+}
