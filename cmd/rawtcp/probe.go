@@ -29,7 +29,7 @@ const groupBattery = "Battery"
 
 func (p *program) probeCommand() *command {
 	o := &probeOptions{}
-	o.talkOptions.io, o.color = "raw", "auto"
+	o.color = "auto"
 	return &command{
 		name: "probe", usage: "rawtcp probe [flags] HOST:PORT", help: helpProbe,
 		flags: append(o.batteryFlags(), append(o.sourceFlags(), probeOutputFlags(&o.talkOptions)...)...),

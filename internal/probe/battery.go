@@ -27,6 +27,11 @@ type Battery struct {
 	// the Board has seats. Default: one row after the other.
 	SideBySide bool
 
+	// Lanes is how many of the other rows run side by side, each on connections of
+	// its own: default 1. More are quicker, and measure times less well. The Board
+	// wants a seat for each.
+	Lanes int
+
 	// Listen is the local port that passive rows wait at. 0: they are unknown.
 	Listen uint16
 
@@ -92,12 +97,16 @@ func (b *Battery) Run(ctx context.Context) (*Report, error) {
 		return report, err
 	}
 	results := make([]*Result, len(b.Rows))
+	quick, lanes := b.lanes()
+	for range max(b.Lanes, 1) {
+		lanes = append(lanes, quick)
+	}
 	var wait sync.WaitGroup
-	for _, lane := range b.lanes() {
+	for _, lane := range lanes {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			for _, i := range lane {
+			for i := range lane {
 				results[i] = b.run(ctx, b.Rows[i])
 			}
 		}()
@@ -113,22 +122,31 @@ func (b *Battery) Run(ctx context.Context) (*Report, error) {
 	return report, b.Board.Err()
 }
 
-// lanes are the rows, by index, that run one after the other, each lane beside the
-// others. The passive rows share a port, and with it a lane.
-func (b *Battery) lanes() [][]int {
-	var quick, passive []int
-	var lanes [][]int
+// lanes returns the rows, by index, that several lanes may take from, and those
+// that have a lane of their own. The passive rows share a port, and with it a lane.
+func (b *Battery) lanes() (quick <-chan int, own []<-chan int) {
+	var shared, passive []int
 	for i, row := range b.Rows {
 		switch {
 		case b.SideBySide && row.Risk&Passive != 0:
 			passive = append(passive, i)
 		case b.SideBySide && row.Risk&Slow != 0:
-			lanes = append(lanes, []int{i})
+			own = append(own, queueOf([]int{i}))
 		default:
-			quick = append(quick, i)
+			shared = append(shared, i)
 		}
 	}
-	return append(lanes, passive, quick)
+	return queueOf(shared), append(own, queueOf(passive))
+}
+
+// queueOf is a channel that holds the numbers and is closed.
+func queueOf(numbers []int) <-chan int {
+	c := make(chan int, len(numbers))
+	for _, n := range numbers {
+		c <- n
+	}
+	close(c)
+	return c
 }
 
 // control makes one ordinary handshake.
