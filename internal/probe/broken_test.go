@@ -84,7 +84,7 @@ type breakage struct {
 }
 
 func allBreakages() []breakage {
-	return slices.Concat(breakagesA, breakagesB, breakagesC, breakagesD, breakagesE, breakagesF, breakagesG, breakagesH, breakagesP)
+	return slices.Concat(breakagesA, breakagesB, breakagesC, breakagesD, breakagesE, breakagesF, breakagesG, breakagesH, breakagesP, moreBreakages)
 }
 
 // concerns reports whether a row is of a group that has to find the breakage.
