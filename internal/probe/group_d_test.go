@@ -1,6 +1,10 @@
 package probe_test
 
-import "time"
+import (
+	"time"
+
+	"rawtcp/segment"
+)
 
 // linuxRTOs are when Linux sends something again that nobody acknowledges.
 var linuxRTOs = []time.Duration{
@@ -24,4 +28,56 @@ var answersD = answers{
 	"D11": {engine: "alive", kernel: "alive", slow: true},
 }
 
-var breakagesD []breakage
+var breakagesD = []breakage{
+	{
+		name: "never sends data again",
+		host: broken{toUs: func(b *broken, s *segment.Segment) *segment.Segment {
+			end, known := b.odd[s.Dst]
+			if s.Flags.Has(segment.SYN) || len(s.Payload) == 0 {
+				return s
+			}
+			if known && s.Seq.Less(end) {
+				return nil
+			}
+			b.odd[s.Dst] = s.Seq.Add(len(s.Payload))
+			return s
+		}},
+		found: map[string]string{"D1": "never", "D2": "unknown: no retransmission", "D3": "timeout", "D5": "timeout", "D6": "unknown: no retransmission"},
+	},
+	{
+		name: "ignores a window of zero",
+		host: broken{toIt: func(_ *broken, s *segment.Segment) *segment.Segment {
+			if s.Window == 0 && !s.Flags.Has(segment.RST) {
+				s.Window = 100
+			}
+			return s
+		}},
+		found: map[string]string{"D7": "ignored", "D8": "unknown: the host sends data"},
+	},
+	{
+		name: "does not probe a window of zero",
+		host: broken{toUs: func(b *broken, s *segment.Segment) *segment.Segment {
+			sent := b.sent[s.Dst]
+			if len(s.Payload) == 0 && !s.Flags.Any(segment.SYN|segment.FIN|segment.RST) && s.Seq.Less(sent) {
+				return nil
+			}
+			return s
+		}},
+		found: map[string]string{"D7": "never", "D8": "unknown: the host does not probe"},
+	},
+	{
+		name: "does not answer keep-alives",
+		host: broken{toIt: func(b *broken, s *segment.Segment) *segment.Segment {
+			if next, known := b.next[s.Src]; known && s.Seq.Add(1) == next && !s.Flags.Any(segment.SYN|segment.FIN|segment.RST) && len(s.Payload) <= 1 {
+				return nil
+			}
+			return s
+		}},
+		found: map[string]string{"D10": "none"},
+	},
+}
+
+func init() {
+	alsoChanged("no sack", map[string]string{"D2": "not-offered", "D3": "not-offered", "D5": "newreno"})
+	alsoChanged("syn cookies always", map[string]string{"D3": "not-offered", "D5": "newreno"})
+}

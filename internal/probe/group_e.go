@@ -344,7 +344,8 @@ func duplicateSACK(t *T) string {
 		t.Unknown("the connection does not take data")
 	}
 	p.Collect(50 * time.Millisecond) // an echo
-	_, a := t.Insist(p, puppet.Acks(from.Add(2)), func() puppet.Sent {
+	report := func(a *puppet.Arrival) bool { return puppet.PureACK(a) && a.Ack == from.Add(2) }
+	_, a := t.Insist(p, report, func() puppet.Sent {
 		return p.Provoke(text, puppet.Text(data), puppet.SeqAt(from))
 	})
 	if a == nil {

@@ -77,6 +77,7 @@ var groupG = []*Row{
 		Risk:     Safe, Takes: 200 * time.Millisecond, Needs: []Field{FieldFlags, FieldReserved},
 		Outcomes: []Outcome{
 			{Key: "accecn", Verdict: Pass, Says: "the SYN-ACK tells in the new code which ECN field the SYN had"},
+			{Key: "mangled", Verdict: Note, Says: "the SYN-ACK tells in the new code of an ECN field that the SYN did not have: it was changed, or ECE and CWR are echoed"},
 			{Key: "classic", Verdict: Pass, Says: "the SYN-ACK has ECE alone: ECN as in RFC 3168"},
 			{Key: "no-ecn", Verdict: Note, Says: "the SYN-ACK has none of the flags"},
 			{Key: "nonce", Verdict: Note, Says: "the SYN-ACK has AE and ECE, as in the ECN nonce experiment"},
@@ -248,10 +249,17 @@ func markedControl(t *T) string {
 	p.Close()
 	_, a, _ = t.offer(puppet.Shape{}, puppet.TOS(ce))
 	note("syn_ce", a != nil)
-	q := t.Connect()
-	q.Provoke(segment.RST, puppet.TOS(ect0))
-	note("rst_ect", t.Life(q) == puppet.Dead)
+	// Behind a SYN cookie no RST is the end: the next ACK opens the connection anew.
+	note("rst_ect", t.killedBy(ect0) || !t.killedBy(notECT))
 	return said
+}
+
+// killedBy reports whether a RST with a TOS ends a connection.
+func (t *T) killedBy(tos uint8) bool {
+	p := t.Connect()
+	defer p.Close()
+	p.Provoke(segment.RST, puppet.TOS(tos))
+	return t.Life(p) == puppet.Dead
 }
 
 func ecnOnPath(t *T) string {
@@ -316,8 +324,10 @@ func accurateECN(t *T) string {
 		return "nonce"
 	case 0b111:
 		return "reflected"
+	case 0b010: // Not-ECT was seen
+		return "accecn"
 	}
-	return "accecn"
+	return "mangled"
 }
 
 // fastOpenID is the identifier of Fast Open in experimental options (RFC 7413

@@ -39,7 +39,8 @@ var targets = []target{
 	{name: "rfc 1337", sysctls: map[string]string{"net.ipv4.tcp_rfc1337": "1"}, changed: map[string]string{}},
 	{name: "fin-wait-2 of 10 s", sysctls: map[string]string{"net.ipv4.tcp_fin_timeout": "10"}, changed: map[string]string{}},
 	{name: "ecn", sysctls: map[string]string{"net.ipv4.tcp_ecn": "1"}, changed: map[string]string{}},
-	{name: "fast open", sysctls: map[string]string{"net.ipv4.tcp_fastopen": "3"}, changed: map[string]string{}},
+	// 3, and for services that do not ask for it, too.
+	{name: "fast open", sysctls: map[string]string{"net.ipv4.tcp_fastopen": "1027"}, changed: map[string]string{}},
 	{name: "reno", sysctls: map[string]string{"net.ipv4.tcp_congestion_control": "reno"}, changed: map[string]string{}},
 	{name: "no duplicate ACK limit", sysctls: map[string]string{"net.ipv4.tcp_invalid_ratelimit": "0"}, changed: map[string]string{}},
 }

@@ -38,6 +38,33 @@ func (p *pace) reserve(now time.Duration, n int) time.Duration {
 	return at
 }
 
+// bookings last so long.
+const bookFor = time.Second
+
+// book is reserve for packets that leave when they like within bookFor. Until one
+// does, it counts as if it left at the end of that time.
+func (p *pace) book(now time.Duration, n int) (at time.Duration) {
+	at = p.reserve(now, n)
+	p.move(at, at+bookFor, n)
+	return at
+}
+
+// spend lets n packets leave now that were booked at a time.
+func (p *pace) spend(booked, now time.Duration, n int) { p.move(booked+bookFor, now, n) }
+
+// move changes when n packets leave.
+func (p *pace) move(from, to time.Duration, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// The latest of them, if others leave at the same time.
+	for i := len(p.last) - 1; i >= 0 && n > 0; i-- {
+		if at := &p.last[(p.next+i)%len(p.last)]; *at == from {
+			*at = to
+			n--
+		}
+	}
+}
+
 // seats are the connections that may exist at the same time.
 type seats struct {
 	free  chan struct{}

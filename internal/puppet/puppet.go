@@ -273,7 +273,7 @@ func (p *Puppet) rest() {
 func (p *Puppet) Book(n int) {
 	b := p.board
 	n = min(n, cap(b.pace.last))
-	at := b.pace.reserve(b.Now(), n)
+	at := b.pace.book(b.Now(), n)
 	if wait := at - b.Now(); wait > 0 && !p.stage.Wait(wait) {
 		return
 	}
@@ -283,8 +283,9 @@ func (p *Puppet) Book(n int) {
 // reserve waits until n packets may leave, and reports whether they may.
 func (p *Puppet) reserve(n int) bool {
 	b := p.board
-	if n <= p.booked && b.Now() < p.bookedAt+time.Second {
+	if now := b.Now(); n <= p.booked && now < p.bookedAt+bookFor {
 		p.booked -= n
+		b.pace.spend(p.bookedAt, now, n)
 		return true
 	}
 	wait := b.pace.reserve(b.Now(), n) - b.Now()
