@@ -19,6 +19,7 @@ const helpShort = `usage: rawtcp COMMAND [flags] [arguments]
   connect HOST:PORT            open a connection of hand-built segments, shown
   listen [ADDR]:PORT           accept connections
   ping HOST:PORT...            measure round trips with TCP's own SYN
+  probe HOST:PORT              judge a host's TCP, row by row
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
@@ -33,6 +34,7 @@ shown, every state and timer too; the kernel's TCP is kept silent meanwhile.
   connect HOST:PORT            open a connection
   listen [ADDR]:PORT           accept connections
   ping HOST:PORT...            measure round trips with TCP's own SYN
+  probe HOST:PORT              judge a host's TCP, row by row
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
@@ -149,7 +151,7 @@ const helpExitCodes = `exit code
     0  did what was asked: handshake and the asked-for close;
        of a series, at least one connection got its reply
     1  the network said no: not one connection of a series got its reply;
-       doctor: something fails
+       doctor: something fails; probe: a row is fail or vulnerable
     2  usage or bad configuration; nothing was sent
     6  name not resolved
     7  refused: RST to our SYN, or ICMP unreachable

@@ -47,6 +47,16 @@ var rules = []rule{
 		why:   "ping measures and has no words: cmd tells what it found",
 	},
 	{
+		room:  "internal/puppet",
+		rooms: []string{"segment", "engine"},
+		why:   "a puppet speaks over engine's Link, so that it stands on a simulated network too; cmd wires the socket in",
+	},
+	{
+		room:  "internal/probe",
+		rooms: []string{"segment", "engine", "internal/puppet"},
+		why:   "a row is a conversation and a verdict; sockets, sinks and terminals are cmd's",
+	},
+	{
 		room:  "internal/simnet",
 		rooms: []string{"segment", "engine"},
 		why:   "the simulated network opens no socket",
@@ -143,6 +153,8 @@ func TestArrowsBite(t *testing.T) {
 		{"internal/trace", "rawtcp/rawsock"},
 		{"internal/ping", "rawtcp/internal/trace"},
 		{"internal/ping", "golang.org/x/term"},
+		{"internal/puppet", "rawtcp/rawsock"},
+		{"internal/probe", "rawtcp/internal/trace"},
 		{"internal/simnet", "rawtcp/rawsock"},
 		{"internal/netlab", "rawtcp/engine"},
 	} {

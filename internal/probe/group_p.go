@@ -1,0 +1,4 @@
+package probe
+
+// groupP: the path.
+var groupP []*Row

@@ -1,0 +1,5 @@
+package probe_test
+
+var answersP = answers{}
+
+var breakagesP []breakage
