@@ -162,6 +162,7 @@ func (p *program) commands() []*command {
 		p.pingCommand(),
 		p.demoCommand(),
 		p.doctorCommand(),
+		p.explainCommand(),
 		{name: "version", usage: "rawtcp version", help: helpVersion, run: func(context.Context, []string) error { return p.printVersion() }},
 	}
 	help := &command{name: "help", usage: "rawtcp help [COMMAND|exit-codes]", help: helpHelp}

@@ -20,6 +20,7 @@ const helpShort = `usage: rawtcp COMMAND [flags] [arguments]
   listen [ADDR]:PORT           accept connections
   ping HOST:PORT...            measure round trips with TCP's own SYN
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
+  explain FILE...              what a capture shows: ladders, states, findings
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
 
@@ -34,6 +35,7 @@ shown, every state and timer too; the kernel's TCP is kept silent meanwhile.
   listen [ADDR]:PORT           accept connections
   ping HOST:PORT...            measure round trips with TCP's own SYN
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
+  explain FILE...              what a capture shows: ladders, states, findings
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
   version                      what this is
@@ -125,6 +127,25 @@ Examples:
   rawtcp doctor
   sudo rawtcp doctor
   rawtcp doctor --json | jq 'select(.status != "ok")'
+`
+
+const helpExplain = `usage: rawtcp explain [flags] FILE...
+What a capture (pcap or pcapng of any tool; - is stdin) shows: every TCP
+connection, the states of both ends, what was sent again and why, who closed,
+who sent the RST. No privilege is needed, and nothing is sent.
+
+pick    --host ADDR   --port N   --stream N (number of the connection)
+show    --ladder auto|all|none   -v, --verbose (payload)   -S, --absolute-seq
+        --time rel|delta|abs|epoch   -j, --json   --color auto|always|never
+
+In the ladder the client is left and the server right, a number is that of the
+frame, <== and ==> are sent again, and CLIENT/SERVER are the states.
+
+Examples:
+  rawtcp explain capture.pcapng
+  rawtcp explain --stream 3 --ladder all capture.pcapng
+  sudo tcpdump -i any -w - tcp | rawtcp explain --ladder all -
+  rawtcp explain -j x.pcap | jq 'select(.type == "finding" and .conn == 3)'
 `
 
 const helpVersion = `usage: rawtcp version
