@@ -49,7 +49,7 @@ func agree(t *testing.T, b []byte, packets []got, err error) {
 	if err != nil || len(b) < 4 || binary.BigEndian.Uint32(b) != blockSection {
 		return
 	}
-	r, other := pcapgo.NewNgReader(bytes.NewReader(b), pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true})
+	r, other := pcapgo.NewNgReader(bytes.NewReader(b), pcapgo.NgReaderOptions{WantMixedLinkType: true})
 	if other != nil {
 		return
 	}
