@@ -33,10 +33,10 @@ func (j *judgement) notes() Notes {
 	if f.sent && f.nxt.Less(s.Seq) && !s.Flags.Has(segment.RST) {
 		n |= Gap
 	}
-	if s.Flags.Has(segment.ACK) && r.sent && r.nxt.Less(s.Ack) && !s.Flags.Has(segment.RST) && !j.probeTaken() {
+	if s.Flags.Has(segment.ACK) && r.sent && !s.Flags.Has(segment.RST) && (r.nxt.Less(s.Ack) && !j.probeTaken() || r.skipped(s.Ack)) {
 		n |= AckOfUnseen
 	}
-	if bare && j.text > 0 && r.scaled && r.ackSeen && j.end == r.ack.Add(int(r.window)<<r.scale) {
+	if bare && j.text > 0 && r.scaled && r.ackSeen && j.end == r.ack.Add(r.room) {
 		n |= WindowFull
 	}
 	if bare && j.text == 0 {
@@ -145,12 +145,18 @@ func (j *judgement) late() bool {
 	if older, known := j.f.older(j.s); known {
 		return older
 	}
-	const unknownRTT = 3e6 // ns; nobody repairs a loss faster than the path is long
-	limit := j.c.RTT()
+	const unknownRTT = 3e6 // ns
+	limit := j.c.RTT() * 3 / 4
 	if limit == 0 {
 		limit = unknownRTT
 	}
-	return j.at-j.f.nxtAt < limit
+	// Nobody repairs a loss faster than the path is long, and the repair passes
+	// here one round trip after what has shown the loss.
+	since := j.f.nxtAt
+	if h := j.f.holeAt(j.s.Seq); h != nil {
+		since = h.at
+	}
+	return j.at-since < limit
 }
 
 // soon is how long, in ns, what an ACK has asked for may take to come.

@@ -196,7 +196,11 @@ func (t *Tracker) reset(j *judgement, r Reset) {
 	if r.Accepted {
 		t.strike(from.Other(), m, "RST received")
 	}
-	t.strike(from, m, "RST sent")
+	// In SYN-SENT an RST answers an ACK of something else, and changes nothing
+	// (RFC 9293 section 3.10.7.3).
+	if j.f.State != engine.SynSent {
+		t.strike(from, m, "RST sent")
+	}
 }
 
 // strike closes a side for an RST, and remembers what it was: the RST may have
