@@ -104,7 +104,7 @@ type End struct {
 	Segments  uint64
 	Bytes     uint64     // payload, each octet once
 	Octets    uint64     // payload, as often as it was sent
-	Counts    [20]uint32 // by note
+	Counts    [21]uint32 // by note
 	Largest   int        // octets of payload
 	LargestAt Moment
 	AtLargest uint32 // segments of that size

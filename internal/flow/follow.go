@@ -16,6 +16,10 @@ func (j *judgement) follow(n Notes) {
 	f.lastRST = false
 	f.seeID(j.s.IPID)
 	f.seeTS(j.s)
+	if j.end == f.nxt && j.s.Len() > 0 {
+		f.topTS = j.s.Options.TSVal
+	}
+	f.answered = f.answered || j.s.Flags.Has(segment.SYN|segment.ACK)
 }
 
 // seeSequence follows what its sender has sent.
@@ -51,7 +55,7 @@ func (j *judgement) seeSequence(n Notes) {
 			f.fill(s.Seq, j.end)
 		}
 	}
-	f.Bytes += uint64(fresh)
+	f.Bytes += uint64(min(fresh, j.text))
 	if s.Len() > 0 {
 		f.lastData, f.dataEnd = Moment{1, j.at}, j.end
 	}

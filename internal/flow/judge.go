@@ -30,6 +30,9 @@ func (j *judgement) notes() Notes {
 	if probe := j.probe(); probe != 0 {
 		return n | probe
 	}
+	if j.old() {
+		return PAWS
+	}
 	if f.sent && f.nxt.Less(s.Seq) && !s.Flags.Has(segment.RST) {
 		n |= Gap
 	}
@@ -46,6 +49,15 @@ func (j *judgement) notes() Notes {
 		n |= j.again()
 	}
 	return n
+}
+
+// old reports whether a segment has octets that are new, and a timestamp from
+// before what was sent before them. No sender does that, and no receiver takes
+// it (RFC 7323 section 5).
+func (j *judgement) old() bool {
+	f, s := j.f, j.s
+	return f.sent && f.tsSeen && j.text > 0 && s.Options.Has(segment.HasTimestamps) && f.nxt.LessEq(s.Seq) && int32(s.Options.TSVal-f.lastTS) < 0 &&
+		int32(s.Options.TSVal-f.topTS) < 0
 }
 
 // probe knows the segments that ask whether somebody is still there, or still
@@ -170,6 +182,9 @@ const timeoutLeast = 150e6
 func (j *judgement) resent(seen bool) Notes {
 	s, f, r := j.s, j.f, j.r
 	if s.Flags.Has(segment.SYN) {
+		if s.Flags.Has(segment.ACK) && !f.answered {
+			return 0 // both open at once: its SYN comes again with the ACK of the other's
+		}
 		return Retransmission
 	}
 	if seen && f.acked && j.end.LessEq(f.una) {

@@ -40,6 +40,8 @@ type track struct {
 	idOthers  uint32
 	lastTS    uint32
 	tsSeen    bool
+	topTS     uint32 // of the segment with the highest number
+	answered  bool   // it has sent a SYN-ACK
 
 	inTimeout bool        // it repairs what a timeout has found
 	recover   segment.Seq // up to here
@@ -191,13 +193,16 @@ func (t *track) copied(s *segment.Segment, at, rtt int64) bool {
 
 // counting reports whether the side's IPIDs count up, so that they tell in which
 // order packets were sent.
-func (t *track) counting() bool { return t.idUps >= 3 && t.idUps >= 8*t.idOthers }
+func (t *track) counting() bool { return t.idUps >= 3 && t.idUps >= 4*t.idOthers }
 
 // farID is how much a count of IPIDs may rise between two packets.
 const farID = 1024
 
 // seeID follows the IPIDs.
 func (t *track) seeID(id uint16) {
+	if id == 0 {
+		return // it has none
+	}
 	if !t.idSeen {
 		t.idSeen, t.lastID = true, id
 		return
@@ -206,7 +211,6 @@ func (t *track) seeID(id uint16) {
 	case step > 0 && step <= farID:
 		t.idUps++
 	case step < 0 && step > -farID && t.counting():
-		t.idOthers++
 		return // overtaken: the highest stays
 	default:
 		t.idOthers++

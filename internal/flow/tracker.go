@@ -128,6 +128,10 @@ func (t *Tracker) judge(m Moment) {
 	if c.Reused != 0 && m == c.First {
 		e.Notes |= PortsReused
 	}
+	if e.Notes.Has(PAWS) {
+		e.Ignored = true
+		return
+	}
 	timed := f.inTimeout
 	looks := j.look(m, e.From)
 	j.follow(e.Notes)
