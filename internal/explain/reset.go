@@ -57,7 +57,8 @@ func (t *teller) circumstance(r *flow.Reset) string {
 	case engine.Closed, engine.Listen, engine.TimeWait:
 		words = "where no connection was (any more)"
 	}
-	if r.Distance > 0 && r.AnswerHas {
+	const recent = 1e9
+	if r.Distance > 0 && r.Distance < recent && r.AnswerHas {
 		words += fmt.Sprintf(", %s after data, SYN or FIN of %s", took(r.Distance), t.who(r.From.Other()))
 	}
 	return words

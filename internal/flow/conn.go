@@ -68,7 +68,7 @@ type Conn struct {
 	Evicted     bool       // forgotten for want of room
 	Reused      uint64     // the connection before it between the same ports, 0 if none
 	Parts       Parts      // what was seen of its life
-	Samples     [][]uint64 // the first frames of each note, by its bit; empty: nothing was noted
+	Samples     [][]Moment // the first of each note, by its bit; empty: nothing was noted
 
 	pending pendingSYN
 	key     key
@@ -183,18 +183,18 @@ type Reset struct {
 }
 
 // count adds notes to what is remembered.
-func (c *Conn) count(side Side, n Notes, frame uint64) {
+func (c *Conn) count(side Side, n Notes, m Moment) {
 	if n == 0 {
 		return
 	}
 	if c.Samples == nil {
-		c.Samples = make([][]uint64, NumNotes)
+		c.Samples = make([][]Moment, NumNotes)
 	}
 	for ; n != 0; n &= n - 1 {
 		bit := bits.TrailingZeros32(uint32(n))
 		c.Ends[side].Counts[bit]++
 		if len(c.Samples[bit]) < maxSamples {
-			c.Samples[bit] = append(c.Samples[bit], frame)
+			c.Samples[bit] = append(c.Samples[bit], m)
 		}
 	}
 }
@@ -207,16 +207,16 @@ func (e *End) Count(n Notes) (sum uint64) {
 	return sum
 }
 
-// Frames returns the first frames that had one of the notes.
-func (c *Conn) Frames(n Notes) []uint64 {
+// Moments returns the first moments that had one of the notes, by note.
+func (c *Conn) Moments(n Notes) []Moment {
 	if c.Samples == nil {
 		return nil
 	}
-	var frames []uint64
+	var moments []Moment
 	for ; n != 0; n &= n - 1 {
-		frames = append(frames, c.Samples[bits.TrailingZeros32(uint32(n))]...)
+		moments = append(moments, c.Samples[bits.TrailingZeros32(uint32(n))]...)
 	}
-	return frames
+	return moments
 }
 
 // Done reports whether nothing more is to come: both ends are closed, or one

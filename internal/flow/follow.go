@@ -31,7 +31,7 @@ func (j *judgement) seeSequence(n Notes) {
 	f.Octets += uint64(j.text)
 	fresh := 0
 	if s.Flags.Has(segment.SYN) && f.sent && !f.SYN.Seen && s.Seq != f.Base {
-		f.sent, f.acked, f.nholes = false, false, 0 // what came before was of another connection
+		f.sent, f.acked, f.holes = false, false, f.holes[:0] // what came before was of another connection
 	}
 	switch {
 	case !f.sent:
@@ -50,7 +50,7 @@ func (j *judgement) seeSequence(n Notes) {
 		f.fill(s.Seq, f.nxt)
 		f.nxt, f.nxtAt = j.end, j.at
 	default:
-		if f.nholes > 0 {
+		if len(f.holes) > 0 {
 			fresh = min(f.unseen(s.Seq, j.end), j.text)
 			f.fill(s.Seq, j.end)
 		}

@@ -302,4 +302,3 @@ func withLongDelay(i netlab.Impairment) netlab.Impairment {
 	i.Delay = 150 * time.Millisecond
 	return i
 }
-

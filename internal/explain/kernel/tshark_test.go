@@ -171,7 +171,9 @@ var rulings = map[string]ruling{
 		"it answers the probe before it", func(d *dispute) bool { return d.other().Note == "zero_window_probe" }},
 	"-retransmission": {
 		"both open at once: the SYN-ACK has to repeat the number of the SYN (RFC 9293 figure 8), and nothing was lost",
-		func(d *dispute) bool { return d.line.Flags == "S." && strings.Contains(d.capture.name, "simultaneous open") }},
+		func(d *dispute) bool {
+			return d.line.Flags == "S." && strings.Contains(d.capture.name, "simultaneous open")
+		}},
 	"+retransmission -keep_alive": {
 		"the octet is still outstanding: to send it again is no question but a repair", (*dispute).sentBefore},
 	"+fast_retransmission -keep_alive": {
