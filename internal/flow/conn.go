@@ -109,10 +109,8 @@ type End struct {
 	LargestAt Moment
 	AtLargest uint32 // segments of that size
 	Super     uint32 // segments of more than the other's MSS: cut only behind the capture
-	LargestIP int    // octets of the IP packet
 
-	TTL        uint8 // of its first segment
-	OtherTTL   uint32
+	TTL        uint8     // of its first segment
 	Checksums  [4]uint32 // by segment.Verdict
 	FirstBad   Moment
 	FIN        Moment
@@ -144,7 +142,6 @@ type SYN struct {
 	SACKPermitted bool
 	Timestamps    bool
 	ECN           bool
-	TTL           uint8
 }
 
 // Parts are the parts of a connection's life that a capture has: the bits of
@@ -166,8 +163,7 @@ type Reset struct {
 	Moment
 	From       Side
 	Accepted   bool // its receiver had to believe it
-	Seq        segment.Seq
-	Offset     int // of its number from what its receiver expected; valid if Known
+	Offset     int  // of its number from what its receiver expected; valid if Known
 	Known      bool
 	HasAck     bool
 	Window     uint16

@@ -172,7 +172,7 @@ func (j *judgement) seeSYN(m Moment) {
 		return
 	}
 	*y = SYN{
-		Seen: true, Count: y.Count, Last: m, Window: s.Window, Scale: min(o.WindowScale, 14), TTL: s.TTL,
+		Seen: true, Count: y.Count, Last: m, Window: s.Window, Scale: min(o.WindowScale, 14),
 		HasScale: o.Has(segment.HasWindowScale), SACKPermitted: o.Has(segment.HasSACKPermitted), Timestamps: o.Has(segment.HasTimestamps),
 	}
 	if o.Has(segment.HasMSS) {

@@ -185,13 +185,10 @@ func (e *End) measure(j *judgement, v *Event) {
 	s := j.s
 	if e.Segments == 1 {
 		e.TTL = s.TTL
-	} else if s.TTL != e.TTL {
-		e.OtherTTL++
 	}
 	if e.Checksums[s.Checksum&3]++; s.Checksum == segment.ChecksumBad && !e.FirstBad.Seen() {
 		e.FirstBad = v.Moment
 	}
-	e.LargestIP = max(e.LargestIP, v.Detail.IPLen)
 	switch {
 	case j.text > e.Largest:
 		e.Largest, e.LargestAt, e.AtLargest = j.text, v.Moment, 1
