@@ -165,8 +165,8 @@ type Reset struct {
 	Accepted   bool // its receiver had to believe it
 	Offset     int  // of its number from what its receiver expected; valid if Known
 	Known      bool
-	HasAck     bool
 	Window     uint16
+	LastWindow uint16 // of its sender's last segment before
 	TTL        uint8
 	UsualTTL   uint8 // of its sender's last segment before; 0: none was seen
 	IPID       uint16

@@ -12,8 +12,11 @@ func (j *judgement) follow(n Notes) {
 		j.seeAck(n)
 	}
 	f := j.f
-	f.lastTTL, f.lastNotes, f.lastAt = j.s.TTL, n, j.at
-	f.lastRST = false
+	f.lastNotes, f.lastAt, f.lastRST = n, j.at, false
+	if j.s.Flags.Has(segment.RST) {
+		return // it may be somebody else's
+	}
+	f.lastTTL = j.s.TTL
 	f.seeID(j.s.IPID)
 	f.seeTS(j.s)
 	if j.end == f.nxt && j.s.Len() > 0 {

@@ -264,7 +264,7 @@ func (j *judgement) believed() bool {
 func (j *judgement) look(m Moment, from Side) Reset {
 	s, f, r := j.s, j.f, j.r
 	x := Reset{
-		Moment: m, From: from, HasAck: s.Flags.Has(segment.ACK), Window: s.Window, TTL: s.TTL, UsualTTL: f.lastTTL,
+		Moment: m, From: from, Window: s.Window, LastWindow: f.window, TTL: s.TTL, UsualTTL: f.lastTTL,
 		IPID: s.IPID, LastIPID: f.lastID, Counting: f.counting(), State: f.State, FastestRTT: f.fastest,
 	}
 	switch {
