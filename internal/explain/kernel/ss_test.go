@@ -227,8 +227,10 @@ func TestStatesAgainstSS(t *testing.T) {
 			client, server := o.open()
 			o.moment(established, established)
 			o.lossy = true // both FINs arrive, and no ACK of one
-			drop := loses(bare)
-			o.must(o.r.SetBoth(withLongDelay(drop)))
+			for _, d := range []netlab.Direction{netlab.AtoB, netlab.BtoA} {
+				once := first(1, hasFIN)
+				o.must(o.r.Set(d, withLongDelay(loses(func(tcp []byte, n int) bool { return bare(tcp, n) || hasFIN(tcp, n) && !once(tcp, n) }))))
+			}
 			o.must(client.CloseWrite())
 			o.must(server.CloseWrite())
 			o.moment(closing, closing)

@@ -474,6 +474,7 @@ var talks = []talk{
 			w.must(err)
 			w.write(client, 10*(i+1))
 			w.read(server, 10*(i+1))
+			pause(50 * time.Millisecond) // the last ACK is of this connection and not in the next
 			w.must(noLinger(client))
 			client.Close()
 			w.failed(server)

@@ -46,8 +46,8 @@ func read(t *testing.T, file string) (segments map[uint64]trace.SegmentLine, con
 	return segments, conns
 }
 
-// notesOf are a line's notes in tshark's words, and those it has no word for.
-func notesOf(line trace.SegmentLine) (theirs, own []string) {
+// notesOf are a line's notes in tshark's words, without those it has no word for.
+func notesOf(line trace.SegmentLine) (theirs []string) {
 	all := line.Notes
 	if len(all) == 0 && line.Note != "" {
 		all = []string{line.Note}
@@ -59,42 +59,35 @@ func notesOf(line trace.SegmentLine) (theirs, own []string) {
 			theirs = append(theirs, n)
 		case word != "":
 			theirs = append(theirs, word)
-		default:
-			own = append(own, n)
 		}
 	}
-	return theirs, own
+	return theirs
 }
 
 // damaged is what difference returns of a segment whose checksum is wrong.
 const damaged = "(damaged)"
 
-// difference writes what only we say with a plus and what only tshark says with
-// a minus; what it has no word for stands in brackets if there is a difference.
-func difference(line trace.SegmentLine, o opinion) string {
+// difference returns what only we say with a plus and what only tshark says with
+// a minus.
+func difference(line trace.SegmentLine, o opinion) (words []string) {
 	flags := maps.Clone(o.flags)
 	if flags["fast_retransmission"] || flags["spurious_retransmission"] {
 		delete(flags, "retransmission")
 	}
-	ours, own := notesOf(line)
-	var words []string
+	ours := notesOf(line)
 	for _, n := range ours {
 		if !flags[n] {
 			words = append(words, "+"+n)
 		}
 		delete(flags, n)
 	}
+	if len(flags) > 0 && len(ours) == 0 && line.Checksum == "bad" {
+		return []string{damaged}
+	}
 	for _, n := range slices.Sorted(maps.Keys(flags)) {
 		words = append(words, "-"+n)
 	}
-	if len(words) > 0 && len(ours) == 0 && line.Checksum == "bad" {
-		return damaged
-	}
-	if len(words) > 0 && len(own) > 0 {
-		words = append(words, "("+strings.Join(own, ", ")+")")
-	}
-	slices.Sort(words)
-	return strings.Join(words, " ")
+	return words
 }
 
 // A dispute is a segment on which we and tshark differ, with all that may decide.
@@ -113,84 +106,99 @@ type ruling struct {
 	holds func(d *dispute) bool
 }
 
-// The differences: with a plus what only we say, with a minus what only tshark
-// says. Each was looked at; none is listed because it is convenient.
+// The differences, word by word: with a plus what only we say, with a minus what
+// only tshark says. Each was looked at; none is listed because it is convenient.
 var rulings = map[string]ruling{
 	damaged: {
 		"a damaged segment is thrown away by its receiver, and means nothing", func(d *dispute) bool { return d.line.Note == "" }},
-	"(duplicate) -duplicate_ack": {
-		"an ACK that is there twice with one IP ID is one ACK: nothing was missing", (*dispute).copied},
-	"(duplicate) -retransmission": {
-		"the same IP ID: its sender sent it once, and the network or the capture made two of it", (*dispute).copied},
-	"(duplicate) -spurious_retransmission": {
-		"the same IP ID: its sender sent it once, and the network or the capture made two of it", (*dispute).copied},
-	"(duplicate) -retransmission -window_full": {
-		"the same IP ID: its sender sent it once; that it fills the window was said of the first", (*dispute).copied},
-	"(duplicate) -spurious_retransmission -window_full": {
-		"the same IP ID: its sender sent it once; that it fills the window was said of the first", (*dispute).copied},
-	"(duplicate) -keep_alive": {
-		"the same IP ID: one question, seen twice", (*dispute).copied},
-	"(duplicate) -keep_alive_ack": {
-		"the same IP ID: one answer, seen twice", (*dispute).copied},
-	"+duplicate_ack -window_update": {
+	"+retransmission": {
+		"its first octet was sent before", (*dispute).sentBefore},
+	"+fast_retransmission": {
+		"it was sent before, and duplicate ACKs or SACK have asked for it. tshark wants these within 20 ms, less than the round trip",
+		func(d *dispute) bool { return d.sentBefore() && d.asked() }},
+	"+spurious_retransmission": {
+		"an ACK of it was seen before: that it is a FIN, which tshark does not look for, changes nothing", (*dispute).acked},
+	"+out_of_order": {
+		"it was not sent before: the path or the capture has changed the order", (*dispute).sentFirst},
+	"-retransmission": {
+		"the very same packet again (one IP ID), or not sent before, or we know why it was sent again; or both open at once: the SYN-ACK has to repeat the number of the SYN (RFC 9293 figure 8)",
+		func(d *dispute) bool { return d.notResent() || d.resent() || d.crossing() }},
+	"-fast_retransmission": {
+		"the very same packet again, or not sent before, or it repairs what a timeout has found", func(d *dispute) bool { return d.notResent() || d.resent() }},
+	"-spurious_retransmission": {
+		"the very same packet again, or not sent before: the capture has it behind its ACK", func(d *dispute) bool { return d.notResent() || d.resent() }},
+	"-out_of_order": {
+		"its first octet was sent before: nothing was overtaken", func(d *dispute) bool { return d.copied() || d.resent() }},
+	"-window_full": {
+		"the very same packet again: it was said of the first", (*dispute).copied},
+	"-zero_window": {
+		"the very same packet again: it was said of the first", (*dispute).copied},
+	"+duplicate_ack": {
 		"RFC 6675 section 2: an ACK with a SACK block that tells something new is a duplicate ACK, whatever its window",
 		func(d *dispute) bool { return len(d.line.Options.SACK) > 0 }},
-	"+fast_retransmission -out_of_order": {
-		"it was sent before, and duplicate ACKs or SACK had asked for it: nothing was overtaken", (*dispute).sentBefore},
-	"+fast_retransmission -retransmission": {
-		"SACK has just reported what is behind it: the loss was found without a timeout, as far as this capture knows. tshark wants the ACK within 20 ms, less than the round trip",
-		func(d *dispute) bool { return d.sentBefore() && d.asked() }},
-	"+retransmission -out_of_order": {
-		"it was sent before", (*dispute).sentBefore},
-	"+retransmission -fast_retransmission": {
-		"it repairs what a timeout has found: what the ACKs say came after that", (*dispute).sentBefore},
-	"+out_of_order -fast_retransmission": {
-		"it was not sent before: the path has changed the order", (*dispute).sentFirst},
-	"+out_of_order -retransmission": {
-		"it was not sent before: the path or the capture has changed the order", (*dispute).sentFirst},
-	"+out_of_order -spurious_retransmission": {
-		"it was not sent before: the capture has it behind its ACK", (*dispute).sentFirst},
-	"+out_of_order": {
-		"it was not sent before, and came behind what was sent after it", (*dispute).sentFirst},
-	"+spurious_retransmission -retransmission": {
-		"an ACK of it was seen before: that it is a FIN, which tshark does not look for, changes nothing",
+	"-duplicate_ack": {
+		"the very same packet again; or it answers a keep-alive or a probe",
 		func(d *dispute) bool {
-			return slices.ContainsFunc(d.before, func(l trace.SegmentLine) bool { return l.Dir != d.line.Dir && l.Ack >= d.line.Seq+uint32(d.line.Len) })
+			return d.copied() || d.other().Note == "keep_alive" || d.other().Note == "zero_window_probe"
 		}},
-	"+keep_alive_ack -window_update": {
-		"it answers a keep-alive; that its window has changed as well is no wonder",
-		func(d *dispute) bool { return d.other().Note == "keep_alive" }},
-	"+keep_alive_ack -duplicate_ack": {
+	"-window_update": {
+		"a duplicate ACK by its SACK blocks, or the answer to a keep-alive: that its window has changed as well is no wonder",
+		func(d *dispute) bool {
+			return d.copied() || len(d.line.Options.SACK) > 0 || d.other().Note == "keep_alive"
+		}},
+	"+keep_alive_ack": {
 		"it answers a keep-alive", func(d *dispute) bool { return d.other().Note == "keep_alive" }},
-	"+zero_window_probe -keep_alive": {
+	"-keep_alive_ack": {
+		"the very same packet again, or it answers a probe of the window", func(d *dispute) bool { return d.copied() || d.other().Note == "zero_window_probe" }},
+	"+zero_window_probe": {
 		"the other side's window is closed: RFC 9293 section 3.8.6.1. Linux probes with an octet that was acknowledged, so that it looks like a keep-alive",
 		func(d *dispute) bool { return d.other().Win == 0 }},
+	"-keep_alive": {
+		"the very same packet again; or the other side's window is closed, so it is a probe of that; or the octet is outstanding, so it is a repair",
+		func(d *dispute) bool { return d.copied() || d.other().Win == 0 || d.resent() }},
 	"+zero_window_probe_ack": {
 		"it answers the probe before it", func(d *dispute) bool { return d.other().Note == "zero_window_probe" }},
-	"+zero_window_probe_ack -keep_alive_ack": {
-		"it answers the probe before it", func(d *dispute) bool { return d.other().Note == "zero_window_probe" }},
-	"-retransmission": {
-		"both open at once: the SYN-ACK has to repeat the number of the SYN (RFC 9293 figure 8), and nothing was lost",
-		func(d *dispute) bool {
-			return d.line.Flags == "S." && strings.Contains(d.capture.name, "simultaneous open")
-		}},
-	"+retransmission -keep_alive": {
-		"the octet is still outstanding: to send it again is no question but a repair", (*dispute).sentBefore},
-	"+fast_retransmission -keep_alive": {
-		"the octet is still outstanding: to send it again is no question but a repair", (*dispute).sentBefore},
 	"+lost_segment": {
-		"a segment before it is damaged: its receiver has thrown it away, so it is missing",
+		"a segment before it is damaged: its receiver has thrown it away, so it is missing; or frames were taken out of this capture",
 		func(d *dispute) bool {
-			return slices.ContainsFunc(d.before, func(l trace.SegmentLine) bool { return l.Checksum == "bad" })
+			return d.holed() || slices.ContainsFunc(d.before, func(l trace.SegmentLine) bool { return l.Checksum == "bad" })
 		}},
+	"-lost_segment": {
+		"frames were taken out of this capture, and an ACK has told so already; or a late ACK of the connection before came in between: its numbers are others",
+		func(d *dispute) bool { return d.holed() || d.reused() }},
+	"-reused_ports": {
+		"it was said of the SYN before it", (*dispute).reused},
 	"+ack_lost_segment": {
 		"frames were taken out of this capture: the ACK covers another hole in it", (*dispute).holed},
 	"-ack_lost_segment": {
-		"frames were taken out of this capture, and the hole was told already; or a late ACK of the connection before came in between, and its numbers are others",
+		"frames were taken out of this capture, and the hole was told already; or a late ACK of the connection before came in between",
 		func(d *dispute) bool { return d.holed() || d.reused() }},
-	"-lost_segment": {
-		"a late ACK of the connection before came in between: its numbers are others, and nothing is missing",
-		func(d *dispute) bool { return d.reused() && d.line.Flags == "S." }},
+}
+
+// resent reports whether we say that the segment was sent again, and it was.
+func (d *dispute) resent() bool {
+	switch d.line.Note {
+	case "retransmission", "fast_retransmission", "spurious_retransmission", "loss_probe":
+		return d.sentBefore()
+	}
+	return false
+}
+
+// notResent reports whether the segment is the same packet as one before, or the
+// first with its octets.
+func (d *dispute) notResent() bool {
+	return d.copied() || d.line.Note == "out_of_order" && d.sentFirst()
+}
+
+// crossing reports whether the segment is the first SYN-ACK of a side that had
+// sent a SYN.
+func (d *dispute) crossing() bool {
+	return d.line.Flags == "S." && strings.Contains(d.capture.name, "simultaneous open")
+}
+
+// acked reports whether the capture has an ACK of all of the segment before it.
+func (d *dispute) acked() bool {
+	return slices.ContainsFunc(d.before, func(l trace.SegmentLine) bool { return l.Dir != d.line.Dir && l.Ack >= d.line.Seq+uint32(d.line.Len) })
 }
 
 // other is the last segment of the other side before the dispute.
@@ -203,10 +211,14 @@ func (d *dispute) other() trace.SegmentLine {
 	return trace.SegmentLine{}
 }
 
-// asked reports whether the other side has just said that something is missing.
+// asked reports whether the other side has said that something is missing.
 func (d *dispute) asked() bool {
-	o := d.other()
-	return len(o.Options.SACK) > 0 || o.Note == "dup_ack"
+	for _, l := range slices.Backward(d.before) {
+		if l.Dir != d.line.Dir && (len(l.Options.SACK) > 0 || l.Note == "dup_ack") {
+			return true
+		}
+	}
+	return false
 }
 
 // copied reports whether the capture has the very same IP packet shortly before.
@@ -300,11 +312,12 @@ func TestNotesAgainstTshark(t *testing.T) {
 					continue
 				}
 				frames++
-				d := difference(line, o)
-				if d == "" {
+				words := difference(line, o)
+				if len(words) == 0 {
 					agreed++
-				} else {
-					seen[d]++
+				}
+				for _, word := range words {
+					seen[word]++
 					which, found := slices.BinarySearch(starts, i)
 					if !found {
 						which--
@@ -314,8 +327,8 @@ func TestNotesAgainstTshark(t *testing.T) {
 					if line.Dir == "in" {
 						x.sender = base(x.capture.name, server)
 					}
-					if r, ruled := rulings[d]; !ruled || !r.holds(x) {
-						t.Errorf("%s, frame %d (%d of the capture): %q is not ruled upon, or not so (ruled: %v)\n%+v", x.capture.name, i+1, x.frame+1, d, ruled, line)
+					if r, ruled := rulings[word]; !ruled || !r.holds(x) {
+						t.Errorf("%s, frame %d (%d of the capture): of %q, %s is not ruled upon, or not so (ruled: %v)\n%+v", x.capture.name, i+1, x.frame+1, words, word, ruled, line)
 					}
 				}
 				history[line.Conn] = append(history[line.Conn], line)
