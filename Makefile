@@ -16,7 +16,7 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak bulk differ check bench bench-ping fuzz sim mutants golden cover clean FORCE
+.PHONY: help build demo test soak bulk differ check bench bench-ping bench-explain fuzz sim mutants golden cover clean FORCE
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ bench: ## speed as ratios against other stacks, in one run
 bench-ping: build ## ping against a capture, beside hping3 and nping
 	@scripts/deps.sh bench
 	$(GO) run ./internal/e2e/pingbench bin/rawtcp
+
+bench-explain: build ## explain on a capture of 1 GiB, beside tshark
+	@scripts/deps.sh bench
+	$(GO) run ./internal/explain/cmd/bench bin/rawtcp
 
 T ?= Fuzz
 FROM ?= 1

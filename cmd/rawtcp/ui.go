@@ -21,6 +21,7 @@ const helpShort = `usage: rawtcp COMMAND [flags] [arguments]
   ping HOST:PORT...            measure round trips with TCP's own SYN
   probe HOST:PORT              judge a host's TCP, row by row
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
+  explain FILE...              what a capture shows: ladders, states, findings
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
 
@@ -36,6 +37,7 @@ shown, every state and timer too; the kernel's TCP is kept silent meanwhile.
   ping HOST:PORT...            measure round trips with TCP's own SYN
   probe HOST:PORT              judge a host's TCP, row by row
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
+  explain FILE...              what a capture shows: ladders, states, findings
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
   version                      what this is
@@ -127,6 +129,24 @@ Examples:
   rawtcp doctor
   sudo rawtcp doctor
   rawtcp doctor --json | jq 'select(.status != "ok")'
+`
+
+const helpExplain = `usage: rawtcp explain [flags] FILE...
+What a capture (pcap or pcapng of any tool; - is stdin) shows: every TCP
+connection, the states of both ends, what was sent again and why, who closed,
+who sent the RST. No privilege is needed, and nothing is sent.
+
+pick    --host ADDR   --port N   --stream N (number of the connection)
+show    --ladder auto|all|none   -v, --verbose (payload)   -S, --absolute-seq
+        --time rel|delta|abs|epoch   -j, --json   --color auto|always|never
+
+In the ladder the client is left and the server right, a number is that of the
+frame, <== and ==> are sent again, and CLIENT/SERVER are the states.
+
+Examples:
+  rawtcp explain capture.pcapng
+  sudo tcpdump -i any -w - tcp | rawtcp explain --ladder all -
+  rawtcp explain -j x.pcap | jq 'select(.type == "finding" and .conn == 3)'
 `
 
 const helpVersion = `usage: rawtcp version

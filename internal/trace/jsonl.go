@@ -55,6 +55,11 @@ type SegmentLine struct {
 	Note     string      `json:"note,omitempty"`
 	Reason   string      `json:"reason,omitempty"` // why we sent it, or why it was refused
 	State    string      `json:"state,omitempty"`  // after the segment
+
+	// Only of a segment in a capture.
+	Frame     uint64   `json:"frame,omitempty"`      // its number in the file, from 1
+	PeerState string   `json:"peer_state,omitempty"` // of the other side, after the segment
+	Notes     []string `json:"notes,omitempty"`      // all that is remarkable, if it is more than Note
 }
 
 // An OptionsLine holds the options of a segment; what is absent was not there.
@@ -78,6 +83,10 @@ type StateLine struct {
 	From   string `json:"from"`
 	To     string `json:"to"`
 	Cause  string `json:"cause"`
+
+	// Only in a capture.
+	Side  string `json:"side,omitempty"`  // whose state: "local" or "remote"
+	Frame uint64 `json:"frame,omitempty"` // what shows it
 }
 
 // A TimerLine is a timer armed, fired or stopped.
@@ -88,6 +97,10 @@ type TimerLine struct {
 	Timer  string `json:"timer"`
 	What   string `json:"what"`
 	DueUS  *int64 `json:"due_us"` // when it is due, on the scale of t_us; null unless armed
+
+	// Only in a capture, where a timer is inferred from what was sent.
+	Side  string `json:"side,omitempty"`  // whose timer: "local" or "remote"
+	Frame uint64 `json:"frame,omitempty"` // what shows it
 }
 
 // A DataLine is data handed to or by the application.
@@ -159,14 +172,14 @@ func (j *JSONLines) Trace(e *engine.Event) {
 	case engine.EventSegmentIn, engine.EventSegmentOut:
 		j.write(segmentLine(e, e.Segment, at))
 	case engine.EventState:
-		j.write(StateLine{"state", e.Conn, at, e.From.String(), e.To.String(), e.Reason})
+		j.write(StateLine{Type: "state", Conn: e.Conn, TimeUS: at, From: e.From.String(), To: e.To.String(), Cause: e.Reason})
 	case engine.EventTimerArmed:
 		due := microseconds(j.time.since(e.Due))
-		j.write(TimerLine{"timer", e.Conn, at, e.Timer.String(), "armed", &due})
+		j.write(timerLine(e, at, "armed", &due))
 	case engine.EventTimerFired:
-		j.write(TimerLine{"timer", e.Conn, at, e.Timer.String(), "fired", nil})
+		j.write(timerLine(e, at, "fired", nil))
 	case engine.EventTimerStopped:
-		j.write(TimerLine{"timer", e.Conn, at, e.Timer.String(), "stopped", nil})
+		j.write(timerLine(e, at, "stopped", nil))
 	case engine.EventDataIn:
 		j.write(DataLine{"data", e.Conn, at, "in", e.Size})
 	case engine.EventDataOut:
@@ -177,6 +190,10 @@ func (j *JSONLines) Trace(e *engine.Event) {
 	case engine.EventDrop:
 		j.drop(e, at)
 	}
+}
+
+func timerLine(e *engine.Event, at int64, what string, due *int64) TimerLine {
+	return TimerLine{Type: "timer", Conn: e.Conn, TimeUS: at, Timer: e.Timer.String(), What: what, DueUS: due}
 }
 
 // drop writes a refused packet as a segment with the note "dropped", if it can
