@@ -160,6 +160,7 @@ func (p *program) commands() []*command {
 		p.listenCommand(),
 		p.proxyCommand(),
 		p.pingCommand(),
+		p.reportCommand(),
 		p.demoCommand(),
 		p.doctorCommand(),
 		{name: "version", usage: "rawtcp version", help: helpVersion, run: func(context.Context, []string) error { return p.printVersion() }},

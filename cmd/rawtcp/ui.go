@@ -20,6 +20,7 @@ const helpShort = `usage: rawtcp COMMAND [flags] [arguments]
   listen [ADDR]:PORT           accept connections
   ping HOST:PORT...            measure round trips with TCP's own SYN
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
+  report FILE -o REPORT.html   a run as one page to attach to a ticket
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
 
@@ -34,6 +35,7 @@ shown, every state and timer too; the kernel's TCP is kept silent meanwhile.
   listen [ADDR]:PORT           accept connections
   ping HOST:PORT...            measure round trips with TCP's own SYN
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
+  report FILE -o REPORT.html   a run as one page to attach to a ticket
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
   version                      what this is
@@ -125,6 +127,24 @@ Examples:
   rawtcp doctor
   sudo rawtcp doctor
   rawtcp doctor --json | jq 'select(.status != "ok")'
+`
+
+const helpReport = `usage: rawtcp report [flags] FILE -o REPORT.html
+Makes one HTML file of a run: summary, ladder, sequence graph, timers, states,
+options, segments, and the command that repeats it. The file needs no network,
+works without scripts, and can be attached to a ticket. FILE holds the lines of
+a run with --json; - is stdin. rawtcp connect --report does it in one go.
+
+        -o, --output FILE|-   --force
+        --conn N, --stream N (only this connection)
+        --svg DIR|NAME.svg (ladder and graphs as SVG: NAME-ladder.svg ...)
+
+All flags, one by one: rawtcp help report.
+
+Examples:
+  rawtcp report run.jsonl -o run.html
+  rawtcp demo --json | rawtcp report - -o demo.html
+  rawtcp report --conn 3 --svg pictures run.jsonl
 `
 
 const helpVersion = `usage: rawtcp version
