@@ -63,8 +63,9 @@ shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off
 where   -4 -6 -I IFACE -s, --source ADDR --source-port N -w, --timeout D
         --guard auto|socket|nft|none --io raw|packet
-output  -v -vv --explain -q -n -j, --json --pcap FILE|- --show --force
+output  -v -vv --explain -q -n -j, --json --pcap FILE|- --report FILE.html
         --color auto|always|never --time rel|delta|abs|epoch -S, --absolute-seq
+        --show --force
 
 All flags, one by one: rawtcp help connect. Exit codes: rawtcp help exit-codes.
 Examples:
@@ -87,8 +88,9 @@ shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off
 where   -4 -6 -I IFACE -s, --source ADDR -w, --timeout D
         --guard auto|socket|nft|none --io raw|packet
-output  -v -vv --explain -q -n -j, --json --pcap FILE|- --show --force
+output  -v -vv --explain -q -n -j, --json --pcap FILE|- --report FILE.html
         --color auto|always|never --time rel|delta|abs|epoch -S, --absolute-seq
+        --show --force
 
 All flags, one by one: rawtcp help listen. Exit codes: rawtcp help exit-codes.
 Examples:
@@ -103,8 +105,8 @@ the kernel's own TCP in one of them, and fetches its page from the other with
 rawtcp connect. Needs no root where user namespaces are allowed, sends nothing
 outside, and leaves nothing behind.
 
-output  -v -vv --explain -q -j, --json --pcap FILE|- --force -S, --absolute-seq
-        --color auto|always|never --time rel|delta|abs|epoch
+output  -v -vv --explain -q -j, --json --pcap FILE|- --report FILE.html --force
+        --color auto|always|never --time rel|delta|abs|epoch -S, --absolute-seq
 shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off   -4 -6
 
@@ -132,8 +134,8 @@ Examples:
 const helpReport = `usage: rawtcp report [flags] FILE -o REPORT.html
 Makes one HTML file of a run: summary, ladder, sequence graph, timers, states,
 options, segments, and the command that repeats it. The file needs no network,
-works without scripts, and can be attached to a ticket. FILE holds the lines of
-a run with --json; - is stdin. rawtcp connect --report does it in one go.
+works without scripts, and can be attached to a ticket. FILE holds the JSON
+Lines of a run (-j); - is stdin. Commands that talk can write one themselves.
 
         -o, --output FILE|-   --force
         --conn N, --stream N (only this connection)
@@ -143,7 +145,7 @@ All flags, one by one: rawtcp help report.
 
 Examples:
   rawtcp report run.jsonl -o run.html
-  rawtcp demo --json | rawtcp report - -o demo.html
+  rawtcp demo -j | rawtcp report - -o demo.html
   rawtcp report --conn 3 --svg pictures run.jsonl
 `
 
@@ -423,8 +425,9 @@ shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off
 where   -4 -6 -I IFACE -s, --source ADDR --guard auto|socket|nft|none
         --io raw|packet
-output  -v -vv --explain -q -n -j, --json --pcap FILE|- --color WHEN
-        --time rel|delta|abs|epoch -S, --absolute-seq --show --force
+output  -v -vv --explain -q -n -j, --json --pcap FILE|- --report FILE.html
+        --color WHEN --time rel|delta|abs|epoch -S, --absolute-seq
+        --show --force
 
 All flags, one by one: rawtcp help proxy. Exit codes: rawtcp help exit-codes.
 Examples:

@@ -49,8 +49,36 @@ func ladder(c *conn, s *timescale) *picture {
 			count(len(c.segments), "segment"), c.local, c.remote, seconds(s.first), seconds(s.last)),
 	}
 	place := func(us int64) float64 { return ladderTop + trip + s.at(us) }
+	p.Keys = ladderKeys(c)
 	p.Layers = []layer{ladderGrid(c, s, place, float64(p.H)), ladderArrows(c, place, trip), ladderTexts(near, far, place, trip, s)}
 	return p
+}
+
+// ladderKeys explains the colours that are there.
+func ladderKeys(c *conn) []key {
+	there := map[string]bool{}
+	for i := range c.segments {
+		there[arrowClass(c, i)] = true
+	}
+	for _, l := range c.states {
+		there[bandOf(l.To)] = true
+	}
+	var list []key
+	for _, k := range []key{
+		{"out", "from " + c.local}, {"in", "from " + c.remote}, {"out again", "sent again by " + c.local}, {"in again", "sent again by " + c.remote},
+		{"rst", "RST"}, {"drop", "refused"}, {"opening", "opening"}, {"open", "established"}, {"closing", "closing"}, {"waiting", "TIME-WAIT"},
+	} {
+		if !there[k.Class] {
+			continue
+		}
+		if k.Class == "opening" || k.Class == "open" || k.Class == "closing" || k.Class == "waiting" {
+			k.Class = "bandkey " + k.Class
+		} else {
+			k.Class = "key seg " + k.Class
+		}
+		list = append(list, k)
+	}
+	return list
 }
 
 // ladderGrid is what lies under the segments: time, silences, and the states
@@ -58,8 +86,7 @@ func ladder(c *conn, s *timescale) *picture {
 func ladderGrid(c *conn, s *timescale, place func(int64) float64, bottom float64) layer {
 	var grid, folds, life path
 	l := layer{Class: "grid"}
-	ticks := s.ticks(60)
-	step := stepOf(ticks)
+	ticks, step := s.ticks(60)
 	for _, t := range ticks {
 		y := place(t.US)
 		grid.move(axisEnd, y)
@@ -68,16 +95,18 @@ func ladderGrid(c *conn, s *timescale, place func(int64) float64, bottom float64
 	}
 	for _, f := range s.folds {
 		y0, y1 := place(f.from), place(f.to)
-		folds.wave(axisEnd, ladderWidth, y0+(y1-y0)*0.36)
-		folds.wave(axisEnd, ladderWidth, y0+(y1-y0)*0.64)
+		for _, x := range []float64{lifeLocal, lifeRemote} {
+			folds.tear(x, y0+(y1-y0)*0.35)
+			folds.tear(x, y0+(y1-y0)*0.65)
+		}
 		l.Texts = append(l.Texts, label{(lifeLocal + lifeRemote) / 2, num((y0+y1)/2 + 4), "mid silence", span(f.length()) + " of silence"})
 	}
 	for _, x := range []float64{lifeLocal, lifeRemote} {
 		life.move(x, ladderTop-8)
 		life.down(bottom - ladderBottom)
 	}
-	l.Shapes = shapes(shape{"rule", grid}, shape{"fold", folds}, shape{"life", life})
-	l.Shapes = append(l.Shapes, stateBands(c, place, bottom-ladderBottom)...)
+	l.Shapes = append(shapes(shape{"rule", grid}, shape{"life", life}), stateBands(c, place, bottom-ladderBottom)...)
+	l.Shapes = append(l.Shapes, shapes(shape{"gap", folds}, shape{"fold", folds})...)
 	l.Texts = append(l.Texts,
 		label{lifeLocal, 16, "mid name", c.local}, label{lifeRemote, 16, "mid name", c.remote},
 		label{lifeLocal, 31, "mid", c.localRole()}, label{lifeRemote, 31, "mid", c.remoteRole()})

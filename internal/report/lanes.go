@@ -42,6 +42,7 @@ func lanes(c *conn, s *timescale) *picture {
 	}
 	times.Shapes = nil
 	p.Layers = []layer{scale, times, lanePlot(c, s, names, height)}
+	p.Keys = []key{{"key armed", "runs"}, {"dotkey", "fires"}, {"key stopped", "is stopped"}}
 	return p
 }
 

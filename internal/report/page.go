@@ -185,7 +185,9 @@ func (r *Run) facts() []fact {
 		}
 	}
 	if s := r.start; s != nil {
-		add("Command", "rawtcp "+s.Command)
+		if len(s.Args) == 0 {
+			add("Command", "rawtcp "+s.Command)
+		}
 		add("Local", s.Local)
 		add("Remote", s.Remote)
 		add("Interface", s.Iface)

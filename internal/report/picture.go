@@ -11,8 +11,13 @@ type picture struct {
 	Title  string
 	Desc   string // what a reader who cannot see it is told
 	W, H   num
+	Keys   []key  // what its colours mean
+	Note   string // what it does not show
 	Layers []layer
 }
+
+// A key is one entry of a legend.
+type key struct{ Class, Text string }
 
 // A layer is drawn over the layers before it, within its frame if it has one.
 type layer struct {
@@ -120,13 +125,12 @@ func (p *path) cross(x, y float64) {
 	p.line(x+arm, y-arm)
 }
 
-// wave is a horizontal zigzag.
-func (p *path) wave(x0, x1, y float64) {
-	const long, high = 6, 2.5
-	p.move(x0, y)
-	for x, n := x0+long, 0; x <= x1; x, n = x+long, n+1 {
-		p.line(x, y+high-2*high*float64(n%2))
-	}
+// tear is a short zigzag across a vertical line, where time is folded.
+func (p *path) tear(x, y float64) {
+	p.move(x-12, y+3)
+	p.line(x-4, y-3)
+	p.line(x+4, y+3)
+	p.line(x+12, y-3)
 }
 
 // shapes drops the paths that have nothing in them.
@@ -154,18 +158,4 @@ func tickText(us, step int64) string {
 		decimals--
 	}
 	return strconv.FormatFloat(float64(us)/1e3, 'f', decimals, 64) + " ms"
-}
-
-// stepOf is the least distance between ticks.
-func stepOf(ticks []tick) int64 {
-	var step int64
-	for i := 1; i < len(ticks); i++ {
-		if d := ticks[i].US - ticks[i-1].US; step == 0 || d < step {
-			step = d
-		}
-	}
-	if step == 0 {
-		step = 1
-	}
-	return step
 }

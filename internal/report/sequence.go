@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // The measures of a time-sequence graph.
@@ -104,8 +105,36 @@ func graph(c *conn, s *timescale, local bool) *picture {
 	}
 	high := q.height()
 	y := func(seq int64) float64 { return plotHeight - float64(seq)/high*(plotHeight-8) - 4 }
-	p.Layers = []layer{graphScale(high, y), graphTimes(s), graphPlot(q, s, y)}
+	plot := graphPlot(q, s, y)
+	if !local {
+		plot.Class = "plot peer" // colours say who spoke
+	}
+	plot.Shapes = slices.DeleteFunc(plot.Shapes, func(s shape) bool { return s.Class == "edge" && q.farEdge(high) })
+	p.Layers = []layer{graphScale(high, y), graphTimes(s), plot}
+	p.Keys = graphKeys(plot, from, to)
+	if float64(q.edge) > high {
+		p.Note = fmt.Sprintf("The window, up to %s, ends far above the data and outside of the picture.", count(q.edge-q.top, "octet"))
+	}
 	return p
+}
+
+// farEdge reports whether the window never ends within the graph.
+func (q *sequence) farEdge(high float64) bool {
+	return !slices.ContainsFunc(q.edges, func(p seqPoint) bool { return float64(p.seq) <= high })
+}
+
+// graphKeys explains the colours that are there.
+func graphKeys(plot layer, from, to string) []key {
+	var list []key
+	for _, k := range []key{
+		{"data", "data of " + from}, {"resent", "sent again"}, {"ack", "acknowledged by " + to},
+		{"sack", "SACK block"}, {"edge", "edge of the window of " + to},
+	} {
+		if slices.ContainsFunc(plot.Shapes, func(s shape) bool { return s.Class == k.Class }) {
+			list = append(list, key{"key " + plot.Class + " " + k.Class, k.Text})
+		}
+	}
+	return list
 }
 
 func countAgain(bars []seqBar) int {
@@ -138,8 +167,7 @@ func graphScale(high float64, y func(int64) float64) layer {
 func graphTimes(s *timescale) layer {
 	l := layer{Class: "times"}
 	var marks path
-	ticks := s.ticks(86)
-	step := stepOf(ticks)
+	ticks, step := s.ticks(86)
 	for _, t := range ticks {
 		x := graphLeft + 6 + t.Place
 		marks.move(x, graphTop)

@@ -35,6 +35,7 @@ func newTimescale(moments []int64, trip int64) *timescale {
 // than a fifth of all that is left beside them.
 func silences(moments []int64, trip int64) []fold {
 	const trips, share, most = 20, 5, 200
+	margin := trip // an arrow that set off arrives before the silence is folded
 	if trip <= 0 {
 		return nil // nobody answered: the gaps are what there is to see
 	}
@@ -42,7 +43,7 @@ func silences(moments []int64, trip int64) []fold {
 	rest := moments[len(moments)-1] - moments[0]
 	for i := 1; i < len(moments); i++ {
 		if moments[i]-moments[i-1] > trips*trip {
-			gaps = append(gaps, fold{moments[i-1], moments[i]})
+			gaps = append(gaps, fold{moments[i-1] + margin, moments[i] - margin})
 		}
 	}
 	slices.SortStableFunc(gaps, func(a, b fold) int { return int(sign(b.length() - a.length())) })
@@ -107,35 +108,40 @@ func (s *timescale) at(us int64) float64 {
 	return place + float64(us-from)*s.perUS
 }
 
-// A tick is a round moment with its place.
+// A tick is a moment with its place.
 type tick struct {
 	Place float64
 	US    int64
 }
 
 // ticks are round moments at least apart from each other, none of them within a
-// fold.
-func (s *timescale) ticks(apart float64) []tick {
+// fold, and the moments at which a silence ends, where there is room.
+func (s *timescale) ticks(apart float64) (ticks []tick, step int64) {
 	const most = 400
-	step := niceStep(apart / s.perUS)
-	var ticks []tick
+	step = niceStep(apart / s.perUS)
 	from := s.first
 	for i := range len(s.folds) + 1 {
 		to := s.last
 		if i < len(s.folds) {
 			to = s.folds[i].from
 		}
-		for us := (from + step - 1) / step * step; us <= to && len(ticks) < most; us += step {
+		add := func(us int64) {
 			place := s.at(us)
 			if n := len(ticks); n == 0 || place-ticks[n-1].Place >= apart*0.9 {
 				ticks = append(ticks, tick{place, us})
 			}
 		}
+		if i > 0 {
+			add(from)
+		}
+		for us := (from + step - 1) / step * step; us <= to && len(ticks) < most; us += step {
+			add(us)
+		}
 		if i < len(s.folds) {
 			from = s.folds[i].to
 		}
 	}
-	return ticks
+	return ticks, step
 }
 
 // niceStep is the least of 1, 2, 5, 10, 20 ... that is not below want.

@@ -77,10 +77,12 @@ class Scale {
     for (let i = 0; i <= this.folds.length; i++) {
       const to = i < this.folds.length ? this.folds[i][0] : this.last;
       const begin = Math.max(from, this.moment(low)), end = Math.min(to, this.moment(high));
-      for (let us = Math.ceil(begin / step) * step; us <= end && list.length < 400; us += step) {
+      const add = us => {
         const place = this.at(us);
         if (!list.length || place - list[list.length - 1][0] >= apart * 0.9) list.push([place, tickText(us, step)]);
-      }
+      };
+      if (i > 0 && begin === from && begin <= end) add(from);
+      for (let us = Math.ceil(begin / step) * step; us <= end && list.length < 400; us += step) add(us);
       if (i < this.folds.length) from = this.folds[i][1];
     }
     return list;
@@ -176,7 +178,7 @@ class Ladder {
     this.build(box);
     // Readable to begin with: about a row for each label, as the picture in the file.
     const rows = Math.max(this.items[0].length, this.items[1].length);
-    this.setScale(this.readable(rows));
+    this.setScale(Math.max(this.readable(rows), this.wholeScale()));
     this.draw();
     new ResizeObserver(() => this.draw()).observe(this.window);
   }
@@ -261,9 +263,12 @@ class Ladder {
     this.window.scrollTop = (this.place(us) - anchor) * this.unit;
     this.draw();
   }
-  whole() {
+  wholeScale() {
     const room = this.height - L.head - L.top - L.row * 3 - this.scale.folds.length * L.fold - 4;
-    this.setScale(Math.max(room, 60) / (this.scale.awake + this.c.data.trip));
+    return Math.max(room, 60) / (this.scale.awake + this.c.data.trip);
+  }
+  whole() {
+    this.setScale(this.wholeScale());
     this.window.scrollTop = 0;
     this.draw();
   }
@@ -335,7 +340,7 @@ class Ladder {
     this.space.style.height = Math.max(this.total * this.unit - this.window.clientHeight, 0) + "px";
     this.svg.setAttribute("viewBox", `0 ${round(top)} ${L.width} ${round(height)}`);
     this.svg.style.height = this.window.clientHeight + "px";
-    const parts = [this.grid(top, bottom), this.bands(top, bottom), this.arrows(top, bottom), this.labels(top, bottom), this.head(top)];
+    const parts = [this.grid(top, bottom), this.arrows(top, bottom), this.labels(top, bottom), this.head(top)];
     this.svg.replaceChildren(...parts);
     const a = this.scale.moment(top - L.top - this.trip), b = this.scale.moment(bottom - L.head - L.top - this.trip);
     this.told.textContent = `${seconds(a)} to ${seconds(b)} s`;
@@ -350,11 +355,12 @@ class Ladder {
     for (const [a, b] of this.scale.folds) {
       const y0 = this.place(a), y1 = this.place(b);
       if (y1 < top || y0 > bottom) continue;
-      for (const part of [0.36, 0.64]) folds += wave(y0 + (y1 - y0) * part);
+      for (const part of [0.35, 0.65]) for (const x of [L.local, L.remote]) folds += tear(x, y0 + (y1 - y0) * part);
       g.append(draw("text", {class: "mid silence", x: (L.local + L.remote) / 2, y: round((y0 + y1) / 2 + 4)}, span(b - a) + " of silence"));
     }
     for (const x of [L.local, L.remote]) lives += `M${x} ${round(Math.max(top, L.head))}V${round(Math.min(bottom, this.total))}`;
-    g.prepend(draw("path", {class: "rule", d: rules}), draw("path", {class: "fold", d: folds}), draw("path", {class: "life", d: lives}));
+    g.prepend(draw("path", {class: "rule", d: rules}), draw("path", {class: "life", d: lives}), this.bands(top, bottom),
+      draw("path", {class: "gap", d: folds}), draw("path", {class: "fold", d: folds}));
     return g;
   }
   bands(top, bottom) {
@@ -443,11 +449,7 @@ function short(text, hidden, letters) {
   const more = hidden ? ` (+${hidden})` : "", room = letters - more.length;
   return (text.length > room ? text.slice(0, room - 1) + "…" : text) + more;
 }
-function wave(y) {
-  let d = `M${L.axis} ${round(y)}`;
-  for (let x = L.axis + 6, n = 0; x <= L.width; x += 6, n++) d += `L${x} ${round(y + 2.5 - 5 * (n % 2))}`;
-  return d;
-}
+const tear = (x, y) => `M${x - 12} ${round(y + 3)}L${x - 4} ${round(y - 3)}L${x + 4} ${round(y + 3)}L${x + 12} ${round(y - 3)}`;
 const cross = (x, y) => `M${round(x - 4.5)} ${round(y - 4.5)}l9 9M${round(x - 4.5)} ${round(y + 4.5)}l9 -9`;
 
 // Plots are the graphs and the lanes of timers: one axis of time for all.
