@@ -1,6 +1,9 @@
 package report
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // A dataBlock is what the script of the page knows of one connection: numbers,
 // and texts by their index in Words.
@@ -61,7 +64,7 @@ func dataOf(c *conn, s *timescale) dataBlock {
 		l := &c.icmps[i]
 		d.Marks = append(d.Marks, []int64{l.TimeUS, x.of("icmp"), x.of("ICMP " + l.Text + " from " + l.From), 0})
 	}
-	slices.SortStableFunc(d.Marks, func(a, b []int64) int { return int(sign(a[0] - b[0])) })
+	slices.SortStableFunc(d.Marks, func(a, b []int64) int { return cmp.Compare(a[0], b[0]) })
 	d.Words = x.words
 	return d
 }

@@ -32,10 +32,7 @@ func (r *Run) Pictures(yield func(name string, svg []byte) error) error {
 		if err := yieldPicture(prefix+"ladder", ladder(c, s), yield); err != nil {
 			return err
 		}
-		for _, local := range []bool{true, false} {
-			if len(sequenceOf(c, local).bars) == 0 {
-				continue
-			}
+		for _, local := range c.directions() {
 			name := prefix + "sequence-remote"
 			if local {
 				name = prefix + "sequence-local"

@@ -53,27 +53,27 @@ type way struct {
 
 // The ways are those of RFC 9293 figure 5, and the one that its note 2 adds.
 var ways = []way{
-	{"CLOSED", "LISTEN", 470, 51, 470, 111, "passive OPEN", "create TCB", 462, 78, "end"},
-	{"LISTEN", "CLOSED", 530, 111, 530, 51, "CLOSE", "delete TCB", 538, 78, ""},
+	{"CLOSED", "LISTEN", 470, 51, 470, 111, "passive OPEN", "create TCB", 454, 78, "end"},
+	{"LISTEN", "CLOSED", 530, 111, 530, 51, "CLOSE", "delete TCB", 546, 78, ""},
 	{"CLOSED", "SYN-SENT", 566, 28, 880, 199, "active OPEN", "create TCB, snd SYN", 768, 112, ""},
 	{"SYN-SENT", "CLOSED", 800, 199, 566, 46, "CLOSE", "delete TCB", 716, 158, "end"},
 	{"LISTEN", "SYN-RECEIVED", 440, 145, 226, 205, "rcv SYN", "snd SYN,ACK", 308, 196, ""},
 	{"SYN-RECEIVED", "LISTEN", 160, 199, 434, 128, "rcv RST", "", 258, 156, "end"},
 	{"LISTEN", "SYN-SENT", 560, 145, 774, 205, "SEND", "snd SYN", 650, 190, "end"},
-	{"SYN-SENT", "SYN-RECEIVED", 774, 216, 226, 216, "rcv SYN", "snd SYN,ACK", 500, 209, "mid"},
+	{"SYN-SENT", "SYN-RECEIVED", 774, 216, 226, 216, "rcv SYN", "snd SYN,ACK", 500, 190, "mid"},
 	{"SYN-RECEIVED", "ESTABLISHED", 226, 227, 440, 287, "rcv ACK of SYN", "", 350, 246, ""},
 	{"SYN-SENT", "ESTABLISHED", 774, 227, 560, 287, "rcv SYN,ACK", "snd ACK", 648, 246, "end"},
-	{"SYN-RECEIVED", "FIN-WAIT-1", 160, 233, 160, 375, "CLOSE", "snd FIN", 152, 300, "end"},
+	{"SYN-RECEIVED", "FIN-WAIT-1", 160, 233, 160, 375, "CLOSE", "snd FIN", 144, 300, "end"},
 	{"ESTABLISHED", "FIN-WAIT-1", 440, 321, 226, 381, "CLOSE", "snd FIN", 318, 340, "end"},
 	{"ESTABLISHED", "CLOSE-WAIT", 560, 321, 774, 381, "rcv FIN", "snd ACK", 682, 340, ""},
-	{"FIN-WAIT-1", "FIN-WAIT-2", 160, 409, 160, 473, "rcv ACK of FIN", "", 152, 444, "end"},
-	{"FIN-WAIT-1", "CLOSING", 226, 398, 460, 473, "rcv FIN", "snd ACK", 380, 430, ""},
-	{"FIN-WAIT-1", "TIME-WAIT", 200, 409, 446, 553, "rcv FIN, ACK of FIN", "snd ACK", 262, 470, ""},
+	{"FIN-WAIT-1", "FIN-WAIT-2", 160, 409, 160, 473, "rcv ACK of FIN", "", 144, 444, "end"},
+	{"FIN-WAIT-1", "CLOSING", 226, 398, 460, 473, "rcv FIN", "snd ACK", 380, 422, ""},
+	{"FIN-WAIT-1", "TIME-WAIT", 200, 409, 446, 553, "rcv FIN, ACK of FIN", "snd ACK", 344, 498, "end"},
 	{"FIN-WAIT-2", "TIME-WAIT", 160, 507, 434, 570, "rcv FIN", "snd ACK", 262, 560, "end"},
-	{"CLOSING", "TIME-WAIT", 500, 507, 500, 553, "rcv ACK of FIN", "", 508, 534, ""},
-	{"CLOSE-WAIT", "LAST-ACK", 840, 409, 840, 473, "CLOSE", "snd FIN", 848, 438, ""},
-	{"LAST-ACK", closedAgain, 840, 507, 840, 553, "rcv ACK of FIN", "", 848, 534, ""},
-	{"TIME-WAIT", closedAgain, 566, 570, 774, 570, "Timeout=2MSL", "delete TCB", 670, 562, "mid"},
+	{"CLOSING", "TIME-WAIT", 500, 507, 500, 553, "rcv ACK of FIN", "", 516, 534, ""},
+	{"CLOSE-WAIT", "LAST-ACK", 840, 409, 840, 473, "CLOSE", "snd FIN", 856, 438, ""},
+	{"LAST-ACK", closedAgain, 840, 507, 840, 553, "rcv ACK of FIN", "", 856, 534, ""},
+	{"TIME-WAIT", closedAgain, 566, 570, 774, 570, "Timeout=2MSL", "delete TCB", 670, 544, "mid"},
 }
 
 // A step is one change of state on the path taken.

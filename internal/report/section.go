@@ -21,10 +21,8 @@ func (c *conn) section() section {
 		v.Notes = append(v.Notes, noteRow{spoken(n.note), thousands(n.count), seconds(n.first)})
 	}
 	v.Ladder = ladder(c, s)
-	for _, local := range []bool{true, false} {
-		if len(sequenceOf(c, local).bars) > 0 {
-			v.Graphs = append(v.Graphs, graph(c, s, local))
-		}
+	for _, local := range c.directions() {
+		v.Graphs = append(v.Graphs, graph(c, s, local))
 	}
 	v.Lanes = lanes(c, s)
 	v.Timers, v.TimersMore = c.timerRows()

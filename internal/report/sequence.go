@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"rawtcp/internal/trace"
 )
 
 // The measures of a time-sequence graph.
@@ -76,8 +78,21 @@ func sequenceOf(c *conn, local bool) *sequence {
 	return q
 }
 
-// octets is how much of the sequence space was sent.
-func (q *sequence) octets() int64 { return q.top }
+// directions are those that have a graph: local or not. Without data there is
+// one, for SYN and FIN.
+func (c *conn) directions() []bool {
+	var list []bool
+	for _, local := range []bool{true, false} {
+		carries := func(l trace.SegmentLine) bool { return l.Len > 0 && out(&l) == local && !refused(&l) }
+		if slices.ContainsFunc(c.segments, carries) {
+			list = append(list, local)
+		}
+	}
+	if list == nil && len(c.segments) > 0 {
+		list = []bool{len(sequenceOf(c, true).bars) > 0}
+	}
+	return list
+}
 
 // height is the sequence number at the top of the graph: above the data, and
 // above the window where that does not dwarf the data.

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -31,43 +32,34 @@ func newTimescale(moments []int64, trip int64) *timescale {
 	return s
 }
 
-// silences are the gaps that dwarf the rest: longer than 20 round trips and
-// than a fifth of all that is left beside them.
+// silences are the gaps that dwarf the rest: longer than 20 round trips, and
+// than half of all shorter ones together.
 func silences(moments []int64, trip int64) []fold {
-	const trips, share, most = 20, 5, 200
-	margin := trip // an arrow that set off arrives before the silence is folded
+	const trips, most = 20, 200
 	if trip <= 0 {
 		return nil // nobody answered: the gaps are what there is to see
 	}
+	margin := trip // an arrow that set off arrives before the silence is folded
 	var gaps []fold
-	rest := moments[len(moments)-1] - moments[0]
+	var rest int64
 	for i := 1; i < len(moments); i++ {
-		if moments[i]-moments[i-1] > trips*trip {
+		if gap := moments[i] - moments[i-1]; gap > trips*trip {
 			gaps = append(gaps, fold{moments[i-1] + margin, moments[i] - margin})
+			rest += 2 * margin
+		} else {
+			rest += gap
 		}
 	}
-	slices.SortStableFunc(gaps, func(a, b fold) int { return int(sign(b.length() - a.length())) })
-	n := 0
-	for n < len(gaps) && n < most && gaps[n].length() > rest/share {
-		rest -= gaps[n].length()
-		n++
+	slices.SortStableFunc(gaps, func(a, b fold) int { return cmp.Compare(a.length(), b.length()) })
+	for len(gaps) > 0 && (gaps[0].length() <= rest/2 || len(gaps) > most) {
+		rest += gaps[0].length()
+		gaps = gaps[1:]
 	}
-	folds := gaps[:n]
-	slices.SortFunc(folds, func(a, b fold) int { return int(sign(a.from - b.from)) })
-	return folds
+	slices.SortFunc(gaps, func(a, b fold) int { return cmp.Compare(a.from, b.from) })
+	return gaps
 }
 
 func (f fold) length() int64 { return f.to - f.from }
-
-func sign(n int64) int64 {
-	switch {
-	case n < 0:
-		return -1
-	case n > 0:
-		return 1
-	}
-	return 0
-}
 
 // awake is the time that is not folded, in microseconds.
 func (s *timescale) awake() int64 {

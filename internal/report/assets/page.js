@@ -481,7 +481,7 @@ class Plots {
     }
     this.told = make("span", {class: "hint"});
     bar.append(this.told);
-    this.box.prepend(bar);
+    this.box.querySelector("h3").after(bar);
     for (const p of this.pictures) {
       p.svg.parentElement.addEventListener("keydown", e => this.key(e));
       p.svg.addEventListener("wheel", e => {
