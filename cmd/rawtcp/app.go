@@ -163,6 +163,7 @@ func (p *program) commands() []*command {
 		p.reportCommand(),
 		p.demoCommand(),
 		p.doctorCommand(),
+		p.explainCommand(),
 		{name: "version", usage: "rawtcp version", help: helpVersion, run: func(context.Context, []string) error { return p.printVersion() }},
 	}
 	help := &command{name: "help", usage: "rawtcp help [COMMAND|exit-codes]", help: helpHelp}

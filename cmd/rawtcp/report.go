@@ -11,7 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"rawtcp/internal/capture"
+	"rawtcp/internal/explain"
 	"rawtcp/internal/report"
+	"rawtcp/internal/trace"
 )
 
 // reportOptions are the settings of `rawtcp report`.
@@ -53,7 +56,7 @@ func (o *reportOptions) setConn(s string) error {
 func (p *program) makeReport(o *reportOptions, args []string) error {
 	switch {
 	case len(args) == 0:
-		return usageError("no input: want a file of JSON Lines, or - for stdin")
+		return usageError("no input: want a file of JSON Lines or a capture, or - for stdin")
 	case len(args) > 1:
 		return usageError("want one input, got %q too", args[1])
 	case o.output == "" && o.svg == "":
@@ -92,20 +95,21 @@ func (o *reportOptions) checkOutputs() error {
 	return nil
 }
 
-// readRun reads the input, whatever it is.
-func (p *program) readRun(o *reportOptions, path string) (*report.Run, error) {
-	in, name := p.stdin, "stdin"
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, usageError("%w", err)
-		}
-		defer f.Close()
-		in, name = f, path
+// readRun reads the input: JSON Lines begin with a brace, and no capture does.
+func (p *program) readRun(o *reportOptions, name string) (*report.Run, error) {
+	in, size, err := p.openCapture(name)
+	if err != nil {
+		return nil, err
 	}
-	run := report.NewRun()
+	defer in.Close()
+	run, text := report.NewRun(), bufio.NewReaderSize(in, 1<<16)
 	run.Only = o.conn
-	if err := run.Read(bufio.NewReaderSize(in, 1<<16)); err != nil {
+	if first, err := text.Peek(1); err == nil && first[0] == '{' {
+		err = run.Read(text)
+		if err != nil {
+			return nil, inputError(name, err)
+		}
+	} else if err := p.readCapture(run, text, name, size); err != nil {
 		return nil, inputError(name, err)
 	}
 	if err := run.Check(); err != nil {
@@ -114,13 +118,31 @@ func (p *program) readRun(o *reportOptions, path string) (*report.Run, error) {
 	return run, nil
 }
 
+// readCapture adds what a capture shows to the run.
+func (p *program) readCapture(run *report.Run, in io.Reader, name string, size int64) error {
+	options := explain.Options{Stream: run.Only}
+	if bar := p.newProgress(name, size, false); bar != nil {
+		options.Progress = bar.show
+		defer bar.clear()
+	}
+	run.Add(trace.CaptureStart{Schema: trace.Schema, Command: "explain", File: name, Version: versionText()})
+	err := explain.Lines(in, options, func(line any) error {
+		run.Add(line)
+		return nil
+	})
+	if errors.Is(err, capture.ErrFormat) {
+		return errors.New("neither JSON Lines of a run nor a capture (pcap, pcapng)")
+	}
+	return err
+}
+
 // inputError names the input once; an error of the system has named it already.
 func inputError(name string, err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) {
 		return usageError("%w", err)
 	}
-	return usageError("%s: %w", name, err)
+	return usageError("%s: %w", shown(name), err)
 }
 
 // writeOutput writes a whole file, or says that it could not.

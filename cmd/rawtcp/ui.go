@@ -20,6 +20,7 @@ const helpShort = `usage: rawtcp COMMAND [flags] [arguments]
   listen [ADDR]:PORT           accept connections
   ping HOST:PORT...            measure round trips with TCP's own SYN
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
+  explain FILE...              what a capture shows: ladders, states, findings
   report FILE -o REPORT.html   a run as one page to attach to a ticket
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
@@ -35,6 +36,7 @@ shown, every state and timer too; the kernel's TCP is kept silent meanwhile.
   listen [ADDR]:PORT           accept connections
   ping HOST:PORT...            measure round trips with TCP's own SYN
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
+  explain FILE...              what a capture shows: ladders, states, findings
   report FILE -o REPORT.html   a run as one page to attach to a ticket
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
@@ -135,7 +137,7 @@ const helpReport = `usage: rawtcp report [flags] FILE -o REPORT.html
 Makes one HTML file of a run: summary, ladder, sequence graph, timers, states,
 options, segments, and the command that repeats it. The file needs no network,
 works without scripts, and can be attached to a ticket. FILE holds the JSON
-Lines of a run (-j); - is stdin. Commands that talk can write one themselves.
+Lines of a run (-j), or is a capture of any tool; - is stdin.
 
         -o, --output FILE|-   --force
         --conn N, --stream N (only this connection)
@@ -146,7 +148,26 @@ All flags, one by one: rawtcp help report.
 Examples:
   rawtcp report run.jsonl -o run.html
   rawtcp demo -j | rawtcp report - -o demo.html
-  rawtcp report --conn 3 --svg pictures run.jsonl
+  rawtcp report --conn 3 --svg pictures talk.pcapng
+`
+
+const helpExplain = `usage: rawtcp explain [flags] FILE...
+What a capture (pcap or pcapng of any tool; - is stdin) shows: every TCP
+connection, the states of both ends, what was sent again and why, who closed,
+who sent the RST. No privilege is needed, and nothing is sent.
+
+pick    --host ADDR   --port N   --stream N (number of the connection)
+show    --ladder auto|all|none   -v, --verbose (payload)   -S, --absolute-seq
+        --time rel|delta|abs|epoch   -j, --json   --color auto|always|never
+
+In the ladder the client is left and the server right, a number is that of the
+frame, <== and ==> are sent again, and CLIENT/SERVER are the states.
+
+Examples:
+  rawtcp explain capture.pcapng
+  rawtcp explain --stream 3 --ladder all capture.pcapng
+  sudo tcpdump -i any -w - tcp | rawtcp explain --ladder all -
+  rawtcp explain -j x.pcap | jq 'select(.type == "finding" and .conn == 3)'
 `
 
 const helpVersion = `usage: rawtcp version

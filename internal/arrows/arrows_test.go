@@ -41,6 +41,22 @@ var rules = []rule{
 		why:   "a sink reads the event stream and touches no socket",
 	},
 	{
+		room:  "internal/capture",
+		rooms: []string{"segment"},
+		why:   "a file is octets: what they mean for a connection is flow's",
+	},
+	{
+		room:  "internal/flow",
+		rooms: []string{"segment", "engine", "internal/capture"},
+		why:   "an observer runs no TCP and has no words: of engine it has the names of states and timers",
+	},
+	{
+		room:  "internal/explain",
+		rooms: []string{"segment", "engine", "internal/capture", "internal/flow", "internal/trace"},
+		mods:  []string{"github.com/gopacket/gopacket", "golang.org/x/net/bpf", "golang.org/x/sys"}, // behind trace
+		why:   "explaining a file needs no socket",
+	},
+	{
 		room:  "internal/ping",
 		rooms: []string{"segment", "engine", "rawsock"},
 		mods:  append(netlinkMods, "github.com/google/nftables", "github.com/mdlayher/netlink", "github.com/mdlayher/socket", "golang.org/x/sync"), // behind rawsock
@@ -145,6 +161,9 @@ func TestArrowsBite(t *testing.T) {
 		{"internal/ping", "golang.org/x/term"},
 		{"internal/simnet", "rawtcp/rawsock"},
 		{"internal/netlab", "rawtcp/engine"},
+		{"internal/capture", "rawtcp/engine"},
+		{"internal/flow", "rawtcp/internal/trace"},
+		{"internal/explain", "rawtcp/rawsock"},
 	} {
 		t.Run(sin.room+" imports "+sin.path, func(t *testing.T) {
 			imports := []string{"errors", sin.path}

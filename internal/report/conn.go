@@ -190,10 +190,13 @@ func length(l *trace.SegmentLine) int64 {
 	return n
 }
 
-// halfTrip is half of the shortest round trip that the handshake shows, in
-// microseconds, or 0: a SYN and its answer from our side, or a SYN-ACK of ours
-// and its ACK.
+// halfTrip is half of the round trip that the handshake shows, in microseconds,
+// or 0: a SYN and its answer from our side, or a SYN-ACK of ours and its ACK. A
+// capture says nothing of it, for it may have been made anywhere on the way.
 func (c *conn) halfTrip() int64 {
+	if c.capture != nil {
+		return 0
+	}
 	var asked int64 = -1
 	for i := range c.segments {
 		l := &c.segments[i]
@@ -207,4 +210,29 @@ func (c *conn) halfTrip() int64 {
 		}
 	}
 	return 0
+}
+
+// roundTrip is about how long a question takes to be answered, in microseconds,
+// or 0 if nothing was answered.
+func (c *conn) roundTrip() int64 {
+	if trip := 2 * c.halfTrip(); trip > 0 {
+		return trip
+	}
+	var asked, least int64 = -1, 0
+	for i := range c.segments {
+		l := &c.segments[i]
+		switch {
+		case length(l) > 0 && asked < 0:
+			asked = int64(i)
+		case asked >= 0 && l.Dir != c.segments[asked].Dir && has(l.Flags, '.'):
+			if d := l.TimeUS - c.segments[asked].TimeUS; least == 0 || d < least {
+				least = max(d, 1)
+			}
+			asked = -1
+		}
+	}
+	if c.capture != nil && c.capture.HandshakeUS != nil {
+		return min(max(*c.capture.HandshakeUS, least), latest) // both halves of the way
+	}
+	return least
 }

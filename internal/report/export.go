@@ -28,7 +28,7 @@ func (r *Run) Pictures(yield func(name string, svg []byte) error) error {
 		if len(r.conns) > 1 {
 			prefix = fmt.Sprintf("c%d-", c.id)
 		}
-		s := newTimescale(c.moments(), 2*c.halfTrip())
+		s := newTimescale(c.moments(), c.roundTrip())
 		if err := yieldPicture(prefix+"ladder", ladder(c, s), yield); err != nil {
 			return err
 		}

@@ -209,7 +209,7 @@ func (r *Run) repeat() (command, why string) {
 	case r.start != nil && len(r.start.Args) > 0:
 		return commandLine(r.start.Env, r.start.Args), ""
 	case r.capture != nil:
-		return "rawtcp report " + quote(r.capture.File), ""
+		return "rawtcp explain " + quote(r.capture.File), ""
 	}
 	return "", "The lines of this run do not say how it was called."
 }

@@ -11,11 +11,11 @@ const maxTimerRows = 500
 
 // section draws a connection.
 func (c *conn) section() section {
-	s := newTimescale(c.moments(), 2*c.halfTrip())
+	s := newTimescale(c.moments(), c.roundTrip())
 	v := section{
 		Anchor: fmt.Sprintf("c%d", c.id), Number: c.id, Name: c.name(), Result: c.result(), Sentence: c.sentence(),
 		Tiles: c.tiles(s), Findings: findingRows(c.findings), Options: optionTable(c),
-		LocalName: c.local, RemoteName: c.remote, Scale: timeText(s), Data: dataOf(c, s),
+		LocalName: c.local, RemoteName: c.remote, Scale: timeText(c, s), Data: dataOf(c, s),
 	}
 	for _, n := range c.notes {
 		v.Notes = append(v.Notes, noteRow{spoken(n.note), thousands(n.count), seconds(n.first)})
@@ -38,8 +38,8 @@ func (c *conn) section() section {
 }
 
 // timeText says what the pictures do with time.
-func timeText(s *timescale) string {
-	text := "Time is to scale."
+func timeText(c *conn, s *timescale) string {
+	text := "Time is to scale"
 	if n := len(s.folds); n > 0 {
 		var folded int64
 		for _, f := range s.folds {
@@ -49,9 +49,15 @@ func timeText(s *timescale) string {
 		if n == 1 {
 			silences = "silence of"
 		}
-		text = fmt.Sprintf("Time is to scale but for %d folded %s %s.", n, silences, span(folded))
+		text += fmt.Sprintf(" but for %d folded %s %s", n, silences, span(folded))
 	}
-	return text
+	switch {
+	case c.capture != nil:
+		return text + ". All times are those of the place where the capture was made."
+	case c.halfTrip() > 0:
+		return text + ". Times are those of " + c.local + "; the other end is drawn half of the handshake's round trip away."
+	}
+	return text + ". Times are those of " + c.local + "; how far away the other end is, the handshake does not show."
 }
 
 func (c *conn) remarks() []string {

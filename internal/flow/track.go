@@ -1,0 +1,192 @@
+package flow
+
+import "rawtcp/segment"
+
+// A track is what must be known of one side to judge its next segment.
+type track struct {
+	sent   bool        // something was sent: nxt is valid
+	nxt    segment.Seq // one past the highest number sent
+	nxtAt  int64       // when that was sent
+	lastAt int64       // when it sent its last segment
+	acked  bool        // the other side has acknowledged: una is valid
+	una    segment.Seq // the highest number the other side has acknowledged
+
+	ackSeen bool        // it has acknowledged: ack is valid
+	ack     segment.Seq // of its last segment
+	ackAt   int64       // of its last segment with that
+	window  uint16      // of its last segment, as on the wire
+	scale   uint8       // the shift that applies to it
+	scaled  bool        // scale is known, 0 too
+	repeats uint32      // ACKs in a row that repeat ack while something is outstanding
+	sacked  [4]segment.SACKBlock
+	sacks   uint8
+
+	holes  [maxHoles]segment.SACKBlock // below nxt, and never seen
+	nholes uint8
+
+	finSent bool
+	finSeq  segment.Seq // the number the FIN takes
+
+	recent [recents]trace // of its last segments
+	turn   uint8
+
+	lastNotes Notes
+	lastRST   bool // its last segment was an RST that was not believed
+	lastTTL   uint8
+	lastID    uint16
+	idSeen    bool
+	idUps     uint32 // how often the IPID counted up
+	idOthers  uint32
+	lastTS    uint32
+	tsSeen    bool
+
+	inTimeout bool        // it repairs what a timeout has found
+	recover   segment.Seq // up to here
+
+	lastData Moment // its last segment with data, a SYN or a FIN
+	dataEnd  segment.Seq
+	fastest  int64 // ns, the fastest answer to data of the other side; 0: none yet
+}
+
+const (
+	maxHoles = 8
+	recents  = 4
+)
+
+// A trace is what is remembered of a segment to know it again.
+type trace struct {
+	print uint64
+	at    int64
+}
+
+// addHole remembers that [start, end) was passed over. The oldest gives way.
+func (t *track) addHole(start, end segment.Seq) {
+	if t.nholes == maxHoles {
+		copy(t.holes[:], t.holes[1:])
+		t.nholes--
+	}
+	t.holes[t.nholes] = segment.SACKBlock{Start: start, End: end}
+	t.nholes++
+}
+
+// unseen returns how many octets of [start, end) lie in holes.
+func (t *track) unseen(start, end segment.Seq) int {
+	n := 0
+	for _, h := range t.holes[:t.nholes] {
+		if o := segment.MinSeq(h.End, end).Sub(segment.MaxSeq(h.Start, start)); o > 0 {
+			n += o
+		}
+	}
+	return n
+}
+
+// fill takes [start, end) out of the holes.
+func (t *track) fill(start, end segment.Seq) {
+	old, n := t.holes, t.nholes
+	t.nholes = 0
+	for _, h := range old[:n] {
+		if !start.Less(h.End) || !h.Start.Less(end) { // apart
+			t.keep(h.Start, h.End)
+			continue
+		}
+		t.keep(h.Start, start)
+		t.keep(end, h.End)
+	}
+}
+
+func (t *track) keep(start, end segment.Seq) {
+	if start.Less(end) {
+		t.addHole(start, end)
+	}
+}
+
+// print makes a number of what is the same in two copies of one packet.
+func print(s *segment.Segment) uint64 {
+	const prime = 0x9e3779b97f4a7c15
+	h := uint64(s.IPID)<<48 | uint64(s.Flags)<<32 | uint64(s.Seq.Uint32())
+	h = (h ^ h>>29) * prime
+	h ^= uint64(s.Ack.Uint32())<<32 | uint64(s.Window)<<16 | uint64(len(s.Payload))&0xffff
+	h = (h ^ h>>31) * prime
+	h ^= uint64(s.Options.TSVal)<<32 | uint64(s.Options.TSEcr)
+	h = (h ^ h>>30) * prime
+	for _, b := range s.Options.Blocks() {
+		h ^= uint64(b.Start.Uint32())<<32 | uint64(b.End.Uint32())
+		h = (h ^ h>>29) * prime
+	}
+	return h
+}
+
+// How far apart in time two copies of a packet may be, in ns: by the IPID they
+// are known for certain, without one they must come sooner than anybody could
+// have sent again.
+const (
+	copiesWithID    = 1e9
+	copiesWithoutID = 500e3
+)
+
+// copied reports whether s is the very packet that was seen a moment ago, and
+// remembers it.
+func (t *track) copied(s *segment.Segment, at, rtt int64) bool {
+	limit := int64(copiesWithID)
+	if s.IPID == 0 {
+		limit = copiesWithoutID
+		if rtt > 0 {
+			limit = min(limit, rtt/2)
+		}
+	}
+	p := print(s)
+	for _, r := range t.recent {
+		if r.print == p && r.at != 0 && at-r.at < limit && at >= r.at {
+			return s.IPID != 0 || s.Len() > 0
+		}
+	}
+	t.recent[t.turn] = trace{p, at}
+	t.turn = (t.turn + 1) % recents
+	return false
+}
+
+// counting reports whether the side's IPIDs count up, so that they tell in which
+// order packets were sent.
+func (t *track) counting() bool { return t.idUps >= 3 && t.idUps >= 8*t.idOthers }
+
+// farID is how much a count of IPIDs may rise between two packets.
+const farID = 1024
+
+// seeID follows the IPIDs.
+func (t *track) seeID(id uint16) {
+	if !t.idSeen {
+		t.idSeen, t.lastID = true, id
+		return
+	}
+	switch step := int16(id - t.lastID); {
+	case step > 0 && step <= farID:
+		t.idUps++
+	case step < 0 && step > -farID && t.counting():
+		t.idOthers++
+		return // overtaken: the highest stays
+	default:
+		t.idOthers++
+	}
+	t.lastID = id
+}
+
+// seeTS follows the timestamps.
+func (t *track) seeTS(s *segment.Segment) {
+	if s.Options.Has(segment.HasTimestamps) && (!t.tsSeen || int32(s.Options.TSVal-t.lastTS) > 0) {
+		t.tsSeen, t.lastTS = true, s.Options.TSVal
+	}
+}
+
+// older reports whether s was sent before what was seen last: known is false if
+// nothing tells.
+func (t *track) older(s *segment.Segment) (older, known bool) {
+	if t.tsSeen && s.Options.Has(segment.HasTimestamps) && int32(s.Options.TSVal-t.lastTS) < 0 {
+		return true, true
+	}
+	if s.IPID != 0 && t.counting() {
+		if step := int16(s.IPID - t.lastID); step != 0 && step < farID && step > -farID {
+			return step < 0, true
+		}
+	}
+	return false, false
+}
