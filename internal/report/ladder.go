@@ -270,7 +270,10 @@ func ladderLabels(c *conn) (near, far []*ladderLabel) {
 // spread moves labels down where they would stand on each other. One that would
 // come too far from its event is left out and counted.
 func spread(list []*ladderLabel) {
-	const far = 3 * rowHeight
+	far := 8 * rowHeight
+	if len(list) > 80 { // rather fewer labels than labels that lag behind
+		far = 3 * rowHeight
+	}
 	next := math.Inf(1) // the next weighty label
 	limit := make([]float64, len(list))
 	for i, l := range slices.Backward(list) {

@@ -177,15 +177,14 @@ class Ladder {
     this.items = this.gather();
     this.build(box);
     // Readable to begin with: about a row for each label, as the picture in the file.
-    const rows = Math.max(this.items[0].length, this.items[1].length);
-    this.setScale(Math.max(this.readable(rows), this.wholeScale()));
+    this.setScale(Math.max(this.readable(), this.wholeScale()));
     this.draw();
     new ResizeObserver(() => this.draw()).observe(this.window);
   }
-  readable(rows) {
-    this.scale.fit(clamp(rows * L.row * 1.25 + L.fold * d(this), 160, 3600));
+  readable() {
+    const rows = Math.max(this.items[0].length, this.items[1].length);
+    this.scale.fit(clamp(rows * L.row * 1.25 + L.fold * this.scale.folds.length, 160, 3600));
     return this.scale.perUS;
-    function d(ladder) { return ladder.scale.folds.length; }
   }
   build(box) {
     const live = make("div", {class: "live"}), left = make("div");
@@ -200,7 +199,7 @@ class Ladder {
     button("−", "Zoom out", () => this.zoom(1 / 1.6));
     button("Whole", "Show the whole connection", () => this.whole());
     if (this.c.data.folds.length) {
-      this.foldButton = button("Silences folded", "Fold silences", () => this.fold());
+      this.foldButton = button("Fold silences", "Fold silences", () => this.fold());
       this.foldButton.setAttribute("aria-pressed", "true");
     }
     this.told = make("span", {class: "hint"});
@@ -209,7 +208,7 @@ class Ladder {
     this.svg = draw("svg", {class: "picture ladder", "aria-hidden": "true"});
     this.space = make("div", {class: "space"});
     this.window.append(this.svg, this.space);
-    this.panel = make("div", {class: "details", role: "region", "aria-label": "Segment", "aria-live": "polite"});
+    this.panel = make("div", {class: "details", role: "group", "aria-label": "Segment", "aria-live": "polite"});
     this.panel.append(make("p", {class: "quiet"}, "Click a segment, or put the focus on the ladder and press ↓. Plus and minus, or Ctrl and the wheel, zoom."));
     left.append(bar, this.window);
     live.append(left, this.panel);
@@ -429,7 +428,7 @@ class Ladder {
 
 // spread moves labels down where they would stand on each other: report.spread.
 function spread(list) {
-  const far = 3 * L.row, limit = new Float64Array(list.length);
+  const far = (list.length > 80 ? 3 : 8) * L.row, limit = new Float64Array(list.length);
   let next = Infinity;
   for (let i = list.length - 1; i >= 0; i--) {
     limit[i] = next;
