@@ -20,8 +20,8 @@ var axe string
 
 // views are runs that show different things.
 var views = []string{
-	"data-lost-fast.client.v4", "window-zero.client.v4", "attack.client.v4", "open-refused.client.v4", "close-simultaneous.client.v4",
-	"close-reset.server.v6", "two-connections.server.v4", "keep-alive-dead.client.v4",
+	"lost", "zero-window", "attack", "refused", "simultaneous",
+	"reset", "two", "keep-alive",
 }
 
 // The pictures hold as many marks as the run has events, before and after the
@@ -29,9 +29,9 @@ var views = []string{
 func TestPictures(t *testing.T) {
 	for _, name := range views {
 		t.Run(name, func(t *testing.T) {
-			lines := golden(t, name)
-			want := shapeOf(t, lines)
-			b := open(t, write(t, lines))
+			text := lines(t, name)
+			want := shapeOf(t, text)
+			b := open(t, write(t, text))
 			b.alive()
 			b.do(js(`for (const s of document.querySelectorAll("section.conn")) s.scrollIntoView()`))
 			b.until(`document.querySelectorAll("section.conn:not(.alive)").length === 0`)
@@ -78,7 +78,7 @@ const counting = `
 // The labels and arrows that the script draws are those of the file, where there
 // is room for all.
 func TestScriptDrawsWhatTheFileHas(t *testing.T) {
-	b := open(t, write(t, golden(t, "data-lost-timeout.client.v4")))
+	b := open(t, write(t, lines(t, "lone")))
 	b.alive()
 	b.do(js(counting), js(`{ const l = document.querySelector("section.conn").connection.ladder; l.setScale(l.readable()); l.draw(); }`))
 	still := eval[int](b, `heads(".still .arrows path")`)
@@ -94,7 +94,7 @@ func TestScriptDrawsWhatTheFileHas(t *testing.T) {
 }
 
 func TestMouse(t *testing.T) {
-	b := open(t, write(t, golden(t, "data-lost-fast.client.v4")))
+	b := open(t, write(t, lines(t, "lost")))
 	b.alive()
 	// The third label of the peer's is its first duplicate ACK.
 	b.do(chromedp.ScrollIntoView(chromedp.CSS(".window")))
@@ -122,7 +122,7 @@ func TestMouse(t *testing.T) {
 
 // The graphs zoom, move, and choose a segment for the ladder.
 func TestGraphMouse(t *testing.T) {
-	b := open(t, write(t, golden(t, "data-lost-fast.client.v4")))
+	b := open(t, write(t, lines(t, "lost")))
 	b.alive()
 	hint := func() string { return eval[string](b, `document.querySelector(".plots .hint").textContent`) }
 	whole := hint()
@@ -148,7 +148,7 @@ func TestGraphMouse(t *testing.T) {
 }
 
 func TestKeyboard(t *testing.T) {
-	b := open(t, write(t, golden(t, "data-lost-fast.client.v4")))
+	b := open(t, write(t, lines(t, "lost")))
 	b.alive()
 	// Tab alone comes to the ladder.
 	for range 40 {
@@ -221,8 +221,7 @@ func (b *tab) wheel(css string, by float64) step {
 
 // Without scripts all is there to be seen and read.
 func TestWithoutScripts(t *testing.T) {
-	lines := golden(t, "data-lost-fast.client.v4")
-	b := open(t, write(t, lines), command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}))
+	b := open(t, write(t, lines(t, "lost")), command(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}))
 	for _, css := range []string{".still svg.ladder", "svg.graph", "svg.lanes", "svg.machine", "dl.tiles", "[aria-label='Table of options'] table", ".segments summary", ".command pre"} {
 		boxes := eval[[]bool](b, fmt.Sprintf(`[...document.querySelectorAll(%q)].map(e => e.getBoundingClientRect().height > 10)`, css))
 		if len(boxes) == 0 || !boxes[0] {
@@ -246,7 +245,7 @@ type violation struct {
 
 // No rule of axe-core that is serious is broken, in both colours.
 func TestAccessible(t *testing.T) {
-	files := []string{write(t, golden(t, "data-lost-fast.client.v4")), write(t, golden(t, "two-connections.server.v4"))}
+	files := []string{write(t, lines(t, "lost")), write(t, lines(t, "two"))}
 	for i, file := range files {
 		b := open(t, file)
 		b.alive()

@@ -13,28 +13,24 @@ import (
 	"rawtcp/internal/trace"
 )
 
-// golden is the run of one of the transcripts of internal/trace.
-func golden(t *testing.T, name string) string {
+// lines are those of a run that internal/report keeps for its tests.
+func lines(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "trace", "testdata", "golden", name+".txt"))
+	text, err := os.ReadFile(filepath.Join("..", "report", "testdata", name+".jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, after, ok := strings.Cut(string(text), "=== json\n")
-	lines, _, more := strings.Cut(after, "\n=== ")
-	if !ok || !more {
-		t.Fatalf("%s has no JSON", name)
-	}
-	return start + strings.TrimSpace(lines) + "\n"
+	return string(text)
 }
 
-const start = `{"type":"start","schema":"rawtcp/1","command":"connect","local":"198.18.0.1:49152","remote":"198.18.0.2:80","iface":"veth0","mtu":1500,"guard":"minttl+md5+filter","io":"raw","version":"test","args":["connect","--send","GET / HTTP/1.0\\r\\n\\r\\n","198.18.0.2:80"],"env":["RAWTCP_MSS=1400"]}` + "\n"
+// start is the first line of the runs made here.
+const start = `{"type":"start","schema":"rawtcp/1","command":"connect","local":"198.18.0.1:49152","remote":"198.18.0.2:80","iface":"veth0","mtu":1500,"guard":"none","io":"raw","version":"test"}` + "\n"
 
 // write makes the report of some lines and returns its file.
-func write(t *testing.T, lines string) string {
+func write(t *testing.T, text string) string {
 	t.Helper()
 	run := report.NewRun()
-	if err := run.Read(strings.NewReader(lines)); err != nil {
+	if err := run.Read(strings.NewReader(text)); err != nil {
 		t.Fatal(err)
 	}
 	var page bytes.Buffer
@@ -51,10 +47,10 @@ func write(t *testing.T, lines string) string {
 // shape is what a run's lines say should be seen.
 type shape struct{ segments, states, timers, fired, out, in int }
 
-func shapeOf(t *testing.T, lines string) shape {
+func shapeOf(t *testing.T, text string) shape {
 	t.Helper()
 	var s shape
-	for line := range strings.Lines(lines) {
+	for line := range strings.Lines(text) {
 		var l struct{ Type, Dir, What string }
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.Fatal(err)
@@ -127,7 +123,7 @@ func long(n int) string {
 // many is the same talk on so many connections.
 func many(t *testing.T, n int) string {
 	t.Helper()
-	talk := strings.TrimPrefix(golden(t, "close-request-response.client.v4"), start)
+	_, talk, _ := strings.Cut(lines(t, "request"), "\n")
 	var b strings.Builder
 	b.WriteString(start)
 	for i := range n {

@@ -16,6 +16,31 @@ type dataBlock struct {
 	Segments [][]int64  `json:"segments"`
 	Marks    [][]int64  `json:"marks"`  // time, kind, text, side (1: remote)
 	States   [][]int64  `json:"states"` // time, band, side
+	Graphs   []plotData `json:"graphs"` // in the order of the pictures
+}
+
+// A plotData is a sequence for the script, which draws it anew when it zooms.
+type plotData struct {
+	High  int64      `json:"high"` // sequence number at the top
+	Bars  [][4]int64 `json:"bars"` // time, from, to, 1 if sent again
+	SACKs [][3]int64 `json:"sacks"`
+	Acks  [][2]int64 `json:"acks"`
+	Edges [][2]int64 `json:"edges"`
+}
+
+func plotOf(q *sequence) plotData {
+	d := plotData{High: int64(q.height()), Bars: [][4]int64{}, SACKs: [][3]int64{}, Acks: [][2]int64{}, Edges: [][2]int64{}}
+	for _, b := range q.bars {
+		d.Bars = append(d.Bars, [4]int64{b.us, b.from, b.to, side(!b.again)})
+	}
+	for _, b := range q.sacks {
+		d.SACKs = append(d.SACKs, [3]int64{b.us, b.from, b.to})
+	}
+	for i, p := range q.acks {
+		d.Acks = append(d.Acks, [2]int64{p.us, p.seq})
+		d.Edges = append(d.Edges, [2]int64{q.edges[i].us, q.edges[i].seq})
+	}
+	return d
 }
 
 // A lexicon gives each text its index.
@@ -63,6 +88,9 @@ func dataOf(c *conn, s *timescale) dataBlock {
 	for i := range c.icmps {
 		l := &c.icmps[i]
 		d.Marks = append(d.Marks, []int64{l.TimeUS, x.of("icmp"), x.of("ICMP " + l.Text + " from " + l.From), 0})
+	}
+	for _, local := range c.directions() {
+		d.Graphs = append(d.Graphs, plotOf(sequenceOf(c, local)))
 	}
 	slices.SortStableFunc(d.Marks, func(a, b []int64) int { return cmp.Compare(a[0], b[0]) })
 	d.Words = x.words

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
+
+	"rawtcp/internal/trace"
 )
 
 // The measures of a ladder. The script has the same ones.
@@ -13,16 +16,17 @@ const (
 	ladderTop    = 46.0 // names of the ends
 	ladderBottom = 18.0
 	axisEnd      = 62.0
-	lifeLocal    = 400.0
-	lifeRemote   = 640.0
-	gutterLocal  = 378.0 // labels end here
-	gutterRemote = 662.0 // labels begin here
+	lifeLocal    = 424.0
+	lifeRemote   = 650.0
+	gutterLocal  = 402.0 // labels end here
+	gutterRemote = 672.0 // labels begin here
 	rowHeight    = 15.0
 	foldHeight   = 36.0
+	denseLadder  = 400 // more arrows than this are drawn thin
 	leastLadder  = 160.0
 	mostLadder   = 3600.0
-	lettersLocal = 46 // that fit a gutter
-	lettersFar   = 50
+	lettersLocal = 50 // that fit a gutter
+	lettersFar   = 49
 )
 
 // A ladderLabel wants to stand at the place of its event, and is moved down
@@ -220,6 +224,9 @@ func ladderArrows(c *conn, place func(int64) float64, trip float64) layer {
 		}
 	}
 	a := layer{Class: "arrows"}
+	if len(c.segments) > denseLadder {
+		a.Class = "arrows dense"
+	}
 	for _, class := range arrowClasses {
 		a.Shapes = append(a.Shapes, shapes(shape{"seg " + class, *paths[class]})...)
 	}
@@ -231,12 +238,8 @@ func ladderArrows(c *conn, place func(int64) float64, trip float64) layer {
 func ladderLabels(c *conn) (near, far []*ladderLabel) {
 	for i := range c.segments {
 		l := &c.segments[i]
-		text := notation(l)
-		if notes := notesText(l); notes != "" {
-			text += " [" + notes + "]"
-		}
 		class := arrowClass(c, i)
-		item := &ladderLabel{want: float64(l.TimeUS), text: text, class: class, weighty: class != "out" && class != "in" || has(l.Flags, 'S') || has(l.Flags, 'F')}
+		item := &ladderLabel{want: float64(l.TimeUS), text: labelText(l), class: class, weighty: class != "out" && class != "in" || has(l.Flags, 'S') || has(l.Flags, 'F')}
 		if out(l) {
 			near = append(near, item)
 		} else {
@@ -267,6 +270,19 @@ func ladderLabels(c *conn) (near, far []*ladderLabel) {
 	return near, far
 }
 
+// labelText is a segment in a gutter: what is remarkable takes the room of the
+// window, unless it is about that.
+func labelText(l *trace.SegmentLine) string {
+	text, notes := notation(l), notesText(l)
+	if notes == "" {
+		return text
+	}
+	if !strings.Contains(notes, "window") {
+		text, _, _ = strings.Cut(text, " win ")
+	}
+	return text + " [" + notes + "]"
+}
+
 // spread moves labels down where they would stand on each other. One that would
 // come too far from its event is left out and counted.
 func spread(list []*ladderLabel) {
@@ -288,7 +304,7 @@ func spread(list []*ladderLabel) {
 		l.at = max(l.want, free)
 		allowed := far
 		if l.weighty {
-			allowed = 3 * far
+			allowed = 2 * far
 		}
 		if l.at-l.want > allowed || !l.weighty && l.at+rowHeight > limit[i]+far {
 			if last != nil {

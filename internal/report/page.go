@@ -25,6 +25,11 @@ var figureStyle string
 //go:embed assets/page.js
 var pageScript string
 
+var (
+	wholeStyle = pageStyle + figureStyle
+	pagePolicy = policy(wholeStyle, pageScript)
+)
+
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // A page is what the template shows.
@@ -60,29 +65,29 @@ type indexRow struct {
 
 // A section is a connection drawn in full.
 type section struct {
-	Anchor      string
-	Number      uint64
-	Name        string
-	Result      string
-	Sentence    string
-	Tiles       []fact
-	Notes       []noteRow
-	Findings    []finding
-	Remarks     []string
-	Scale       string // what the pictures are told of time
-	Ladder      *picture
-	Graphs      []*picture
-	Lanes       *picture
-	Timers      []timerRow
-	TimersMore  int
-	Machines    []machineView
-	Options     []optionRow
-	LocalName   string
-	RemoteName  string
-	Segments    []segmentRow
-	HasFrames   bool
-	Data        dataBlock
-	FoldsInside bool
+	Anchor     string
+	Number     uint64
+	Name       string
+	Result     string
+	Sentence   string
+	Tiles      []fact
+	Notes      []noteRow
+	Findings   []finding
+	Remarks    []string
+	Scale      string // what the pictures are told of time
+	Ladder     *picture
+	Graphs     []*picture
+	Lanes      *picture
+	Timers     []timerRow
+	TimersMore int
+	Machines   []machineView
+	Options    []optionRow
+	LocalName  string
+	RemoteName string
+	Segments   []segmentRow
+	HasFrames  bool
+	Short      bool // few segments: their table is open
+	Data       dataBlock
 }
 
 type noteRow struct {
@@ -126,9 +131,8 @@ func digest(text string) string {
 }
 
 func (r *Run) page() *page {
-	style := pageStyle + figureStyle
 	p := &page{
-		Policy: policy(style, pageScript), Style: template.CSS(style), Script: template.JS(pageScript), //nolint:gosec // both are files of this package
+		Policy: pagePolicy, Style: template.CSS(wholeStyle), Script: template.JS(pageScript), //nolint:gosec // both are files of this package
 		Errors: r.errors, Findings: findingRows(r.findings), Facts: r.facts(),
 	}
 	p.Title, p.Lead = r.title()
@@ -218,6 +222,10 @@ func commandLine(env, args []string) string {
 	parts := make([]string, 0, len(env)+len(args)+1)
 	for _, e := range env {
 		name, value, _ := strings.Cut(e, "=")
+		if strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") != "" {
+			parts = append(parts, quote(e)) // a shell takes it for a command: it is no variable of ours
+			continue
+		}
 		parts = append(parts, name+"="+quote(value))
 	}
 	parts = append(parts, "rawtcp")

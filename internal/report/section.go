@@ -33,6 +33,7 @@ func (c *conn) section() section {
 		}
 	}
 	v.Segments, v.HasFrames = c.segmentRows()
+	v.Short = len(v.Segments) <= 60
 	v.Remarks = c.remarks()
 	return v
 }

@@ -97,11 +97,11 @@ func (c *conn) directions() []bool {
 // height is the sequence number at the top of the graph: above the data, and
 // above the window where that does not dwarf the data.
 func (q *sequence) height() float64 {
-	top := float64(max(q.top, 1))
-	if edge := float64(q.edge); edge > top && edge <= 3*top {
-		top = edge
+	top := max(q.top, 1)
+	if q.edge > top && q.edge <= 3*top {
+		top = q.edge
 	}
-	return top * 1.05
+	return float64(top + top/20)
 }
 
 // graph draws one direction.

@@ -4,8 +4,8 @@
 (() => {
 const SVG = "http://www.w3.org/2000/svg";
 // The measures of a ladder and of a graph, as report.ladder and report.graph have them.
-const L = {width: 1000, top: 14, head: 40, axis: 62, local: 400, remote: 640, gutterLocal: 378, gutterRemote: 662, row: 15, fold: 36, lettersLocal: 46, lettersFar: 50};
-const G = {left: 92, pad: 6, width: 1000 - 92 - 14, fold: 26};
+const L = {width: 1000, least: 860, top: 14, head: 40, axis: 62, local: 424, remote: 650, gutterLocal: 402, gutterRemote: 672, row: 15, fold: 36, lettersLocal: 50, lettersFar: 49, dense: 400};
+const G = {left: 92, top: 12, pad: 6, width: 1000 - 92 - 14, height: 320 - 12 - 28, fold: 26};
 const CLASSES = ["out", "in", "out again", "in again", "rst", "drop"];
 // The fields of a segment in the data block.
 const [T, SIDE, CLASS, FLAGS, SEQ, ACK, SEQABS, ACKABS, WIN, WSCALE, LEN, TTL, CHECKSUM, NOTES, REASON, STATE, OPTIONS, FRAME, PEERSTATE] = Array(19).keys();
@@ -125,13 +125,18 @@ class Connection {
     if (!flags.includes("R")) text += ` win ${s[WIN] * 2 ** s[WSCALE]}`;
     return text;
   }
+  label(s) {
+    const notes = this.word(s[NOTES]), text = this.notation(s);
+    if (!notes) return text;
+    return (notes.includes("window") ? text : text.replace(/ win \d+$/, "")) + ` [${notes}]`;
+  }
   choose(i, reveal) {
     if (!this.segments.length) return;
     this.chosen = i < 0 ? -1 : clamp(i, 0, this.segments.length - 1);
     this.ladder.tell();
     if (reveal && this.chosen >= 0) this.ladder.reveal();
     this.ladder.draw();
-    if (this.plots) this.plots.mark();
+    if (this.plots) this.plots.show();
   }
   // nearest is the segment at a moment, among those that fit.
   nearest(us, fits) {
@@ -226,14 +231,14 @@ class Ladder {
   gather() {
     const c = this.c, lists = [[], []];
     c.segments.forEach((s, i) => {
-      const kind = c.word(s[CLASS]), flags = c.word(s[FLAGS]), notes = c.word(s[NOTES]);
-      lists[s[SIDE]].push({us: s[T], i, kind, text: c.notation(s) + (notes ? ` [${notes}]` : ""), weighty: kind !== "out" && kind !== "in" || /[SF]/.test(flags)});
+      const kind = c.word(s[CLASS]), flags = c.word(s[FLAGS]);
+      lists[s[SIDE]].push({us: s[T], i, kind, text: c.label(s), weighty: kind !== "out" && kind !== "in" || /[SF]/.test(flags)});
     });
     for (const [us, kind, text, side] of c.data.marks) lists[side].push({us, i: -1, kind: c.word(kind), text: c.word(text), weighty: true});
     for (const list of lists) list.sort((a, b) => a.us - b.us);
     return lists;
   }
-  get unit() { return this.window.clientWidth / L.width || 1; } // pixels
+  get unit() { return Math.max(this.window.clientWidth, L.least) / L.width; } // pixels
   get height() { return this.window.clientHeight / this.unit; }
   get top() { return this.window.scrollTop / this.unit; }
   get total() { return L.head + L.top + this.trip + this.scale.length + L.row * 3; }
@@ -375,18 +380,20 @@ class Ladder {
   }
   arrows(top, bottom) {
     const g = draw("g", {class: "arrows"}), c = this.c, paths = {}, last = {};
-    let chosen = null;
+    let chosen = null, drawn = 0;
     for (let i = this.first(top - this.trip - 10); i < this.ys.length && this.ys[i] <= bottom + this.trip + 10; i++) {
       const s = c.segments[i], kind = c.word(s[CLASS]), y = this.ys[i];
       const line = s[SIDE] === 0 ? [L.local, y, L.remote, y + this.trip] : [L.remote, y - this.trip, L.local, y];
       if (i === c.chosen) chosen = draw("path", {class: "chosen-arrow", d: arrow(...line)});
       if (y - last[kind] < 0.5) continue; // it would be the same line
       last[kind] = y;
+      drawn++;
       paths[kind] = (paths[kind] || "") + arrow(...line);
       if (kind === "drop") paths[kind] += cross(line[0] + (line[2] - line[0]) * 0.85, line[1] + (line[3] - line[1]) * 0.85);
     }
     for (const kind of CLASSES) if (paths[kind]) g.append(draw("path", {class: "seg " + kind, d: paths[kind]}));
     if (chosen) g.append(chosen);
+    if (drawn > L.dense) g.classList.add("dense");
     return g;
   }
   labels(top, bottom) {
@@ -437,7 +444,7 @@ function spread(list) {
   let free = -Infinity, last = null;
   list.forEach((l, i) => {
     l.hidden = 0; l.shown = false; l.at = Math.max(l.want, free);
-    if (l.at - l.want > (l.weighty ? 3 * far : far) || !l.weighty && l.at + L.row > limit[i] + far) {
+    if (l.at - l.want > (l.weighty ? 2 * far : far) || !l.weighty && l.at + L.row > limit[i] + far) {
       if (last) last.hidden++;
       return;
     }
@@ -460,11 +467,14 @@ class Plots {
     this.scale.fit(G.width - 2 * G.pad);
     this.stretch = 1; // how much wider than the picture
     this.shift = 0; // what is left of the picture, in its units
+    let graphs = 0;
     this.pictures = [...box.querySelectorAll("svg.graph, svg.lanes")].map(svg => {
       const frame = svg.querySelector("svg.frame"), line = draw("path", {class: "chosen-line"});
       frame.append(line);
-      return {svg, frame, line, plot: svg.querySelector("g.plot"), times: svg.querySelector("g.times"), bottom: svg.viewBox.baseVal.height};
+      const data = svg.classList.contains("graph") ? connection.data.graphs[graphs++] : null;
+      return {svg, frame, line, data, plot: svg.querySelector("g.plot"), times: svg.querySelector("g.times"), scale: svg.querySelector("g.scale"), bottom: svg.viewBox.baseVal.height};
     });
+    for (const p of this.pictures) if (p.data) p.still = [p.plot, p.scale].map(g => [...g.childNodes]);
     this.build();
     this.apply();
   }
@@ -505,7 +515,7 @@ class Plots {
       if (!from || !(e.buttons & 1)) return;
       const by = this.x(p, e) - from.x;
       if (Math.abs(by) > 4) from.moved = true;
-      if (from.moved) { this.shift = from.shift - by; this.apply(); }
+      if (from.moved) { this.shift = from.shift - by; this.later(); }
     });
     p.frame.addEventListener("click", e => {
       const moved = from && from.moved;
@@ -530,6 +540,11 @@ class Plots {
     this.shift = (this.shift + anchor) * this.stretch / before - anchor;
     this.apply();
   }
+  later() {
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => { this.waiting = false; this.apply(); });
+  }
   pan(part) { this.shift += G.width * part; this.apply(); }
   whole() { this.stretch = 1; this.shift = 0; this.apply(); }
   apply() {
@@ -537,18 +552,73 @@ class Plots {
     const low = this.shift / this.stretch, high = (this.shift + G.width) / this.stretch;
     const ticks = this.scale.ticks(86 / this.stretch, low - G.pad, high - G.pad);
     for (const p of this.pictures) {
-      p.plot.setAttribute("transform", `translate(${-this.shift} 0) scale(${this.stretch} 1)`);
+      if (p.data) this.graph(p, low, high);
+      else p.plot.setAttribute("transform", `translate(${-this.shift} 0) scale(${this.stretch} 1)`);
       p.times.replaceChildren();
       let rules = "";
       for (const [place, text] of ticks) {
         const x = G.left + (place + G.pad) * this.stretch - this.shift;
         if (x < G.left || x > G.left + G.width) continue;
-        if (p.svg.classList.contains("graph")) rules += `M${round(x)} 12V${p.bottom - 24}`;
+        if (p.data) rules += `M${round(x)} 12V${p.bottom - 24}`;
         p.times.append(draw("text", {class: "mid", x: round(clamp(x, G.left + 20, L.width - 34)), y: p.bottom - 8}, text));
       }
       p.times.prepend(draw("path", {class: "rule", d: rules}));
     }
     this.told.textContent = `${seconds(this.scale.moment(low - G.pad))} to ${seconds(this.scale.moment(high - G.pad))} s`;
+    this.mark();
+  }
+  // graph draws what the window shows of a graph, with its own range of
+  // sequence numbers; the whole is the picture of the file.
+  graph(p, low, high) {
+    if (this.stretch === 1) {
+      p.plot.replaceChildren(...p.still[0]);
+      p.scale.replaceChildren(...p.still[1]);
+      return;
+    }
+    const from = this.scale.moment(low - G.pad), to = this.scale.moment(high - G.pad), d = p.data;
+    const bars = within(d.bars, from, to), sacks = within(d.sacks, from, to);
+    const acks = lasting(d.acks, from, to), edges = lasting(d.edges, from, to);
+    let bottom = Infinity, top = -Infinity;
+    const see = n => { bottom = Math.min(bottom, n); top = Math.max(top, n); };
+    for (const b of [...bars, ...sacks]) { see(b[1]); see(b[2]); }
+    for (const a of acks) see(a[1]);
+    if (bottom > top) { bottom = 0; top = d.high; }
+    const most = top + 2 * Math.max(top - bottom, 1);
+    for (const e of edges) if (e[1] <= most) see(e[1]);
+    const room = Math.max(top - bottom, 1) * 0.06;
+    bottom -= room; top += room;
+    const x = us => round((this.scale.at(us) + G.pad) * this.stretch - this.shift);
+    const y = seq => round(G.height - (seq - bottom) / (top - bottom) * G.height);
+    const bar = b => {
+      let y0 = y(b[1]), y1 = y(b[2]);
+      if (y0 - y1 < 2) { y0++; y1--; }
+      return `M${x(b[0])} ${y0}V${y1}`;
+    };
+    const steps = list => list.map((a, i) => i ? `H${x(a[0])}V${y(a[1])}` : `M${x(a[0])} ${y(a[1])}`).join("") + (list.length ? `H${G.width}` : "");
+    const fold = ([a, b]) => [0.4, 0.6].map(part => `M${round(x(a) + (x(b) - x(a)) * part)} 0V${G.height}`).join("");
+    p.plot.replaceChildren(
+      draw("path", {class: "fold", d: this.c.data.folds.map(fold).join("")}),
+      draw("path", {class: "edge", d: steps(edges)}), draw("path", {class: "ack", d: steps(acks)}), draw("path", {class: "sack", d: sacks.map(bar).join("")}),
+      draw("path", {class: "data", d: bars.filter(b => !b[3]).map(bar).join("")}), draw("path", {class: "resent", d: bars.filter(b => b[3]).map(bar).join("")}));
+    const step = niceStep((top - bottom) / (G.height / 44)), texts = [];
+    let rules = "";
+    for (let seq = Math.max(Math.ceil(bottom / step) * step, 0); seq <= top && texts.length < 30; seq += step) {
+      rules += `M${G.left} ${G.top + y(seq)}H${G.left + G.width}`;
+      texts.push(draw("text", {class: "end", x: G.left - 8, y: round(G.top + y(seq) + 4)}, String(seq).replace(/\B(?=(\d{3})+$)/g, "\u202f")));
+    }
+    p.scale.replaceChildren(draw("path", {class: "rule", d: rules}), ...texts);
+  }
+  // show marks the chosen segment, and moves there.
+  show() {
+    const i = this.c.chosen;
+    if (i >= 0 && this.stretch > 1) {
+      const x = (this.scale.at(this.c.segments[i][T]) + G.pad) * this.stretch - this.shift;
+      if (x < 10 || x > G.width - 10) {
+        this.shift += x - G.width / 2;
+        this.apply();
+        return;
+      }
+    }
     this.mark();
   }
   mark() {
@@ -557,6 +627,15 @@ class Plots {
       p.line.setAttribute("d", i < 0 ? "" : `M${round((this.scale.at(this.c.segments[i][T]) + G.pad) * this.stretch - this.shift)} 0V${p.bottom}`);
     }
   }
+}
+
+// within are the entries of a list between two moments; lasting has also the
+// one before, which holds until the next.
+const within = (list, from, to) => list.filter(e => e[0] >= from && e[0] <= to);
+function lasting(list, from, to) {
+  let first = 0;
+  while (first + 1 < list.length && list[first + 1][0] < from) first++;
+  return list.slice(first).filter(e => e[0] <= to);
 }
 
 function colours() {
