@@ -174,6 +174,36 @@ func TestEverySecondOctetIsBounded(t *testing.T) { // CVE-2018-5390
 	}
 }
 
+// With all ranges in use, what is in order is still taken: a sender that has to
+// send the first hole in pieces would never come through it.
+func TestOrderGoesOnWithAllRangesInUse(t *testing.T) {
+	const hole = 100
+	b := receiveBuffer{limit: 1 << 20}
+	for i := range maxSpans + 10 {
+		b.insert(segment.MakeSeq(uint32(hole+2*i)), []byte{1})
+	}
+	for at := 0; at < hole; at += 50 {
+		readable, stored := b.insert(segment.MakeSeq(uint32(at)), make([]byte, 50))
+		if want := 50 + at/50; readable != want || stored != 50 { // the second reaches the first range
+			t.Errorf("%d octets at %d: %d stored, %d readable, want %d", 50, at, stored, readable, want)
+		}
+	}
+	if len(b.spans()) != maxSpans-1 || b.nxt != segment.MakeSeq(hole+1) {
+		t.Errorf("%d ranges beyond %v", len(b.spans()), b.nxt)
+	}
+}
+
+func TestWhatIsHeldBeyondHoles(t *testing.T) {
+	b := receiveBuffer{limit: 100}
+	b.insert(segment.MakeSeq(10), make([]byte, 5))
+	b.insert(segment.MakeSeq(20), make([]byte, 1))
+	for seq, want := range map[uint32]bool{9: false, 10: true, 14: true, 15: false, 19: false, 20: true, 21: false} {
+		if got := b.holds(segment.MakeSeq(seq)); got != want {
+			t.Errorf("octet %d: %t", seq, got)
+		}
+	}
+}
+
 // The scoreboard's sums against a recount (invariant I10), under random ACKs,
 // SACKs, losses, retransmissions and splits.
 func TestSentQueueSums(t *testing.T) {

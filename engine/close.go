@@ -44,6 +44,9 @@ func (c *Conn) Close(now Time) {
 		c.abort(ErrAborted, "closed with data unread, RFC 9293 section 3.6.1")
 		return
 	}
+	if c.state == TimeWait {
+		c.discard() // nobody will read it
+	}
 	c.CloseWrite(now)
 	if c.state == FinWait2 {
 		c.awaitFIN(now)

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"reflect"
 	"slices"
 	"time"
 
@@ -127,7 +126,7 @@ func (s *Stack) settings(cfg ConnConfig) (*ConnConfig, error) {
 // share is settings for what is complete.
 func (s *Stack) share(cfg ConnConfig) (*ConnConfig, error) {
 	for _, held := range s.shared {
-		if reflect.DeepEqual(*held, cfg) {
+		if held.same(&cfg) {
 			return held, nil
 		}
 	}

@@ -123,7 +123,7 @@ func (c *Conn) rare() *coldState {
 // 1 acknowledged, 2 outstanding, 3 may be sent, 4 not yet allowed.
 type sender struct {
 	iss, una, nxt segment.Seq
-	wl1, wl2      segment.Seq // segment of the last window update
+	wl1           segment.Seq // sequence number of the last window update
 	up            segment.Seq // end of urgent data, significant if urgent
 	urgent        bool
 	scale         uint8 // the peer's window shift
@@ -204,6 +204,9 @@ func (c *Conn) Deadline() Time { return c.timers.next() }
 func (c *Conn) Read(now Time, p []byte) (int, error) {
 	if c.rcv.buf.readable > 0 {
 		n := c.rcv.buf.read(p)
+		if c.state != Closed {
+			c.stack.hold(-n)
+		}
 		c.tidy()
 		c.noteWindow(now)
 		return n, nil
@@ -217,8 +220,9 @@ func (c *Conn) Read(now Time, p []byte) (int, error) {
 	return 0, nil
 }
 
-// Write takes as much of p as the send buffer has room for; a short count
-// means it is full.
+// Write takes as much of p as the send buffer has room for, and all buffers
+// together by Limits.Memory; a short count means that this was not enough.
+// Writable tells when to try again.
 func (c *Conn) Write(now Time, p []byte) (int, error) {
 	c.stack.now = now
 	switch {
@@ -227,10 +231,11 @@ func (c *Conn) Write(now Time, p []byte) (int, error) {
 	case c.snd.fin != finNone || c.state == Closed:
 		return 0, ErrClosing
 	}
-	if len(p) > 0 {
+	if p = p[:c.mayWrite(len(p))]; len(p) > 0 {
 		c.stack.spares.takeOctets(&c.snd.buf.buf)
 	}
 	n := c.snd.buf.write(p)
+	c.stack.hold(n)
 	c.traffic.BytesWritten += uint64(n)
 	if n > 0 {
 		c.traceData(EventDataOut, n)
@@ -289,28 +294,38 @@ func (c *Conn) finish(err error, why string) {
 	}
 	c.dropSend()
 	c.noteBusy(c.stack.now)
-	if err != nil {
-		c.rcv.buf = receiveBuffer{}
-	}
+	c.dropReceived(err)
 	c.synNow, c.probeNow, c.keepNow, c.acksDue = false, false, false, 0
 	c.stack.remove(c)
 	c.notify(Readable | Writable | Settled)
 }
 
-// tracing says whether an event is worth building: without a tracer nothing is
-// paid for one, not even its memory.
-func (c *Conn) tracing() bool { return c.stack.cfg.Tracer != nil }
+// tracing says whether an event is worth building: for one that nobody wants
+// nothing is paid, not even its memory.
+func (c *Conn) tracing(kind EventKind) bool { return c.stack.wants(kind) }
 
 func (c *Conn) traceData(kind EventKind, n int) {
-	if c.tracing() {
+	switch {
+	case c.tracing(kind):
 		e := c.newEvent(kind)
 		e.Size = n
+		c.stack.tell(e)
+	case kind == EventDataIn && c.tracing(EventTally):
+		c.stack.tallyOf(c).DataIn += n
+	}
+}
+
+// traceOut tells of a segment that leaves.
+func (c *Conn) traceOut(now Time, s *segment.Segment, note Note, reason string) {
+	if c.stack.wantsSegment(EventSegmentOut, s.Flags) {
+		e := c.newEvent(EventSegmentOut)
+		e.At, e.Segment, e.Note, e.Reason = now, s, note, reason
 		c.stack.tell(e)
 	}
 }
 
 func (c *Conn) traceTimer(kind EventKind, t TimerKind, due Time) {
-	if c.tracing() {
+	if c.tracing(kind) {
 		e := c.newEvent(kind)
 		e.Timer, e.Due = t, due
 		c.stack.tell(e)
@@ -319,7 +334,7 @@ func (c *Conn) traceTimer(kind EventKind, t TimerKind, due Time) {
 
 // trace completes e and hands it to the stack's tracer, if there is one.
 func (c *Conn) trace(e *Event) {
-	if !c.tracing() {
+	if !c.tracing(e.Kind) {
 		return
 	}
 	c.complete(e)

@@ -133,7 +133,7 @@ func (c *Conn) CloseRead(now Time) {
 		return
 	}
 	c.deaf = true
-	c.rcv.buf.skip()
+	c.discard()
 	c.noteWindow(now)
 	c.notify(Readable)
 }

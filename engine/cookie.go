@@ -124,7 +124,7 @@ func (l *Listener) wantsCookie() bool {
 	if l.cfg.SYNDelay > 0 || l.conn.ISN != nil || l.stack.cfg.ISN != nil {
 		return false
 	}
-	return l.cfg.Cookies == CookiesAlways || l.cfg.Cookies == CookiesWhenFull && l.cache.len() >= l.cfg.HalfOpen
+	return l.cfg.Cookies == CookiesAlways || l.cfg.Cookies == CookiesWhenFull && l.cacheIsFull()
 }
 
 // awaitsCookies reports whether one that we sent can still be valid. At other
@@ -134,8 +134,8 @@ func (l *Listener) awaitsCookies(now Time) bool {
 }
 
 // answerByCookie answers a SYN and forgets it.
-func (l *Listener) answerByCookie(now Time, s *segment.Segment) {
-	e := synEntry{listener: l, tos: l.conn.TOS}
+func (l *Listener) answerByCookie(now Time, s *segment.Segment, mtu uint16) {
+	e := synEntry{listener: l, tos: l.conn.TOS, mtu: mtu}
 	p := peerInfo(s)
 	if !p.Timestamps || !l.conn.Timestamps.or(true) { // no place to remember the rest, so it is not agreed on
 		p = PeerInfo{MSS: p.MSS, WindowScale: -1, Window: p.Window}
@@ -176,15 +176,19 @@ func (l *Listener) receiveCookie(now Time, s *segment.Segment) bool {
 		l.refuse(s)
 		return true
 	}
+	mtu := l.pathTo(s)
+	if mtu == 0 {
+		return true
+	}
 	l.stack.counters.CookiesTaken++
 	p := PeerInfo{MSS: int(cookieMSS[mss]), WindowScale: -1, Window: int(s.Window)}
 	if s.Options.Has(segment.HasTimestamps) && l.conn.Timestamps.or(true) {
 		readStamp(s.Options.TSEcr, &p)
 	}
 	l.stack.lastID++
-	e := synEntry{listener: l, id: l.stack.lastID, iss: iss, at: now, tos: l.conn.TOS}
+	e := synEntry{listener: l, id: l.stack.lastID, iss: iss, at: now, tos: l.conn.TOS, mtu: mtu}
 	e.set(s.Dst, s.Src, irs, p, s.Options.TSVal)
-	l.stack.holdTrace()
+	l.stack.holdTrace(s)
 	l.traceState(&e, Listen, SynReceived, "a SYN cookie of ours came back")
 	l.promote(now, &e, s)
 	return true

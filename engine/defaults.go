@@ -1,7 +1,8 @@
 package engine
 
 import (
-	"reflect"
+	"cmp"
+	"slices"
 	"time"
 )
 
@@ -20,15 +21,85 @@ const maxDelayedAck = 499 * time.Millisecond
 // maxScale is the largest window shift count (RFC 7323 section 2.3).
 const maxScale = 14
 
-// or returns c with every zero field taken from def.
+// or returns c with every zero field taken from def. It is plain code, for each Dial
+// pays for it.
 func (c ConnConfig) or(def ConnConfig) ConnConfig {
-	mine, theirs := reflect.ValueOf(&c).Elem(), reflect.ValueOf(def)
-	for i := range mine.NumField() {
-		if f := mine.Field(i); f.IsZero() {
-			f.Set(theirs.Field(i))
-		}
+	c.MSS = cmp.Or(c.MSS, def.MSS)
+	c.WindowScale = cmp.Or(c.WindowScale, def.WindowScale)
+	c.Window = cmp.Or(c.Window, def.Window)
+	c.SACK = cmp.Or(c.SACK, def.SACK)
+	c.DSACK = cmp.Or(c.DSACK, def.DSACK)
+	c.Timestamps = cmp.Or(c.Timestamps, def.Timestamps)
+	c.ECN = cmp.Or(c.ECN, def.ECN)
+	c.TTL = cmp.Or(c.TTL, def.TTL)
+	c.TOS = cmp.Or(c.TOS, def.TOS)
+	if c.SYNOptions == nil {
+		c.SYNOptions = def.SYNOptions
 	}
+	c.ISN = cmp.Or(c.ISN, def.ISN)
+	c.Push = cmp.Or(c.Push, def.Push)
+	c.FastOpen = cmp.Or(c.FastOpen, def.FastOpen)
+	c.SendBuffer = cmp.Or(c.SendBuffer, def.SendBuffer)
+	c.ReceiveBuffer = cmp.Or(c.ReceiveBuffer, def.ReceiveBuffer)
+	c.NoDelay = cmp.Or(c.NoDelay, def.NoDelay)
+	c.Cork = cmp.Or(c.Cork, def.Cork)
+	c.AckPolicy = cmp.Or(c.AckPolicy, def.AckPolicy)
+	c.DelayedAck = cmp.Or(c.DelayedAck, def.DelayedAck)
+	c.InitialWindow = cmp.Or(c.InitialWindow, def.InitialWindow)
+	c.LossProbe = cmp.Or(c.LossProbe, def.LossProbe)
+	c.Congestion = cmp.Or(c.Congestion, def.Congestion)
+	c.HyStart = cmp.Or(c.HyStart, def.HyStart)
+	c.ABCLimit = cmp.Or(c.ABCLimit, def.ABCLimit)
+	if c.Controller == nil {
+		c.Controller = def.Controller
+	}
+	c.InitialRTO = cmp.Or(c.InitialRTO, def.InitialRTO)
+	c.MinRTO = cmp.Or(c.MinRTO, def.MinRTO)
+	c.MaxRTO = cmp.Or(c.MaxRTO, def.MaxRTO)
+	c.SYNRetries = cmp.Or(c.SYNRetries, def.SYNRetries)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, def.ConnectTimeout)
+	c.R1 = cmp.Or(c.R1, def.R1)
+	c.Retries = cmp.Or(c.Retries, def.Retries)
+	c.UserTimeout = cmp.Or(c.UserTimeout, def.UserTimeout)
+	c.UserTimeoutOption = cmp.Or(c.UserTimeoutOption, def.UserTimeoutOption)
+	c.AdvertisedTimeout = cmp.Or(c.AdvertisedTimeout, def.AdvertisedTimeout)
+	c.TimeoutChangeable = cmp.Or(c.TimeoutChangeable, def.TimeoutChangeable)
+	c.UserTimeoutMin = cmp.Or(c.UserTimeoutMin, def.UserTimeoutMin)
+	c.UserTimeoutMax = cmp.Or(c.UserTimeoutMax, def.UserTimeoutMax)
+	c.KeepAliveIdle = cmp.Or(c.KeepAliveIdle, def.KeepAliveIdle)
+	c.KeepAliveInterval = cmp.Or(c.KeepAliveInterval, def.KeepAliveInterval)
+	c.KeepAliveCount = cmp.Or(c.KeepAliveCount, def.KeepAliveCount)
+	c.MSL = cmp.Or(c.MSL, def.MSL)
+	c.TimeWait = cmp.Or(c.TimeWait, def.TimeWait)
+	c.TimeWaitRST = cmp.Or(c.TimeWaitRST, def.TimeWaitRST)
+	c.FinWait2 = cmp.Or(c.FinWait2, def.FinWait2)
+	c.Linger = cmp.Or(c.Linger, def.Linger)
+	c.ChallengeACK = cmp.Or(c.ChallengeACK, def.ChallengeACK)
+	c.Accounts = cmp.Or(c.Accounts, def.Accounts)
+	c.PathMTU = cmp.Or(c.PathMTU, def.PathMTU)
+	c.MTUExpiry = cmp.Or(c.MTUExpiry, def.MTUExpiry)
 	return c
+}
+
+// same reports whether c and d say the same. Two controllers of an application may
+// be two, though their function looks alike.
+func (c *ConnConfig) same(d *ConnConfig) bool {
+	if c.Controller != nil || d.Controller != nil || (c.ISN == nil) != (d.ISN == nil) || c.ISN != nil && *c.ISN != *d.ISN {
+		return false
+	}
+	return (c.SYNOptions == nil) == (d.SYNOptions == nil) && slices.Equal(c.SYNOptions, d.SYNOptions) &&
+		c.MSS == d.MSS && c.WindowScale == d.WindowScale && c.Window == d.Window && c.SACK == d.SACK &&
+		c.DSACK == d.DSACK && c.Timestamps == d.Timestamps && c.ECN == d.ECN && c.TTL == d.TTL &&
+		c.TOS == d.TOS && c.Push == d.Push && c.FastOpen == d.FastOpen && c.SendBuffer == d.SendBuffer &&
+		c.ReceiveBuffer == d.ReceiveBuffer && c.NoDelay == d.NoDelay && c.Cork == d.Cork && c.AckPolicy == d.AckPolicy &&
+		c.DelayedAck == d.DelayedAck && c.InitialWindow == d.InitialWindow && c.LossProbe == d.LossProbe && c.Congestion == d.Congestion &&
+		c.HyStart == d.HyStart && c.ABCLimit == d.ABCLimit && c.InitialRTO == d.InitialRTO && c.MinRTO == d.MinRTO &&
+		c.MaxRTO == d.MaxRTO && c.SYNRetries == d.SYNRetries && c.ConnectTimeout == d.ConnectTimeout && c.R1 == d.R1 &&
+		c.Retries == d.Retries && c.UserTimeout == d.UserTimeout && c.UserTimeoutOption == d.UserTimeoutOption && c.AdvertisedTimeout == d.AdvertisedTimeout &&
+		c.TimeoutChangeable == d.TimeoutChangeable && c.UserTimeoutMin == d.UserTimeoutMin && c.UserTimeoutMax == d.UserTimeoutMax && c.KeepAliveIdle == d.KeepAliveIdle &&
+		c.KeepAliveInterval == d.KeepAliveInterval && c.KeepAliveCount == d.KeepAliveCount && c.MSL == d.MSL && c.TimeWait == d.TimeWait &&
+		c.TimeWaitRST == d.TimeWaitRST && c.FinWait2 == d.FinWait2 && c.Linger == d.Linger && c.ChallengeACK == d.ChallengeACK &&
+		c.Accounts == d.Accounts && c.PathMTU == d.PathMTU && c.MTUExpiry == d.MTUExpiry
 }
 
 // withDefaults returns c with every zero field that has a default filled in.

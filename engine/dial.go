@@ -210,12 +210,15 @@ func (h *Host) listen(local netip.AddrPort, cfg ListenConfig) (*NetListener, err
 
 // mtuTo is the largest datagram towards a peer that opens a connection: what
 // every path takes (RFC 8200 section 5, RFC 791 section 3.1) if the link cannot
-// say, as for a link-local peer, whose packets name no zone.
+// say, as for a link-local peer, whose packets name no zone; 0 for a broadcast address.
 func (h *Host) mtuTo(remote netip.Addr) int {
 	_, mtu, err := h.link.Route(remote, netip.Addr{})
+	var broadcast BroadcastError
 	switch {
 	case err == nil:
 		return mtu
+	case errors.As(err, &broadcast):
+		return 0
 	case remote.Is6():
 		return 1280
 	}

@@ -38,7 +38,8 @@
 // # What happened
 //
 // A Tracer is told of every segment, state, timer and decision, with the reason.
-// Without one, events cost nothing.
+// Without one, events cost nothing. One that is Selective is told what it asks
+// for, and sums in place of the rest.
 //
 // # Limitations
 //

@@ -23,6 +23,7 @@ const (
 	EventICMP                              // ICMP, Note (whether it was believed)
 	EventDrop                              // Reason, Size, maybe Packet: received and refused, by a named reason
 	EventLocal                             // Reason: something the local host did (send error, receive-queue overflow)
+	EventTally                             // Tally: in place of events that nobody wants, see Selective
 )
 
 // Note is what is remarkable about one segment.
@@ -127,6 +128,7 @@ type Event struct {
 	Due      Time
 	Size     int
 	ICMP     *ICMP
+	Tally    *Tally
 
 	// Follows is what a segment that came in has caused at once: the very events
 	// that are told right after this one, so that a sink can show cause and effect
@@ -135,5 +137,6 @@ type Event struct {
 }
 
 // A Tracer is told what happens. Trace is called with the stack's lock held: it
-// must not block and must not call back into the stack.
+// must not block and must not call back into the stack. One that does not want
+// every event can say so: see Selective.
 type Tracer interface{ Trace(*Event) }

@@ -317,9 +317,9 @@ func (c *Conn) confirmed(now Time, reset bool) {
 // openFast makes a connection of a SYN with a valid cookie and gives the
 // application its data, before the peer has shown that it gets our answers
 // (RFC 7413 section 4.2.2).
-func (l *Listener) openFast(now Time, s *segment.Segment) {
+func (l *Listener) openFast(now Time, s *segment.Segment, mtu uint16) {
 	l.stack.lastID++
-	e := synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.stack.isn(now, s.Dst, s.Src, l.conn), tos: l.conn.TOS}
+	e := synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.stack.isn(now, s.Dst, s.Src, l.conn), tos: l.conn.TOS, mtu: mtu}
 	e.set(s.Dst, s.Src, s.Seq, peerInfo(s), s.Options.TSVal)
 	c := l.build(now, &e)
 	c.newController(c.cfg.InitialWindow) // "MUST follow [RFC5681] … to set the initial congestion window"
@@ -334,7 +334,7 @@ func (l *Listener) openFast(now Time, s *segment.Segment) {
 	l.early.pending++
 	l.stack.counters.FastOpens++
 	l.stack.add(c)
-	l.stack.holdTrace()
+	l.stack.holdTrace(s)
 	c.trace(&Event{Kind: EventState, From: Listen, To: SynReceived, Reason: "a SYN with a Fast Open cookie of ours"})
 	c.synNow = true
 	c.receiveText(now, s, s.Seq.Add(1))

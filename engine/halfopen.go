@@ -103,7 +103,7 @@ func (l *Listener) say(e *synEntry, flags segment.Flags, why string) {
 func (l *Listener) restore(c *Conn, e *synEntry) {
 	*c = Conn{stack: l.stack, id: e.id, local: e.local(), remote: e.remote(), cfg: l.conn,
 		state: SynReceived, passive: true}
-	c.mtu = l.mtuFor(c.remote.Addr())
+	c.mtu = int(e.mtu)
 	c.link = int32(c.mtu)
 	c.ts.offset = l.stack.secrets.tsOffset(c.local, c.remote)
 	c.startAt(e.iss)

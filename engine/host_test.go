@@ -186,6 +186,25 @@ func TestDialToBroadcastIsRefused(t *testing.T) {
 	})
 }
 
+// A host that listens learns from its link that an address is that of a network.
+func TestListenerDoesNotAnswerBroadcast(t *testing.T) {
+	all := netip.MustParseAddr("198.18.0.255")
+	cfg := worldConfig{link: func(l engine.Link) engine.Link { return broadcastLink{l, all} }}
+	bubble(t, cfg, func(w *world) {
+		l, err := w.client.Listen(netip.AddrPortFrom(clientAddr, 80), engine.ListenConfig{})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		defer l.Close()
+		forger := engine.NewHost(engine.HostConfig{Link: w.net.NewPort(simnet.PortConfig{Addrs: []netip.Addr{all}}), Secret: [32]byte{9}})
+		defer forger.Close()
+		_, err = forger.Dial(context.Background(), netip.AddrPortFrom(clientAddr, 80), engine.DialConfig{Conn: engine.ConnConfig{SYNRetries: 2}})
+		if !errors.Is(err, engine.ErrTimeout) || w.clientPort.Counters().Sent != 0 {
+			w.t.Errorf("Dial: %v, %d segments in answer", err, w.clientPort.Counters().Sent)
+		}
+	})
+}
+
 func TestDialContext(t *testing.T) {
 	bubble(t, worldConfig{}, func(w *world) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

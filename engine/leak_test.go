@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"net/netip"
 	"runtime"
@@ -34,7 +35,7 @@ func TestEndOfAHostLeavesNoGoroutine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				before := runtime.NumGoroutine()
+				before, _ := bubbled()
 				w := newWorld(t, worldConfig{path: simnet.PathConfig{Delay: time.Millisecond}})
 				calls := w.callers()
 				end(w)
@@ -49,13 +50,20 @@ func TestEndOfAHostLeavesNoGoroutine(t *testing.T) {
 					}
 				}
 				synctest.Wait()
-				if n := runtime.NumGoroutine(); n > before {
-					stacks := make([]byte, 1<<16)
-					t.Errorf("%d goroutines, there were %d before:\n%s", n, before, stacks[:runtime.Stack(stacks, true)])
+				if n, stacks := bubbled(); n > before {
+					t.Errorf("%d goroutines, there were %d before:\n%s", n, before, stacks)
 				}
 			})
 		})
 	}
+}
+
+// bubbled counts the goroutines of the test's bubble. There are others, which come
+// and go: those of the runtime, and of tests before.
+func bubbled() (int, []byte) {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	return bytes.Count(stacks, []byte(", synctest bubble ")), stacks
 }
 
 // callers leaves one call of each kind that waits on the two hosts. Each sends

@@ -3,8 +3,8 @@ package engine
 import "rawtcp/segment"
 
 // Limits bound what the connections of a stack may keep of it together, beside
-// the bounds of each listener and buffer. 0 means no limit. RFC 9293 is silent
-// about them; they are Linux's.
+// the bounds of each listener and buffer. 0 means the default given, or without
+// one no limit. RFC 9293 is silent about them; they are Linux's.
 type Limits struct {
 	// TimeWaits is how many connections may be in TIME-WAIT. One more is CLOSED
 	// at once, its last ACK sent, and old duplicates may then disturb the next
@@ -19,10 +19,31 @@ type Limits struct {
 	// them Dial is ErrTooMany, and a listener behaves as with a full backlog: it
 	// drops SYNs, and the ACKs that would complete a handshake.
 	Conns int
+
+	// HalfOpen is how many handshakes may be under way in the SYN caches of all
+	// listeners; default 131072, some 20 MiB, negative: no limit. Beyond them a
+	// listener behaves as with a full cache of its own: it answers by cookies, or
+	// drops its oldest handshake, or the SYN if it has none.
+	HalfOpen int
+
+	// Memory is how many octets all send buffers and receive queues may hold
+	// together, holes between them included; default 512 MiB, negative: no limit.
+	// From three quarters on, what arrives out of order is dropped, no window
+	// grows, Write takes less, and a connection after Close is reset at its next
+	// timeout. What was acknowledged is never dropped. Each connection may hold
+	// 4096 octets, or two segments if these are more, in each direction beside it
+	// (Linux: tcp_mem, with the least of tcp_rmem and tcp_wmem).
+	Memory int
+}
+
+// defaults fills in what is zero.
+func (l *Limits) defaults() {
+	setInt(&l.HalfOpen, 131072)
+	setInt(&l.Memory, 512<<20)
 }
 
 // census counts what Limits bound.
-type census struct{ timeWaits, orphans int }
+type census struct{ timeWaits, orphans, halfOpen int }
 
 // orphaned counts a connection that the application has left to us, and resets
 // it if there are too many.
@@ -51,6 +72,11 @@ func (c *Conn) buried() {
 
 // crowded reports whether there are as many connections as may be.
 func (s *Stack) crowded() bool { return s.cfg.Limits.Conns > 0 && s.conns.len() >= s.cfg.Limits.Conns }
+
+// manyHalfOpen reports whether as many handshakes are under way as may be.
+func (s *Stack) manyHalfOpen() bool {
+	return s.cfg.Limits.HalfOpen > 0 && s.census.halfOpen >= s.cfg.Limits.HalfOpen
+}
 
 // leftTimeWait is the end of overcrowded.
 func (s *Stack) leftTimeWait() {

@@ -32,6 +32,7 @@ type Listener struct {
 	cfg      ListenConfig
 	conn     *ConnConfig // of the connections it accepts
 	mtuFor   func(remote netip.Addr) int
+	own      netip.Addr // of this host: the destination of the last SYN, if local is unspecified
 	cache    synCache
 	node     timerNode // of all the cache
 	cookieAt Time      // when the last SYN cookie left; 0: none has
@@ -43,7 +44,8 @@ type Listener struct {
 
 // Listen puts a local address and port into LISTEN. An unspecified address
 // takes every address of its family, [::] those of both. mtuFor names the
-// largest datagram towards a peer.
+// largest datagram towards a peer, octets; 0 says that the address stands for
+// many hosts, and its SYN is dropped.
 func (s *Stack) Listen(_ Time, local netip.AddrPort, mtuFor func(netip.Addr) int, cfg ListenConfig) (*Listener, error) {
 	if s.listeners[local] != nil {
 		return nil, ErrInUse
@@ -115,13 +117,48 @@ func (l *Listener) receive(now Time, s *segment.Segment) {
 		l.traceIn(0, s, Listen, NoteNone)
 	case l.isFull():
 		l.refuse(s)
-	case l.opensFast(now, s):
-		l.openFast(now, s)
-	case l.wantsCookie():
-		l.answerByCookie(now, s)
 	default:
-		l.open(now, s)
+		if mtu := l.pathTo(s); mtu > 0 {
+			l.receiveSYN(now, s, mtu)
+		}
 	}
+}
+
+// receiveSYN begins a handshake in one of the ways there are.
+func (l *Listener) receiveSYN(now Time, s *segment.Segment, mtu uint16) {
+	switch {
+	case l.opensFast(now, s):
+		l.openFast(now, s, mtu)
+	case l.wantsCookie():
+		l.answerByCookie(now, s, mtu)
+	case l.cache.len() == 0 && l.cacheIsFull():
+		l.stack.counters.SYNDropped++
+		l.stack.traceDrop(s, "too many handshakes are under way")
+	default:
+		l.open(now, s, mtu)
+	}
+}
+
+// pathTo returns the largest datagram towards the sender of s, octets. If one of
+// its addresses is the broadcast address of a network, which nobody but the link
+// knows, s is dropped and counted, and it is 0 (RFC 9293 section 3.9.2.3, MUST-57
+// and MUST-63).
+func (l *Listener) pathTo(s *segment.Segment) uint16 {
+	if l.local.Addr().IsUnspecified() && s.Dst.Addr() != l.own {
+		if l.mtuFor(s.Dst.Addr()) <= 0 {
+			l.stack.counters.Malformed++
+			l.stack.traceDrop(s, "multicast or broadcast destination")
+			return 0
+		}
+		l.own = s.Dst.Addr()
+	}
+	mtu := l.mtuFor(s.Src.Addr())
+	if mtu <= 0 {
+		l.stack.counters.Malformed++
+		l.stack.traceDrop(s, "impossible source address")
+		return 0
+	}
+	return uint16(min(mtu, 0xffff))
 }
 
 // receiveStray takes an ACK of no connection and of no handshake in memory:
@@ -161,10 +198,10 @@ func (l *Listener) countFull() {
 }
 
 // open starts a handshake.
-func (l *Listener) open(now Time, s *segment.Segment) {
+func (l *Listener) open(now Time, s *segment.Segment, mtu uint16) {
 	l.makeRoom()
 	l.stack.lastID++
-	e := &synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.stack.isn(now, s.Dst, s.Src, l.conn), tos: l.conn.TOS}
+	e := &synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.stack.isn(now, s.Dst, s.Src, l.conn), tos: l.conn.TOS, mtu: mtu}
 	e.set(s.Dst, s.Src, s.Seq, peerInfo(s), s.Options.TSVal)
 	if l.cfg.FastOpen > 0 {
 		_, e.grant = fastOpenOption(&s.Options)
@@ -174,6 +211,7 @@ func (l *Listener) open(now Time, s *segment.Segment) {
 		l.drop(old, "its place in the SYN cache is taken")
 	}
 	l.cache.entries[e.key] = e
+	l.stack.census.halfOpen++
 	l.traceChange(e, s, Listen, SynReceived, NoteNone, "SYN received")
 	if l.cfg.SYNDelay > 0 {
 		l.cache.delayed.push(e)
@@ -183,13 +221,23 @@ func (l *Listener) open(now Time, s *segment.Segment) {
 	l.answer(e)
 }
 
-// makeRoom lets one more handshake into the cache: the oldest goes.
+// cacheIsFull reports whether as many handshakes are under way as may be, of
+// this listener or of all.
+func (l *Listener) cacheIsFull() bool {
+	return l.cache.len() >= l.cfg.HalfOpen || l.stack.manyHalfOpen()
+}
+
+// makeRoom lets one more handshake into the cache: the oldest goes. Where all are
+// of other listeners none goes: the new one takes the place of a connection in
+// TIME-WAIT, which is larger.
 func (l *Listener) makeRoom() {
-	if l.cache.len() < l.cfg.HalfOpen {
+	if !l.cacheIsFull() {
 		return
 	}
-	l.stack.counters.SYNDropped++
-	l.drop(l.oldest(), "the SYN cache is full")
+	if old := l.oldest(); old != nil {
+		l.stack.counters.SYNDropped++
+		l.drop(old, "the SYN cache is full")
+	}
 }
 
 // oldest returns the entry to part with first, nil if there is none.
@@ -223,6 +271,7 @@ func (l *Listener) answer(e *synEntry) {
 // forget takes e out of the cache.
 func (l *Listener) forget(e *synEntry) {
 	delete(l.cache.entries, e.key)
+	l.stack.census.halfOpen--
 	e.leave()
 	l.schedule()
 }

@@ -325,6 +325,7 @@ func (h *Host) flush() {
 		for h.fill(now) && h.write(now) {
 		}
 	}
+	h.stack.tellTally() // also when the link is full
 	h.arm(now)
 }
 
@@ -415,7 +416,7 @@ func sendReason(err error) string {
 }
 
 func (h *Host) traceLocal(now Time, local, remote netip.AddrPort, reason string) {
-	if h.tracer != nil {
+	if h.stack.wants(EventLocal) {
 		h.tracer.Trace(&Event{Kind: EventLocal, At: now, Local: local, Remote: remote, Reason: reason})
 	}
 }

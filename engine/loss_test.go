@@ -247,3 +247,49 @@ func TestOrderOfTransmissionsAtOneInstant(t *testing.T) {
 		}
 	}
 }
+
+// After a timeout the timer is started once, by what is sent again: an event for
+// each start would tell of two.
+func TestTimeoutStartsTheTimerOnce(t *testing.T) {
+	k := established(t, plain())
+	k.sendSegments(2)
+	armed := &armings{talk: k}
+	k.stack.cfg.Tracer = armed
+	k.now = k.stack.Deadline()
+	k.stack.Advance(k.now)
+	k.now++ // a clock goes on between a timer and what it causes
+	k.want("again", ". 1:1001(1000) ack 1")
+	if armed.n != 1 || k.stack.Deadline() != k.now.Add(k.c.rtt.rto()) {
+		t.Errorf("armed %d times, due in %v", armed.n, k.stack.Deadline().Sub(k.now))
+	}
+}
+
+// armings counts how often the retransmission timer is armed.
+type armings struct {
+	*talk
+	n int
+}
+
+func (a *armings) Trace(e *Event) {
+	if e.Kind == EventTimerArmed && e.Timer == TimerRTO {
+		a.n++
+	}
+	a.talk.Trace(e)
+}
+
+// A peer that reports all before the retransmission of a timeout has left, and
+// acknowledges nothing, does not leave us without a timer.
+func TestReportOfAllAfterATimeoutLeavesATimer(t *testing.T) {
+	k := established(t, plain())
+	k.sendSegments(2)
+	k.now = k.stack.Deadline()
+	k.stack.Advance(k.now)
+	k.in(". 1:1(0) ack 1 win 65535 <sack 1:2001>")
+	k.wantIdle("nothing is missing")
+	if k.stack.Deadline().IsZero() {
+		t.Fatal("two segments are outstanding, and nothing is timed")
+	}
+	k.now = k.stack.Deadline()
+	k.stack.Advance(k.now)
+	k.want("it may have discarded what it reported", ". 1:1001(1000) ack 1")
+}

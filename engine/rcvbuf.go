@@ -31,8 +31,11 @@ type receiveBuffer struct {
 type holes struct {
 	spans   []span // sorted, disjoint, not adjacent, all beyond nxt
 	recent  [4]segment.Seq
-	recents int // valid entries of recent, which start the latest arrivals, newest first
+	recents int // valid entries of recent, each in another range, that of the latest arrival first
 	steps   int // turns of the loop over ranges: the work done so far
+
+	owner      *Conn // whose they are, while they are in a holeList
+	next, prev *holes
 }
 
 // spans returns the ranges held beyond holes.
@@ -45,6 +48,15 @@ func (b *receiveBuffer) spans() []span {
 
 // idle reports whether the buffer holds nothing at all.
 func (b *receiveBuffer) idle() bool { return b.readable == 0 && len(b.spans()) == 0 }
+
+// extent is how many octets the buffer spans: those that are readable, and what
+// lies between them and the last one beyond a hole.
+func (b *receiveBuffer) extent() int { return len(b.buf) - b.head }
+
+// growth is by how much n octets at seq would make extent larger, if positive.
+func (b *receiveBuffer) growth(seq segment.Seq, n int) int {
+	return seq.Add(n).Sub(b.nxt) + b.readable - b.extent()
+}
 
 // insert takes the octets p that stand at seq. The caller has cut them to the
 // window. It returns how many octets became readable and how many were stored.
@@ -70,7 +82,8 @@ func (b *receiveBuffer) insert(seq segment.Seq, p []byte) (readable, stored int)
 
 // holds reports whether the octet at seq was received beyond a hole.
 func (b *receiveBuffer) holds(seq segment.Seq) bool {
-	return slices.ContainsFunc(b.spans(), func(s span) bool { return seq.InWindow(s.start, s.end.Sub(s.start)) })
+	spans, i := b.spans(), b.find(seq.Add(1))
+	return i < len(spans) && spans[i].start.LessEq(seq)
 }
 
 // merge stores those octets of p that are not held yet, and adds their range.
@@ -91,7 +104,7 @@ func (b *receiveBuffer) merge(seq segment.Seq, p []byte) (stored int) {
 		b.compare(s, seq, p)
 		at = segment.MaxSeq(at, segment.MinSeq(s.end, end))
 	}
-	if i == j && len(h.spans) >= maxSpans {
+	if i == j && len(h.spans) >= maxSpans && seq != b.nxt { // what is in order makes no range, and nothing goes on without it
 		return 0
 	}
 	if at.Less(end) {
@@ -103,7 +116,9 @@ func (b *receiveBuffer) merge(seq segment.Seq, p []byte) (stored int) {
 		merged.end = segment.MaxSeq(end, h.spans[j-1].end)
 	}
 	h.spans = slices.Replace(h.spans, i, j, merged)
-	h.noteRecent(seq)
+	if merged.start != b.nxt { // or it waits no more
+		h.noteRecent(merged)
+	}
 	return stored
 }
 
@@ -131,7 +146,9 @@ func (b *receiveBuffer) compare(s span, seq segment.Seq, p []byte) {
 // forget drops what lies beyond a hole that will not be filled.
 func (b *receiveBuffer) forget() {
 	b.buf = b.buf[:b.head+b.readable]
-	b.holes = nil
+	if b.holes != nil {
+		b.holes.spans = b.holes.spans[:0]
+	}
 }
 
 func (b *receiveBuffer) offset(seq segment.Seq) int { return b.head + b.readable + seq.Sub(b.nxt) }
@@ -167,10 +184,17 @@ func (b *receiveBuffer) absorb() int {
 	return n
 }
 
-func (h *holes) noteRecent(seq segment.Seq) {
-	copy(h.recent[1:], h.recent[:])
-	h.recent[0] = seq
-	h.recents = min(h.recents+1, len(h.recent))
+// noteRecent makes a range the latest. It takes one place, however many arrivals
+// made it, so that the others are those of other ranges.
+func (h *holes) noteRecent(s span) {
+	recent, n := [len(h.recent)]segment.Seq{s.start}, 1
+	for _, seq := range h.recent[:h.recents] {
+		if n < len(recent) && !seq.InWindow(s.start, s.end.Sub(s.start)) {
+			recent[n] = seq
+			n++
+		}
+	}
+	h.recent, h.recents = recent, n
 }
 
 // blocks fills dst with SACK blocks: the one of the latest arrival first, then

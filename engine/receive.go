@@ -22,7 +22,8 @@ func (c *Conn) Receive(now Time, s *segment.Segment) {
 	if s.Checksum == segment.ChecksumPartial {
 		c.incidents().PartialChecksums++
 	}
-	c.stack.holdTrace()
+	c.stack.holdTrace(s)
+	c.tallyIn(s)
 	note := c.receive(now, s)
 	c.stack.releaseTrace(c, s, note)
 	c.stack.wake(c)
@@ -238,8 +239,16 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 		c.abort(ErrReset, "data after the application closed, RFC 9293 section 3.6.1")
 		return NoteNone
 	}
+	if !c.affords(seq, p) {
+		c.ackDue("no memory for the data: it has to come again")
+		return NoteUnacceptable
+	}
 	holes, nxt := len(c.rcv.buf.spans()), c.rcv.nxt
 	readable, stored := c.store(seq, p)
+	if stored == 0 && nxt.LessEq(seq) && !c.rcv.buf.holds(seq) { // no duplicate, though nothing is new
+		c.ackDue("the data finds no room and has to come again, RFC 9293 section 3.10.7.4")
+		return NoteUnacceptable
+	}
 	if seq.Less(nxt) {
 		c.arrivedAgain(seq, segment.MinSeq(nxt, seq.Add(len(p))))
 	} else if stored == 0 {
@@ -252,7 +261,7 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 		c.notify(Readable)
 	}
 	if c.deaf {
-		c.rcv.buf.skip()
+		c.discard()
 	}
 	note := c.acknowledgeText(now, readable, stored, holes)
 	if len(p) < len(s.Payload) {
@@ -338,7 +347,7 @@ func (c *Conn) receiveFIN(now Time, s *segment.Segment) {
 	}
 	c.rcv.nxt = c.rcv.nxt.Add(1)
 	c.rcv.edge = segment.MaxSeq(c.rcv.edge, c.rcv.nxt)
-	c.rcv.buf.forget() // no text lies behind a FIN, whatever came before it did
+	c.forgetHoles() // no text lies behind a FIN, whatever came before it did
 	c.ackDue("acknowledges the FIN, RFC 9293 section 3.10.7.4")
 	c.peerClosed(now)
 	if c.state != Closed {

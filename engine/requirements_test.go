@@ -108,7 +108,7 @@ func (t *tellTale) Trace(e *Event) {
 func TestTroubleIsToldLongBeforeTheEnd(t *testing.T) { // SHLD-9, MUST-47
 	k := established(t, plain())
 	told := &tellTale{timer: TimerRTO}
-	k.stack.cfg.Tracer = told
+	k.stack.setTracer(told)
 	k.write(10)
 	k.want("data", "P. 1:11(10) ack 1")
 	for range 3 {
@@ -579,6 +579,21 @@ func TestSACKBlocksThatFit(t *testing.T) {
 			t.Errorf("%d blocks beside timestamps, want 3", n)
 		}
 	}
+}
+
+// RFC 2018 section 4: behind the first block stand "the most recently reported SACK
+// blocks … that are not subsets of a SACK block already included", also when
+// many segments made the first, or one came in order.
+func TestSACKBlocksRepeatTheLatestRanges(t *testing.T) {
+	k := established(t, plain())
+	for _, at := range []int{3001, 5001, 7001, 9001, 11001, 13001, 14001, 15001} {
+		k.in(string(segmentText(at, 1000, false)) + " win 65535")
+		k.want("a duplicate ACK", ". ack 1")
+	}
+	k.in(string(segmentText(16001, 1000, false)) + " win 65535")
+	k.want("each range once", ". ack 1 win 65535 <nop,nop,sack 13001:17001 11001:12001 9001:10001 7001:8001>")
+	k.in(string(segmentText(1, 1000, false)) + " win 65535")
+	k.want("in order", ". ack 1001 win 65535 <nop,nop,sack 13001:17001 11001:12001 9001:10001 7001:8001>")
 }
 
 // RFC 6298 section 3: each round trip is measured, and a timestamp tells which

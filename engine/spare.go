@@ -90,7 +90,9 @@ func (c *Conn) settle(seq segment.Seq, d *delivery) int {
 	if c.snd.sent.empty() {
 		c.stack.spares.giveRanges(&c.snd.sent.q)
 	}
+	held := c.snd.buf.len()
 	c.snd.buf.ack(seq)
+	c.stack.hold(c.snd.buf.len() - held)
 	if c.snd.buf.len() == 0 {
 		c.stack.spares.giveOctets(&c.snd.buf.buf)
 	}
@@ -104,7 +106,12 @@ func (c *Conn) store(seq segment.Seq, p []byte) (readable, stored int) {
 	if seq != b.nxt {
 		s.takeHoles(&b.holes)
 	}
+	held := b.extent()
 	readable, stored = b.insert(seq, p)
+	c.stack.hold(b.extent() - held)
+	if b.holes != nil {
+		c.stack.memory.holes.push(b.holes, c)
+	}
 	c.tidy()
 	return readable, stored
 }
@@ -117,12 +124,45 @@ func (c *Conn) tidy() {
 		b.head = 0
 	}
 	if b.holes != nil && len(b.holes.spans) == 0 {
+		c.stack.memory.holes.remove(b.holes)
 		s.giveHoles(&b.holes)
+	}
+}
+
+// discard throws away what is readable.
+func (c *Conn) discard() {
+	c.stack.hold(-c.rcv.buf.readable)
+	c.rcv.buf.skip()
+	c.tidy()
+}
+
+// forgetHoles drops what was received beyond holes, and returns how many octets
+// of the buffer that frees. Its sender keeps it until it is acknowledged, though
+// it was reported: "The data receiver is permitted to discard data in its queue
+// that has not been acknowledged to the data sender" RFC 2018 section 8.
+func (c *Conn) forgetHoles() int {
+	b := &c.rcv.buf
+	held := b.extent()
+	b.forget()
+	freed := held - b.extent()
+	c.stack.hold(-freed)
+	c.tidy()
+	return freed
+}
+
+// dropReceived is forgetHoles for a connection that is CLOSED now. What is in
+// order stays for the application after an orderly end, and counts no more.
+func (c *Conn) dropReceived(err error) {
+	c.forgetHoles()
+	c.stack.hold(-c.rcv.buf.readable)
+	if err != nil {
+		c.rcv.buf = receiveBuffer{}
 	}
 }
 
 // dropSend forgets all that was to be sent and acknowledged.
 func (c *Conn) dropSend() {
+	c.stack.hold(-c.snd.buf.len())
 	c.stack.spares.giveOctets(&c.snd.buf.buf)
 	c.stack.spares.giveRanges(&c.snd.sent.q)
 	c.snd.buf, c.snd.sent = sendBuffer{start: c.snd.buf.start}, sentQueue{}

@@ -31,6 +31,7 @@ type Stack struct {
 	census    census
 	shared    []*ConnConfig // settings in use, the latest last: see settings
 	spares    spares
+	memory    memory
 	listeners map[netip.AddrPort]*Listener
 	timers    timerQueue
 	ready     []*Conn // connections that may have something to say, in order
@@ -38,11 +39,14 @@ type Stack struct {
 	replies   []segment.Segment // of no live connection
 	synAcks   synList           // half-open connections that owe a SYN-ACK
 	lastID    uint64
-	now       Time // of the call under way, for events
+	now       Time     // of the call under way, for events
+	interest  Interest // of the tracer
+	tallies   tallyman
 	resets    limiter
 	counters  Counters
 
 	event         Event   // that is being told
+	tallied       Event   // that tells a tally, while event may wait to be told next
 	held          []Event // events that wait for the segment that caused them
 	holding       bool
 	meta          packetMeta
@@ -64,7 +68,10 @@ type Counters struct {
 	CookiesRefused   uint64 // ACKs that did not, at a time when cookies were out
 	FastOpens        uint64 // connections that data on a SYN has opened (RFC 7413)
 	FastOpensRefused uint64 // SYNs with a Fast Open cookie that is not ours
-	OrphansReset     uint64 // closed connections beyond Limits.Orphans
+	OrphansReset     uint64 // closed connections beyond Limits.Orphans, or that timed out under pressure
+	MemoryPressures  uint64 // times that Limits.Memory came near
+	MemoryShed       uint64 // octets of buffers freed then by dropping what was out of order
+	MemoryRefused    uint64 // segments with text that was not taken then
 	TimeWaitsCut     uint64 // connections beyond Limits.TimeWaits
 	ConnsRefused     uint64 // opens, SYNs and ACKs that would have made one beyond Limits.Conns
 	ICMPIgnored      uint64 // about nothing that is in flight (RFC 5927)
@@ -76,11 +83,14 @@ const maxReplies = 256
 
 // NewStack returns an empty stack.
 func NewStack(cfg StackConfig) *Stack {
-	return &Stack{
-		cfg: cfg, secrets: newSecrets(cfg.Secret),
+	cfg.Limits.defaults()
+	s := &Stack{
+		cfg: cfg, secrets: newSecrets(cfg.Secret), memory: newMemory(cfg.Limits.Memory),
 		conns: newConnTable(), listeners: make(map[netip.AddrPort]*Listener),
 		resets: limiter{perSecond: 1000},
 	}
+	s.setTracer(cfg.Tracer)
+	return s
 }
 
 // Counters returns what was counted so far.
@@ -231,8 +241,10 @@ func (s *Stack) Receive(now Time, seg *segment.Segment) {
 	s.now = now
 	if c := s.conns.find(seg.Dst, seg.Src); c != nil {
 		if l := s.reopens(c, seg); l != nil {
-			c.finish(nil, "a new SYN ends TIME-WAIT, RFC 6191 section 2")
-			l.open(now, seg)
+			if mtu := l.pathTo(seg); mtu > 0 {
+				c.finish(nil, "a new SYN ends TIME-WAIT, RFC 6191 section 2")
+				l.open(now, seg, mtu)
+			}
 			return
 		}
 		c.Receive(now, seg)
@@ -358,6 +370,9 @@ func (s *Stack) Advance(now Time) {
 // payload and options alias the stack until the next call into it.
 func (s *Stack) Transmit(now Time, seg *segment.Segment) bool {
 	s.now = now
+	if s.memory.relieved {
+		s.relieve(now)
+	}
 	if len(s.replies) > 0 {
 		*seg = s.replies[0]
 		s.replies = s.replies[:copy(s.replies, s.replies[1:])]
@@ -377,6 +392,7 @@ func (s *Stack) Transmit(now Time, seg *segment.Segment) bool {
 		s.readyHead++
 	}
 	s.ready, s.readyHead = s.ready[:0], 0
+	s.tellTally()
 	return false
 }
 

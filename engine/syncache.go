@@ -42,6 +42,7 @@ type synEntry struct {
 	tsVal      uint32
 	window     uint16
 	mss        uint16 // 0: no option
+	mtu        uint16 // largest datagram towards the peer
 	uto        uint16 // the user timeout option as on the wire, 0: none
 	scale      int8   // -1: no option
 	tos        uint8

@@ -71,6 +71,7 @@ func (c *Conn) restartRTO(now Time) {
 }
 
 // retransmissionTimeout is RFC 6298 section 5.4 to 5.7 with RFC 5681 section 3.1.
+// The timer starts anew with the retransmission that it has made due.
 func (c *Conn) retransmissionTimeout(now Time) {
 	if c.snd.sent.empty() {
 		return
@@ -81,6 +82,10 @@ func (c *Conn) retransmissionTimeout(now Time) {
 	}
 	if c.outOfPatience(now) {
 		c.giveUp(c.impatience())
+		return
+	}
+	if c.forsaken() {
+		c.forsake()
 		return
 	}
 	c.retries++
@@ -103,7 +108,15 @@ func (c *Conn) retransmissionTimeout(now Time) {
 	c.mtuTimedOut(now)
 	c.stopTimer(TimerReorder)
 	c.stopTimer(TimerProbe)
-	c.restartRTO(now)
+}
+
+// watchFlight starts the retransmission timer where a segment is outstanding and
+// nothing is timed (RFC 6298 section 5.1). That is so after a timeout whose
+// retransmission, which starts the timer, became needless before it left.
+func (c *Conn) watchFlight(now Time) {
+	if c.timers[TimerRTO] == 0 && c.timers[TimerProbe] == 0 && c.timers[TimerReorder] == 0 && !c.snd.sent.empty() {
+		c.restartRTO(now)
+	}
 }
 
 // outOfPatience is R2 of RFC 9293 section 3.8.3: as a count of
@@ -155,6 +168,10 @@ func (c *Conn) persistTimeout(now Time) {
 	if c.unanswered > 0 && c.cfg.UserTimeout > 0 && now.Sub(c.progressAt) >= c.cfg.UserTimeout ||
 		int(c.unanswered) >= c.cfg.Retries {
 		c.giveUp("no answer to window probes, RFC 9293 section 3.8.6.1")
+		return
+	}
+	if c.forsaken() {
+		c.forsake()
 		return
 	}
 	if c.unanswered == 0 {

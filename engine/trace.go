@@ -13,12 +13,15 @@ func (s *Stack) holdPacket(pkt []byte, stamp int64) { s.meta = packetMeta{pkt, s
 // trace hands an event over, or keeps it while the segment that caused it has
 // not been told yet: people read the cause first.
 func (s *Stack) trace(e *Event) {
+	if !s.wants(e.Kind) {
+		return
+	}
 	if e.At == 0 {
 		e.At = s.now
 	}
 	if !s.holding {
 		s.event = *e // e itself can stay on the caller's stack
-		s.cfg.Tracer.Trace(&s.event)
+		s.hand(&s.event)
 		return
 	}
 	if e.Segment != nil { // it will be reused before this is told
@@ -42,28 +45,36 @@ func (s *Stack) eventSlot() *Event {
 // tell hands over an event of eventSlot, unless it has to wait.
 func (s *Stack) tell(e *Event) {
 	if !s.holding {
-		s.cfg.Tracer.Trace(e)
+		s.hand(e)
 	}
 }
 
-func (s *Stack) holdTrace() { s.holding = s.cfg.Tracer != nil }
+// hand is the one place where the tracer is called, but for tallies.
+func (s *Stack) hand(e *Event) {
+	s.tellTally()
+	s.cfg.Tracer.Trace(e)
+}
+
+// holdTrace has events wait until releaseTrace tells of seg, if that is wanted.
+func (s *Stack) holdTrace(seg *segment.Segment) {
+	s.holding = s.wantsSegment(EventSegmentIn, seg.Flags)
+}
 
 // releaseTrace tells that seg came in, then what followed from it.
 func (s *Stack) releaseTrace(c *Conn, seg *segment.Segment, note Note) {
-	if !s.holding {
-		return
+	if s.holding {
+		s.holding = false
+		e := s.segmentIn(seg, note)
+		e.Follows = s.held
+		c.trace(&e)
+		s.releaseHeld()
 	}
-	s.holding = false
-	e := s.segmentIn(seg, note)
-	e.Follows = s.held
-	c.trace(&e)
-	s.releaseHeld()
 }
 
 func (s *Stack) releaseHeld() {
 	s.holding = false
 	for i := range s.held {
-		s.cfg.Tracer.Trace(&s.held[i])
+		s.hand(&s.held[i])
 		s.held[i] = Event{}
 	}
 	s.held = s.held[:0]
@@ -75,7 +86,7 @@ func (s *Stack) segmentIn(seg *segment.Segment, note Note) Event {
 }
 
 func (s *Stack) traceDrop(seg *segment.Segment, reason string) {
-	if s.cfg.Tracer == nil {
+	if !s.wants(EventDrop) {
 		return
 	}
 	e := &Event{Kind: EventDrop, Segment: seg, Packet: s.meta.packet, Stamp: s.meta.stamp,

@@ -143,7 +143,7 @@ func TestShrunkenWindow(t *testing.T) { // MUST-34, SHLD-15, SHLD-16
 	k.want("and it goes on", ". 4001:5001(1000) ack 1")
 }
 
-// An old segment that was overtaken cannot close the window again (SND.WL1, SND.WL2).
+// An old segment that was overtaken cannot close the window again (SND.WL1).
 func TestReorderedACKDoesNotChangeTheWindow(t *testing.T) {
 	k := established(t, plain())
 	k.in("P. 1:101(100) ack 1 win 5000")
@@ -237,6 +237,48 @@ func TestOutOfOrderDataWaitsAndIsReported(t *testing.T) {
 	k.in(". 2001:3001(1000) ack 1 win 65535")
 	k.want("all", ". ack 4001")
 	k.read(4000)
+}
+
+// A retransmission has no room for SACK blocks, and so is no answer to what
+// arrived beyond a hole: each arrival has its ACK all the same (RFC 2018 section
+// 4, RFC 5681 section 4.2), and what came twice is told once (RFC 2883 section 4).
+func TestRetransmissionIsNoReportOfArrivals(t *testing.T) {
+	for _, test := range []struct{ again, report string }{
+		{". 3001:4001(1000) ack 1 win 65535 <nop,nop,sack 1001:4001>", "<nop,nop,sack 3001:4001 2001:2501>"},
+		{". 2001:2501(500) ack 1 win 65535 <nop,nop,sack 1001:4001>", "<nop,nop,sack 2001:2501 2001:2501>"},
+	} {
+		k := established(t, plain())
+		k.write(4000)
+		for _, line := range []string{". 1:1001(1000) ack 1", ". 1001:2001(1000) ack 1", ". 2001:3001(1000) ack 1", "P. 3001:4001(1000) ack 1"} {
+			k.want("data", line)
+		}
+		k.in(". 2001:2501(500) ack 1 win 65535")
+		k.want("beyond a hole", ". ack 1 win 65535 <nop,nop,sack 2001:2501>")
+		k.in(test.again)
+		k.want("the peer's hole is filled", ". 1:1001(1000) ack 1")
+		k.want("and ours is told", ". ack 1 win 65535 "+test.report)
+		k.wantIdle("once")
+	}
+}
+
+// Ranges are bounded: what finds no room is no duplicate, and is not told as one.
+func TestArrivalWithoutARangeIsNoDuplicate(t *testing.T) {
+	k := established(t, plain(func(c *ConnConfig) { c.ReceiveBuffer, c.WindowScale = 65535, -1 }))
+	for i := range maxSpans {
+		at := 1001 + 2*i
+		k.in(fmt.Sprintf(". %d:%d(1) ack 1 win 65535", at, at+1))
+		k.want("an ACK", ". ack 1")
+	}
+	k.in(". 50001:50101(100) ack 1 win 65535")
+	last := 1001 + 2*(maxSpans-1)
+	k.want("what is held", fmt.Sprintf(". ack 1 win 65535 <nop,nop,sack %d:%d %d:%d %d:%d %d:%d>", last, last+1, last-2, last-1,
+		last-4, last-3, last-6, last-5))
+	if in := k.c.Info(k.now); in.Stats.DuplicatesIn != 0 {
+		t.Errorf("%d duplicates", in.Stats.DuplicatesIn)
+	}
+	k.in(". 1:501(500) ack 1 win 65535")
+	k.want("in order, and far from the first range", fmt.Sprintf(". ack 501 win 65035 <nop,nop,sack %d:%d %d:%d %d:%d %d:%d>",
+		last, last+1, last-2, last-1, last-4, last-3, last-6, last-5))
 }
 
 func TestOldDataIsAcknowledgedAgain(t *testing.T) {

@@ -32,6 +32,7 @@ func (c *Conn) Transmit(now Time, s *segment.Segment) bool {
 		c.transmitKeepAlive(now, s) || c.transmitACK(now, s)
 	if !more {
 		c.noteBusy(now)
+		c.watchFlight(now)
 	}
 	return more
 }
@@ -137,7 +138,12 @@ func (c *Conn) resend(now Time, s *segment.Segment, n int32, note Note, reason s
 		// the previous transmission of that segment" RFC 6298 section 5
 		c.restartRTO(now)
 	}
+	due, again := c.acksDue, c.rcv.again
+	owed := due > 0 && c.hasReports()
 	c.sent(now, s, note, reason)
+	if owed { // it has no room for them: the ACK that an arrival drew is still due (RFC 2018 section 4)
+		c.acksDue, c.rcv.again = due, again
+	}
 }
 
 // load puts the octets [from, to) of sequence space into s: payload and FIN.
@@ -321,13 +327,18 @@ func (c *Conn) addOptions(now Time, s *segment.Segment, sack bool) int {
 	if sack { // a retransmission must not become larger than it was
 		used += c.addTimeout(o)
 	}
-	if sack && c.sack && (len(c.rcv.buf.spans()) > 0 || c.rcv.again.Start != c.rcv.again.End) {
+	if sack && c.hasReports() {
 		most := (segment.MaxOptionsLen - used - 4) / 8
 		o.SACKCount = uint8(c.sackBlocks(o.SACK[:most]))
 		o.Set |= segment.HasSACK
 		used += 4 + 8*int(o.SACKCount)
 	}
 	return max(1, c.snd.mss-used)
+}
+
+// hasReports reports whether an ACK would have SACK blocks.
+func (c *Conn) hasReports() bool {
+	return c.sack && (len(c.rcv.buf.spans()) > 0 || c.rcv.again.Start != c.rcv.again.End)
 }
 
 // sackBlocks fills dst: first what arrived a second time, if anything did since
@@ -355,7 +366,8 @@ func (c *Conn) payloadRoom(n int) int {
 func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	c.traffic.SegmentsOut++
 	c.traffic.BytesOut += uint64(len(s.Payload))
-	c.noteOut(now, len(s.Payload), note.Resent())
+	again := note.Resent()
+	c.noteOut(now, len(s.Payload), again)
 	if s.Flags.Has(segment.ACK) {
 		if !s.Flags.Has(segment.SYN) {
 			s.Window = c.advertise()
@@ -371,9 +383,9 @@ func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
 	if note == NoteNone && c.state >= Established && s.Window == 0 && !s.Flags.Has(segment.SYN) {
 		note = NoteZeroWindow
 	}
-	if c.tracing() {
-		e := c.newEvent(EventSegmentOut)
-		e.At, e.Segment, e.Note, e.Reason = now, s, note, reason
-		c.stack.tell(e)
+	if c.stack.countsOnly(s.Flags) {
+		c.tallyOut(s, again)
+	} else if c.tracing(EventSegmentOut) {
+		c.traceOut(now, s, note, reason)
 	}
 }

@@ -238,7 +238,7 @@ func (c *Conn) needless(now Time, s *segment.Segment, acked int, why string) {
 		flight := c.snd.nxt.Sub(c.snd.una)
 		c.cc.OnSpurious(now, flight+min(acked, c.cfg.InitialWindow*c.payloadRoom(0)))
 	}
-	if c.tracing() {
+	if c.tracing(EventLocal) {
 		c.trace(&Event{Kind: EventLocal, At: now, Reason: "the recovery was needless and is undone: " + why})
 	}
 }

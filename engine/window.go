@@ -21,7 +21,7 @@ func (c *Conn) windowWanted() int {
 // all that was ever offered is still taken.
 func (c *Conn) advertise() uint16 {
 	open := max(0, c.rcv.edge.Sub(c.rcv.nxt))
-	free := c.windowWanted()
+	free := c.mayOffer()
 	want := max(free, open)
 	if free-open < min(c.rcv.buf.limit/2, c.snd.mss) && c.cfg.Window == 0 {
 		want = open
@@ -46,7 +46,7 @@ func (c *Conn) noteWindow(Time) {
 	}
 	open := max(0, c.rcv.edge.Sub(c.rcv.nxt))
 	most := 0xffff << c.rcv.scale // that the field can say
-	gain := min(c.windowWanted(), most) - open
+	gain := min(c.mayOffer(), most) - open
 	half := min(c.rcv.buf.limit, most) / 2
 	if open >= half || gain < min(half, 2*c.snd.mss) {
 		return

@@ -10,7 +10,7 @@ import (
 )
 
 // patience bounds every wait for the kernel.
-const patience = 5 * time.Second
+const patience = time.Minute
 
 // A station is a Conn with a goroutine that reads it.
 type station struct {

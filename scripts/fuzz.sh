@@ -23,7 +23,23 @@ if [[ -z $list ]]; then
 	targets >&2
 	exit 2
 fi
+
+# fuzz PACKAGE TARGET: one target. When a budget of time is used up, Go's
+# coordinator now and then sees that before the context of its workers does, and
+# calls "context deadline exceeded" a failure. Without an input it is none.
+fuzz() {
+	local status=0
+	go test -run='^$' -fuzz="^$2\$" -fuzztime="$budget" -fuzzminimizetime=10x "$1" </dev/null 2>&1 | tee "$log" || status=$?
+	if ((status)) && grep -q '^ *context deadline exceeded$' "$log" && ! grep -q 'Failing input written' "$log"; then
+		printf 'fuzz: the time of %s is over; nothing was found\n' "$2"
+		return 0
+	fi
+	return "$status"
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 while read -r package target; do
 	printf -- '--- %s %s\n' "$package" "$target"
-	go test -run='^$' -fuzz="^$target\$" -fuzztime="$budget" -fuzzminimizetime=10x "$package" </dev/null
+	fuzz "$package" "$target"
 done <<<"$list"

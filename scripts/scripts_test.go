@@ -32,7 +32,7 @@ func finish(t *testing.T, cmd *netlab.Cmd) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = 5 * time.Second // what keeps stdout open longer was left behind
+	cmd.WaitDelay = patience // what keeps stdout open longer was left behind
 	var exit *exec.ExitError
 	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
@@ -50,12 +50,16 @@ func must(t *testing.T, h *netlab.Host, name string, args ...string) string {
 	return r.stdout
 }
 
+// patience is how long something may take that takes a moment: no more than a
+// bound for the hopeless case, on a machine that is slow and busy besides.
+const patience = time.Minute
+
 // eventually polls until ok, for what the kernel does in its own time.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }

@@ -29,7 +29,6 @@ func (s *Segment) Append(dst []byte) ([]byte, error) {
 	start := len(dst)
 	dst = slices.Grow(dst, ipLen+tcpLen)[:start+ipLen+tcpLen]
 	ip, tcp := dst[start:], dst[start+ipLen:]
-	copy(tcp[TCPHeaderLen+optLen:], s.Payload)
 	s.Options.put(tcp[TCPHeaderLen : TCPHeaderLen+optLen])
 	if ipLen == IPv4HeaderLen {
 		s.putTCP(tcp, optLen, s.putIPv4(ip, tcpLen))
@@ -93,8 +92,8 @@ func (s *Segment) putIPv6(ip []byte, tcpLen int) (pseudo uint64) {
 	return pseudo
 }
 
-// putTCP writes the TCP header before the options, which are in place, and
-// takes the payload's sum from its source, which need not wait for the copy.
+// putTCP writes the TCP header before the options, which are in place, and the
+// payload behind them.
 func (s *Segment) putTCP(tcp []byte, optLen int, pseudo uint64) {
 	h := (*[TCPHeaderLen]byte)(tcp)
 	ports := uint64(s.Src.Port())<<16 | uint64(s.Dst.Port())
@@ -103,8 +102,11 @@ func (s *Segment) putTCP(tcp []byte, optLen int, pseudo uint64) {
 	for opts := tcp[TCPHeaderLen : TCPHeaderLen+optLen]; len(opts) >= 4; opts = opts[4:] {
 		sum += uint64(binary.BigEndian.Uint32(opts))
 	}
-	check := ^Sum(s.Payload, fold(sum))
+	check := fold(sum)
+	if len(s.Payload) > 0 {
+		check = copySum(tcp[TCPHeaderLen+optLen:], s.Payload, check)
+	}
 	binary.BigEndian.PutUint64(h[0:], ports<<32|uint64(s.Seq.n))
 	binary.BigEndian.PutUint64(h[8:], uint64(s.Ack.n)<<32|control)
-	binary.BigEndian.PutUint32(h[16:], uint32(check)<<16|uint32(s.Urgent))
+	binary.BigEndian.PutUint32(h[16:], uint32(^check)<<16|uint32(s.Urgent))
 }

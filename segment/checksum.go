@@ -38,8 +38,24 @@ func Sum(b []byte, initial uint16) uint16 {
 	return sum(b, initial)
 }
 
+// The sizes for which the vector code is used. Below, setting it up costs more
+// than it saves; above, its 64-bit sums could overflow.
+const (
+	minVector = 128
+	maxVector = 1 << 30
+)
+
 // sum is Sum out of line, so that an empty payload costs no call.
 func sum(b []byte, initial uint16) uint16 {
+	if haveVector && len(b) >= minVector && len(b) <= maxVector {
+		return foldSwapped(addCarry(vectorSum(b), uint64(bits.ReverseBytes16(initial))))
+	}
+	return wordSum(b, initial)
+}
+
+// wordSum is sum in Go alone: for machines without vector code, for few octets,
+// and as the twin that the vector code is held to.
+func wordSum(b []byte, initial uint16) uint16 {
 	if len(b) < 8 {
 		return shortSum(b, initial)
 	}
@@ -90,6 +106,17 @@ func sum(b []byte, initial uint16) uint16 {
 	}
 	// 1 to 8 octets are left: the top ones of the last full word.
 	return foldSwapped(addCarry(acc, last>>(64-8*uint(len(b)))))
+}
+
+// copySum copies src to the front of dst, which is at least as long and does not
+// overlap it, and returns Sum(src, initial). One pass over the octets costs less
+// than two.
+func copySum(dst, src []byte, initial uint16) uint16 {
+	if haveVector && len(src) >= minVector && len(src) <= maxVector {
+		return foldSwapped(addCarry(vectorCopySum(dst, src), uint64(bits.ReverseBytes16(initial))))
+	}
+	copy(dst, src)
+	return Sum(src, initial)
 }
 
 // shortSum is Sum for fewer octets than a word.

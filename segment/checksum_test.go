@@ -4,21 +4,118 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math/bits"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
 )
 
 func TestSumEqualsTheReferenceAtEveryLength(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	buf := make([]byte, 9100)
-	for i := range buf {
-		buf[i] = byte(rng.Uint32())
-	}
+	buf := randomOctets(9100)
 	for n := range 9001 {
 		start := n % 9 // every alignment
-		if got, want := Sum(buf[start:start+n], uint16(n)), slowSum(buf[start:start+n], uint16(n)); got != want {
+		b, initial := buf[start:start+n], uint16(n)
+		want := slowSum(b, initial)
+		if got := Sum(b, initial); got != want {
 			t.Fatalf("Sum of %d octets = %#04x, want %#04x", n, got, want)
+		}
+		if got := wordSum(b, initial); got != want {
+			t.Fatalf("wordSum of %d octets = %#04x, want %#04x", n, got, want)
+		}
+	}
+}
+
+// Every length that a segment or a merged one can have.
+func TestVectorSumsEqualTheReferenceAtEveryLength(t *testing.T) {
+	const longest, room = 70000, 64
+	buf, dst := randomOctets(longest+2*room), make([]byte, longest+2*room)
+	sums := prefixSums(buf)
+	rng := rand.New(rand.NewPCG(11, 12))
+	check := func(start, n, shift int) {
+		initial := uint16(rng.Uint32())
+		checkSums(t, dst[shift:], buf[start:start+n], initial, sums.of(start, n, initial))
+	}
+	for n := range longest + 1 {
+		check(n%61, n, n%53)
+	}
+	for n := range 2 * (256 + 64) { // two rounds of the widest loop and every tail, at every alignment
+		for start := range 64 {
+			check(start, n, start*7%64)
+		}
+	}
+}
+
+// prefixSum has the sum of the first i octets at i, those at even places times
+// 256: the sum of any part without another look at it.
+type prefixSum []uint64
+
+func prefixSums(b []byte) prefixSum {
+	sums := make(prefixSum, len(b)+1)
+	for i, octet := range b {
+		sums[i+1] = sums[i] + uint64(octet)<<(8*(1-i%2))
+	}
+	return sums
+}
+
+// of is the sum of n octets from start on, and of initial.
+func (p prefixSum) of(start, n int, initial uint16) uint16 {
+	part := fold(p[start+n] - p[start])
+	if start%2 == 1 {
+		part = bits.ReverseBytes16(part)
+	}
+	return fold(uint64(part) + uint64(initial))
+}
+
+// checkSums holds Sum and copySum, and each kind of vector code that this machine
+// has, to what the sum must be. dst is for the copy.
+func checkSums(t *testing.T, dst, b []byte, initial, want uint16) {
+	t.Helper()
+	if got := Sum(b, initial); got != want {
+		t.Fatalf("Sum of %d octets and %#04x = %#04x, want %#04x", len(b), initial, got, want)
+	}
+	if len(b) >= minVector {
+		for _, v := range vectorSums() {
+			if got := foldSwapped(addCarry(v.sum(b), uint64(bits.ReverseBytes16(initial)))); got != want {
+				t.Fatalf("%s: sum of %d octets and %#04x = %#04x, want %#04x", v.name, len(b), initial, got, want)
+			}
+		}
+	}
+	const canary = 0xa5
+	dst[len(b)] = canary
+	if got := copySum(dst, b, initial); got != want {
+		t.Fatalf("copySum of %d octets and %#04x = %#04x, want %#04x", len(b), initial, got, want)
+	}
+	// To compare all that is long takes the race detector minutes.
+	some := 0
+	if len(b) > 10000 && len(b)%127 != 0 {
+		some = len(b) - 1000
+	}
+	if dst[len(b)] != canary || !bytes.Equal(dst[some:len(b)], b[some:]) {
+		t.Fatalf("copySum of %d octets copied something else, or more", len(b))
+	}
+}
+
+func randomOctets(n int) []byte {
+	rng := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	return b
+}
+
+// Sums of parts make the sum of the whole; behind an odd number of octets a part
+// counts with its octets swapped (RFC 1071 section 2 (A) and (B)).
+func TestSumsJoin(t *testing.T) {
+	buf := randomOctets(3000)
+	whole := Sum(buf, 0x1234)
+	for cut := range len(buf) + 1 {
+		head, tail := Sum(buf[:cut], 0x1234), Sum(buf[cut:], 0)
+		if cut%2 == 1 {
+			tail = bits.ReverseBytes16(tail)
+		}
+		if got := fold(uint64(head) + uint64(tail)); got != whole {
+			t.Fatalf("cut at %d: %#04x, want %#04x", cut, got, whole)
 		}
 	}
 }
@@ -29,7 +126,7 @@ func TestSumCarriesThroughAllOnes(t *testing.T) {
 	words := []uint64{0, 1, ^uint64(0), ^uint64(0), ^uint64(0) - 1, 1 << 63}
 	for range 5000 {
 		var b []byte
-		for range rng.IntN(40) {
+		for range rng.IntN(120) {
 			b = binary.LittleEndian.AppendUint64(b, words[rng.IntN(len(words))])
 		}
 		b = append(b, bytes.Repeat([]byte{0xff}, rng.IntN(9))...)
@@ -38,7 +135,9 @@ func TestSumCarriesThroughAllOnes(t *testing.T) {
 		if got%0xffff != want%0xffff { // 0 and 0xffff are the same number
 			t.Fatalf("Sum(%x, %#x) = %#04x, want %#04x", b, initial, got, want)
 		}
+		checkSums(t, make([]byte, len(b)+1), b, initial, wordSum(b, initial))
 	}
+	checkSums(t, make([]byte, 1<<20+1), bytes.Repeat([]byte{0xff}, 1<<20), 0xffff, 0xffff)
 }
 
 func FuzzChecksum(f *testing.F) {
@@ -50,6 +149,10 @@ func FuzzChecksum(f *testing.F) {
 		if got, want := Sum(b, initial), slowSum(b, initial); got%0xffff != want%0xffff {
 			t.Errorf("Sum(%x, %#x) = %#04x, want %#04x", b, initial, got, want)
 		}
+		checkSums(t, make([]byte, len(b)+1), b, initial, wordSum(b, initial))
+		// Fuzzers like short inputs; the vector code likes long ones.
+		long := bytes.Repeat(b, 1+minVector/max(1, len(b)))
+		checkSums(t, make([]byte, len(long)+1), long, initial, wordSum(long, initial))
 	})
 }
 
@@ -69,6 +172,12 @@ func TestFold(t *testing.T) {
 		check(x | 0xffffffff)
 		check(x | 0xffff0000ffff)
 	}
+}
+
+// vectorCode is one kind of vector code, for its sum of at least minVector octets.
+type vectorCode struct {
+	name string
+	sum  func([]byte) uint64
 }
 
 func TestSumOfNothing(t *testing.T) {

@@ -258,7 +258,9 @@ func (r *connectRun) run(ctx context.Context) (err error) {
 	}
 	defer r.link.Close()
 	defer r.host.Close()
-	defer r.session.readersGone(func() { r.rein.cancel(errReaderGone) })()
+	if err := r.session.watchReader(r.rein); err != nil {
+		return err
+	}
 	return r.series()
 }
 
@@ -442,7 +444,7 @@ func (r *connectRun) talk(nc *engine.NetConn) error {
 
 func (r *connectRun) exchange(c *conversation) error {
 	if r.o.cat {
-		if err := catBoth(c, r.p.stdin, r.p.stdout); err != nil {
+		if err := catBoth(c, r.p.stdin, r.session.closeStdout); err != nil {
 			return err
 		}
 		return c.fin(func() {})
@@ -492,9 +494,9 @@ func (r *connectRun) sendData(c *conversation) (bool, error) {
 }
 
 // catBoth is netcat: in to the peer until its end, which is passed on as a FIN,
-// and the peer to out until its own. A person at a terminal is let go when the
-// peer closes; a pipe may still have something to say.
-func catBoth(c *conversation, in io.Reader, out io.Writer) error {
+// and the peer to out until its own, which closeOut passes on. A person at a
+// terminal is let go when the peer closes; a pipe may still have something to say.
+func catBoth(c *conversation, in io.Reader, closeOut func()) error {
 	sent := make(chan error, 1)
 	spawn(func() {
 		err := c.send(in)
@@ -515,18 +517,11 @@ func catBoth(c *conversation, in io.Reader, out io.Writer) error {
 			if c.fault != nil || isTerminal(in) {
 				return c.fault
 			}
-			closeStdout(out)
+			closeOut()
 			ended = nil
 		case <-c.rein.stop.Done():
 			return errStopped
 		}
-	}
-}
-
-// closeStdout tells the reader of a pipe that the peer has closed.
-func closeStdout(w io.Writer) {
-	if f, ok := w.(*os.File); ok {
-		_ = f.Close()
 	}
 }
 

@@ -201,7 +201,9 @@ func (r *listenRun) run(ctx context.Context, args []string) (err error) {
 		}
 		defer r.bridge.close()
 	}
-	defer r.session.readersGone(func() { r.rein.cancel(errReaderGone) })()
+	if err := r.session.watchReader(r.rein); err != nil {
+		return err
+	}
 	listener, err := r.claim()
 	if err != nil {
 		return err
@@ -355,7 +357,7 @@ func (r *listenRun) exchange(nc *engine.NetConn) (*conversation, error) {
 	switch {
 	case r.o.cat:
 		c := converse(nc, r.rein, r.p.stdout)
-		return c, catBoth(c, r.p.stdin, r.p.stdout)
+		return c, catBoth(c, r.p.stdin, r.session.closeStdout)
 	case r.o.hasSend:
 		c := converse(nc, r.rein, io.Discard)
 		return c, c.send(bytes.NewReader(r.o.send))

@@ -168,7 +168,9 @@ func (r *pingRun) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer r.link.Close()
-	defer r.session.readersGone(func() { r.rein.cancel(errReaderGone) })()
+	if err := r.session.watchReader(r.rein); err != nil {
+		return err
+	}
 	return r.series()
 }
 

@@ -88,7 +88,9 @@ func (r *proxyRun) run(ctx context.Context, local string) (err error) {
 	defer r.link.Close()
 	defer r.host.Close()
 	defer r.bridge.close()
-	defer r.session.readersGone(func() { r.rein.cancel(errReaderGone) })()
+	if err := r.session.watchReader(r.rein); err != nil {
+		return err
+	}
 	return r.finish(r.serve())
 }
 

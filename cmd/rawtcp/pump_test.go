@@ -265,7 +265,7 @@ func TestErrorWatch(t *testing.T) {
 	newKernelEnd(c, nil).reset()
 	select {
 	case <-e.broken():
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the reset was not told")
 	}
 	if err := e.fault(); !errors.Is(err, syscall.ECONNRESET) {
@@ -309,7 +309,7 @@ func TestPumpOfKernelEnds(t *testing.T) {
 		t.Fatalf("%q, %v", got, err)
 	}
 	newKernelEnd(left, nil).reset()
-	right.SetDeadline(time.Now().Add(10 * time.Second))
+	right.SetDeadline(time.Now().Add(patience))
 	if _, err := right.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the other party was not reset")
 	}

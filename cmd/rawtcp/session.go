@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"rawtcp/engine"
 	"rawtcp/internal/report"
 	"rawtcp/internal/trace"
@@ -41,6 +39,7 @@ type session struct {
 	total   trace.Total
 	opened  sync.Once
 	drops   func() uint64 // packets that the link's receive queue has lost
+	reader  *readerWatch  // of stdout; nil if that is no pipe
 }
 
 // openSession opens the output files, before anything is sent. With data on
@@ -154,6 +153,12 @@ type firstEvent struct {
 	done bool
 }
 
+// Interest implements engine.Selective: a connection begins with a SYN or a
+// change of state.
+func (f *firstEvent) Interest() engine.Interest {
+	return engine.InterestIn(engine.EventState, engine.EventSegmentIn, engine.EventSegmentOut)
+}
+
 // Trace implements engine.Tracer; the stack's lock makes it safe.
 func (f *firstEvent) Trace(e *engine.Event) {
 	if !f.done && e.Conn != 0 && e.Local.IsValid() {
@@ -162,43 +167,32 @@ func (f *firstEvent) Trace(e *engine.Event) {
 	}
 }
 
-// readersGone calls stop when nobody reads stdout any more, until end is called.
-// A full disk is no reason to stop: it is told at the end.
-func (s *session) readersGone(stop func()) (end func()) {
-	done := make(chan struct{})
-	if f, ok := s.p.stdout.(*os.File); ok && isPipe(f) {
-		spawn(func() {
-			if waitReaderGone(f, done) {
-				stop()
-			}
-		})
+// watchReader stops the run when nobody reads stdout any more, until stdout or
+// the session is closed. A full disk is no reason to stop: it is told at the end.
+func (s *session) watchReader(rein *control) error {
+	f, ok := s.p.stdout.(*os.File)
+	if !ok || !isPipe(f) {
+		return nil
 	}
-	return func() { close(done) }
+	var err error
+	if s.reader, err = watchReader(f, func() { rein.cancel(errReaderGone) }); err != nil {
+		return fail(exitLocal, "", "cannot watch the reader of stdout: %w", err)
+	}
+	return nil
 }
 
-func isPipe(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0
+// unwatchReader ends the watch, if there is one.
+func (s *session) unwatchReader() {
+	if s.reader != nil {
+		s.reader.end()
+	}
 }
 
-// waitReaderGone waits until the other end of a pipe is closed, or done is. A
-// write would tell too, but a quiet connection has nothing to write.
-func waitReaderGone(f *os.File, done <-chan struct{}) bool {
-	const askAgain = 200 // ms
-	for {
-		fds := []unix.PollFd{{Fd: int32(f.Fd())}}
-		n, err := unix.Poll(fds, askAgain)
-		switch {
-		case err != nil && !errors.Is(err, unix.EINTR):
-			return false
-		case n > 0 && err == nil:
-			return fds[0].Revents&unix.POLLNVAL == 0
-		}
-		select {
-		case <-done:
-			return false
-		default:
-		}
+// closeStdout tells the reader of a pipe that the peer has closed.
+func (s *session) closeStdout() {
+	s.unwatchReader()
+	if f, ok := s.p.stdout.(*os.File); ok {
+		_ = f.Close()
 	}
 }
 
@@ -286,6 +280,7 @@ func (s *session) end(err error) error {
 // close writes out what is left. It returns why an output is not whole: a
 // reader that went away had enough, and is no error.
 func (s *session) close() error {
+	s.unwatchReader()
 	var errs []error
 	note := func(what string, err error, lost uint64) {
 		switch {

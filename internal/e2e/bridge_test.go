@@ -54,7 +54,7 @@ func passagesOver(t *testing.T, link netlab.LinkConfig, serve netlab.Handler, te
 func (p *passage) dial(t *testing.T) *net.TCPConn {
 	t.Helper()
 	c := dialKernel(t, p.a, p.to.Addr(), p.to.Port())
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -251,14 +251,13 @@ func TestBridgeInterrupted(t *testing.T) {
 		if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
 			t.Fatal(err)
 		}
-		began := time.Now()
 		p.bridge.signal(os.Interrupt)
 		if rest, err := io.ReadAll(c); err != nil || len(rest) > 0 {
 			t.Errorf("the client reads %q, %v; want an end", rest, err)
 		}
 		c.Close()
-		if code := p.bridge.wait(); code != 0 || time.Since(began) > 1500*time.Millisecond {
-			t.Errorf("exit %d after %v\n%s", code, time.Since(began), p.bridge.text())
+		if code := p.bridge.wait(); code != 0 {
+			t.Errorf("exit %d\n%s", code, p.bridge.text())
 		}
 		if strings.Contains(p.bridge.text(), "were reset") {
 			t.Errorf("it was no orderly end\n%s", p.bridge.text())
@@ -267,7 +266,7 @@ func TestBridgeInterrupted(t *testing.T) {
 }
 
 // A party that does not close after Ctrl-C is reset two seconds later; after a
-// second one at once.
+// second one at once, which TestPumpStopIsNotWaitedForLong measures in virtual time.
 func TestBridgeInterruptedWithoutAnAnswer(t *testing.T) {
 	passages(t, netlab.Mute, func(t *testing.T, p *passage) {
 		c := p.dial(t)
@@ -277,12 +276,12 @@ func TestBridgeInterruptedWithoutAnAnswer(t *testing.T) {
 		if rest, err := io.ReadAll(c); err != nil || len(rest) > 0 {
 			t.Errorf("the client reads %q, %v; want an end", rest, err)
 		}
-		least, most := 1900*time.Millisecond, 3500*time.Millisecond
+		least := 2 * time.Second
 		if p.family == v6 {
 			p.bridge.signal(os.Interrupt)
-			least, most = 0, 1500*time.Millisecond
+			least = 0
 		}
-		if code := p.bridge.wait(); code != 0 || time.Since(began) < least || time.Since(began) > most {
+		if code := p.bridge.wait(); code != 0 || time.Since(began) < least {
 			t.Errorf("exit %d after %v\n%s", code, time.Since(began), p.bridge.text())
 		}
 		if _, err := c.Write([]byte("x")); err == nil {
@@ -304,7 +303,7 @@ func TestBridgeBackPressure(t *testing.T) {
 		c := p.dial(t)
 		total, chunk := 0, make([]byte, 64<<10)
 		for {
-			c.SetWriteDeadline(time.Now().Add(time.Second))
+			c.SetWriteDeadline(time.Now().Add(3 * time.Second)) // nothing moves any more
 			n, err := c.Write(chunk)
 			total += n
 			if err != nil {
@@ -344,7 +343,7 @@ func TestBridgeTwoHundredAtOnce(t *testing.T) {
 			return len(list)
 		}
 		before := files()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 		defer cancel()
 		var all sync.WaitGroup
 		for i := range count {

@@ -78,7 +78,7 @@ func TestInfoAgreesWithTheKernel(t *testing.T) {
 		move(t, ours, theirs, 3<<20)
 		move(t, theirs, ours, 2<<20)
 		var wrong []string
-		poll(t, 20*time.Second, func() bool { // until the last ACK is through
+		poll(t, patience, func() bool { // until the last ACK is through
 			wrong = disagreements(ours.Info(), kernelInfo(t, theirs))
 			return len(wrong) == 0
 		}, func() {

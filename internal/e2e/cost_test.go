@@ -5,12 +5,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"rawtcp/engine"
 	"rawtcp/internal/netlab"
+	"rawtcp/internal/paired"
 	"rawtcp/internal/trace"
 	"rawtcp/rawsock"
 )
@@ -37,53 +38,48 @@ func BenchmarkPcap(b *testing.B) {
 		return time.Since(start), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	}
 	for b.Loop() {
-		var walls, cpus []float64
 		fastest := time.Hour
-		for range rounds { // in turns, so that a busy machine troubles both alike
-			plain, plainCPU := upload()
+		walls, cpus := paired.Rounds(rounds, func() (wall, cpu time.Duration) {
+			wall, cpu = upload()
+			fastest = min(fastest, wall)
+			return wall, cpu
+		}, func() (wall, cpu time.Duration) {
 			file := filepath.Join(dir, "x.pcapng")
-			captured, capturedCPU := upload("--pcap", file)
+			wall, cpu = upload("--pcap", file)
 			if err := os.Remove(file); err != nil {
 				b.Fatal(err)
 			}
-			walls = append(walls, plain.Seconds()/captured.Seconds())
-			cpus = append(cpus, plainCPU.Seconds()/capturedCPU.Seconds())
-			fastest = min(fastest, plain)
-		}
-		report(b, walls, "pcap/plain")
-		report(b, cpus, "pcap/plain-cpu")
+			return wall, cpu
+		})
+		paired.Report(b, walls, "pcap/plain")
+		paired.Report(b, cpus, "pcap/plain-cpu")
 		b.ReportMetric(octets/fastest.Seconds()/1e6, "MB/s")
 	}
 }
 
 // BenchmarkSummary compares an upload that a tracer follows for the summary, as it
 // does in every run of the command, with one without a tracer: in pairs, over a
-// veth pair to the kernel's TCP. Either comes first in every second pair.
+// veth pair to the kernel's TCP. What the stack alone pays, with less noise, says
+// the benchmark of the same name in internal/trace.
 func BenchmarkSummary(b *testing.B) {
-	const octets, rounds = 128 << 20, 16
+	const octets, rounds = 16 << 20, 96
 	here, there := netlab.Pair(b, netlab.LinkConfig{})
 	server := there.MustServe(b, netlab.Discard)
 	to := netip.AddrPortFrom(there.Addr4(), server.Port())
 	for b.Loop() {
-		var ratios []float64
-		for i := range rounds {
-			var plain, followed time.Duration
-			if i%2 == 0 {
-				plain = upload(b, here, to, octets, nil)
-			}
-			followed = upload(b, here, to, octets, trace.Tee{trace.NewCollector()})
-			if i%2 != 0 {
-				plain = upload(b, here, to, octets, nil)
-			}
-			ratios = append(ratios, plain.Seconds()/followed.Seconds())
-		}
-		report(b, ratios, "summary/none")
+		walls, cpus := paired.Rounds(rounds, func() (wall, cpu time.Duration) {
+			return upload(b, here, to, octets, nil)
+		}, func() (wall, cpu time.Duration) {
+			return upload(b, here, to, octets, trace.Tee{trace.NewCollector()})
+		})
+		paired.Report(b, walls, "summary/none")
+		paired.Report(b, cpus, "summary/none-cpu")
 	}
 }
 
 // upload sends octets to a server that closes when it has all, and returns how
-// long that took.
-func upload(b *testing.B, from *netlab.Host, to netip.AddrPort, octets int, tracer engine.Tracer) time.Duration {
+// long that took, and how much of this process's processor time.
+func upload(b *testing.B, from *netlab.Host, to netip.AddrPort, octets int, tracer engine.Tracer) (wall, cpu time.Duration) {
 	var link *rawsock.Conn
 	if err := from.Do(func() (err error) { link, err = rawsock.Open(rawsock.Config{}); return err }); err != nil {
 		b.Fatal(err)
@@ -95,7 +91,7 @@ func upload(b *testing.B, from *netlab.Host, to netip.AddrPort, octets int, trac
 		b.Fatal(err)
 	}
 	data := make([]byte, 1<<20)
-	start := time.Now()
+	start, before := time.Now(), processTime(b)
 	for range octets / len(data) {
 		if _, err := c.Write(data); err != nil {
 			b.Fatal(err)
@@ -107,14 +103,13 @@ func upload(b *testing.B, from *netlab.Host, to netip.AddrPort, octets int, trac
 	if _, err := io.Copy(io.Discard, c); err != nil {
 		b.Fatal(err)
 	}
-	return time.Since(start)
+	return time.Since(start), processTime(b) - before
 }
 
-// report tells the middle of the ratios of all pairs, and between what the
-// middle half of them lies.
-func report(b *testing.B, ratios []float64, unit string) {
-	slices.Sort(ratios)
-	n := len(ratios)
-	b.ReportMetric(ratios[n/2], unit)
-	b.Logf("%s: %.2f to %.2f to %.2f", unit, ratios[n/4], ratios[n/2], ratios[n-1-n/4])
+func processTime(b *testing.B) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -12,7 +12,11 @@ import (
 // demoMark is in the environment of the demo and of all that it starts.
 const demoMark = "RAWTCP_E2E_MARK=demo"
 
-// The demo shows the main job in under three seconds and leaves nothing behind:
+// demoTime is more than the demo can take by waiting for anything: it is done in
+// a second where it has a processor to itself.
+const demoTime = 20 * time.Second
+
+// The demo shows the main job at once and leaves nothing behind:
 // no process, and so none of its nameless namespaces. The tests run in a user
 // namespace of their own, where root is an ordinary user of the host; the demo
 // makes its own inside of it.
@@ -24,7 +28,7 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if took := time.Since(start); took > 3*time.Second {
+	if took := time.Since(start); took > demoTime {
 		t.Errorf("it took %v", took)
 	}
 	checkDemo(t, string(out))

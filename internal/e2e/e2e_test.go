@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -152,13 +153,13 @@ func run(t *testing.T, h *netlab.Host, stdin io.Reader, args ...string) result {
 
 func runProgram(t *testing.T, h *netlab.Host, stdin io.Reader, name string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute) // cleanups run programs too
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 4*time.Minute) // cleanups run programs too
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := h.Command(ctx, name, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGABRT) } // a Go program then says where it hangs
-	cmd.WaitDelay = 10 * time.Second
+	cmd.WaitDelay = patience
 	start := time.Now()
 	err := cmd.Run()
 	if ctx.Err() != nil {
@@ -241,7 +242,7 @@ func start(t *testing.T, h *netlab.Host, stdin io.Reader, ready, name string, ar
 	case <-seen:
 	case <-p.exited:
 		t.Fatalf("%s %v ended early: %v\n%s", name, args, p.err, p.text())
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("%s %v never said %q\n%s", name, args, ready, p.text())
 	}
 	return p
@@ -258,7 +259,7 @@ func (p *process) wait() int {
 	p.t.Helper()
 	select {
 	case <-p.exited:
-	case <-time.After(time.Minute):
+	case <-time.After(2 * patience):
 		p.t.Fatalf("%s did not end\n%s", p.name, p.text())
 	}
 	return exitCode(p.err)
@@ -289,10 +290,11 @@ func eventually(t *testing.T, within time.Duration, what string, ok func() bool)
 
 // A capture is what passes one interface, in a file that tshark then judges.
 type capture struct {
-	t      *testing.T
-	file   string
-	handle *pcapgo.EthernetHandle
-	done   chan error
+	t       *testing.T
+	file    string
+	handle  *pcapgo.EthernetHandle
+	written atomic.Uint64 // packets
+	done    chan error
 }
 
 // record starts a capture on an interface of h. (tcpdump insists on giving up
@@ -331,22 +333,44 @@ func (c *capture) write() error {
 		if err := w.WritePacket(info, frame); err != nil {
 			return err
 		}
+		c.written.Add(1)
+	}
+}
+
+// stop ends the capture, so that its file is whole.
+func (c *capture) stop() {
+	c.t.Helper()
+	time.Sleep(50 * time.Millisecond) // what is late would be a RST after the end
+	eventually(c.t, patience, "all that was captured is written", c.isWhole())
+	c.handle.Close()
+	if err := <-c.done; err != nil {
+		c.t.Fatal(err)
 	}
 }
 
 // end ends the capture and returns its segments, a line each as tshark prints them.
 func (c *capture) end() []string {
 	c.t.Helper()
-	time.Sleep(50 * time.Millisecond) // what is late would be a RST after the end
-	c.handle.Close()
-	if err := <-c.done; err != nil {
-		c.t.Fatal(err)
-	}
+	c.stop()
 	out, err := exec.Command("tshark", "-n", "-r", c.file, "-Y", "tcp").Output()
 	if err != nil {
 		c.t.Fatalf("tshark: %v", err)
 	}
 	return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' })
+}
+
+// isWhole returns what reports whether all packets that the socket has taken
+// are written.
+func (c *capture) isWhole() func() bool {
+	var taken uint64
+	return func() bool {
+		stats, err := c.handle.Stats() // since it was last asked
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		taken += uint64(stats.Packets - stats.Drops)
+		return c.written.Load() >= taken
+	}
 }
 
 // wantNoRST ends the capture, which must hold segments and no RST from the host
@@ -391,7 +415,7 @@ func socketsOn(t *testing.T, h *netlab.Host, port uint16) string {
 
 func dialKernel(t *testing.T, h *netlab.Host, addr netip.Addr, port uint16) *net.TCPConn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c, err := h.Dial(ctx, netip.AddrPortFrom(addr, port))
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -141,7 +140,7 @@ func kernelFastDial(t *testing.T, h *netlab.Host, server netip.AddrPort, data st
 		if fd, err = unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP); err != nil {
 			return os.NewSyscallError("socket", err)
 		}
-		limit := unix.NsecToTimeval(int64(20 * time.Second))
+		limit := unix.NsecToTimeval(int64(patience))
 		if err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
 			return os.NewSyscallError("setsockopt", err)
 		}

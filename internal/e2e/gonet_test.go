@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/net/nettest"
 
@@ -114,7 +113,7 @@ func fetchAll(t *testing.T, addr netip.Addr, port uint16, dial func(context.Cont
 	t.Helper()
 	to := netip.AddrPortFrom(addr, port)
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, to) }}
-	client := http.Client{Transport: tr, Timeout: 20 * time.Second}
+	client := http.Client{Transport: tr, Timeout: patience}
 	defer tr.CloseIdleConnections()
 	for i := range 1000 {
 		req, err := http.NewRequestWithContext(t.Context(), "GET", fmt.Sprintf("http://%s/%d", to, i), nil)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"rawtcp/internal/netlab"
 )
@@ -19,7 +18,7 @@ func TestTwoHundredConnectionsAtOnce(t *testing.T) {
 	both(t, func(t *testing.T, f family) {
 		a, b := netlab.Pair(t, netlab.LinkConfig{Offload: true})
 		l := listen(t, b, ":7000", "--echo", "--count", fmt.Sprint(count), "-q")
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 		defer cancel()
 		var all sync.WaitGroup
 		open := make(chan struct{}) // closed when every connection stands

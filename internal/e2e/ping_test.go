@@ -88,7 +88,7 @@ const pingTTL = 77
 // and there are n.
 func (c *capture) wantOwnRSTs(f family, n int) {
 	c.t.Helper()
-	c.end()
+	c.stop()
 	field := map[family]string{v4: "ip", v6: "ipv6"}
 	ttl := map[family]string{v4: "ip.ttl", v6: "ipv6.hlim"}
 	local := map[family]string{v4: "198.18.0.1", v6: "2001:db8::1"}
@@ -121,9 +121,7 @@ func TestPing(t *testing.T) {
 		if p := last.Ping; p.Sent != 5 || p.Replies != 5 || p.Lost != 0 || p.RTT == nil || p.RTT.Min > p.RTT.P50 || p.RTT.P50 > p.RTT.Max {
 			t.Errorf("%+v", last)
 		}
-		if left := peerSockets(t, b); left != "" {
-			t.Errorf("the peer is left with\n%s", left)
-		}
+		wantNoPeerSockets(t, b)
 		if n := echo.Accepted(); n != 0 {
 			t.Errorf("%d half-open probes were accepted", n)
 		}
@@ -157,15 +155,16 @@ func dropNth(flags segment.Flags, numbers ...int32) func([]byte) bool {
 func TestPingDroppedSYN(t *testing.T) {
 	for _, way := range [][]string{nil, {"--full"}} {
 		both(t, func(t *testing.T, f family) {
+			t.Parallel()
 			a, b, r := netlab.RelayPair(t, netlab.RelayConfig{})
 			echo := b.MustServe(t, netlab.Echo)
 			if err := r.Set(netlab.AtoB, netlab.Impairment{Drop: dropNth(segment.SYN, 2, 4)}); err != nil {
 				t.Fatal(err)
 			}
 			c := record(t, b, "eth0")
-			lines := ping(t, a, 0, append([]string{"-c", "5", "-i", "1", "-W", "0.5", target(f.of(b), echo.Port())}, way...)...)
-			wantResults(t, lines, "1 reply", "2 lost", "3 reply", "4 lost", "5 reply")
-			if p := lines[len(lines)-1].Ping; p.Lost != 2 || p.Late != 0 || p.RTT.Max > 500_000 {
+			lines := ping(t, a, 0, append([]string{"-c", "5", "-i", "0.1", "-W", "4", target(f.of(b), echo.Port())}, way...)...)
+			wantResults(t, lines, "1 reply", "3 reply", "5 reply", "2 lost", "4 lost")
+			if p := lines[len(lines)-1].Ping; p.Lost != 2 || p.Late != 0 || p.RTT.Max > 990_000 { // a SYN is sent again after a second
 				t.Errorf("%+v", p)
 			}
 			syns := 0
@@ -181,44 +180,48 @@ func TestPingDroppedSYN(t *testing.T) {
 	}
 }
 
-// Where only the SYN-ACK was lost, the peer would repeat it for a minute: our
-// RST ends that.
+// Where only the SYN-ACK was lost, the peer would repeat it for a minute, after
+// one second and after three: our RST ends that.
 func TestPingDroppedSYNACK(t *testing.T) {
-	a, b, r := netlab.RelayPair(t, netlab.RelayConfig{})
 	both(t, func(t *testing.T, f family) {
+		t.Parallel()
+		a, b, r := netlab.RelayPair(t, netlab.RelayConfig{})
 		echo := b.MustServe(t, netlab.Echo)
-		if err := r.Set(netlab.BtoA, netlab.Impairment{Drop: dropNth(segment.SYN|segment.ACK, 1)}); err != nil {
+		if err := r.Set(netlab.BtoA, netlab.Impairment{Drop: dropNth(segment.SYN|segment.ACK, 1, 2)}); err != nil {
 			t.Fatal(err)
 		}
-		lines := ping(t, a, 0, "-c", "2", "-i", "1", "-W", "0.5", target(f.of(b), echo.Port()))
+		lines := ping(t, a, 0, "-c", "2", "-i", "2.5", "-W", "2", target(f.of(b), echo.Port()))
 		wantResults(t, lines, "1 lost", "2 reply")
-		if left := peerSockets(t, b); left != "" {
-			t.Errorf("the peer is left with\n%s", left)
-		}
+		wantNoPeerSockets(t, b)
 	})
 }
 
 // What comes after the wait is late: no loss, and not among the times.
 func TestPingLate(t *testing.T) {
-	a, b, r := netlab.RelayPair(t, netlab.RelayConfig{})
-	echo := b.MustServe(t, netlab.Echo)
-	if err := r.Set(netlab.BtoA, netlab.Impairment{Delay: time.Second}); err != nil {
-		t.Fatal(err)
-	}
-	both(t, func(t *testing.T, f family) {
-		for _, way := range [][]string{nil, {"--full"}} {
-			lines := ping(t, a, 1, append([]string{"-c", "2", "-i", "1.6", "-W", "0.2", target(f.of(b), echo.Port())}, way...)...)
+	const delay = 3 * time.Second // long enough after the wait, and long enough before the end
+	for _, way := range [][]string{nil, {"--full"}} {
+		both(t, func(t *testing.T, f family) {
+			t.Parallel()
+			a, b, r := netlab.RelayPair(t, netlab.RelayConfig{})
+			echo := b.MustServe(t, netlab.Echo)
+			if err := r.Set(netlab.BtoA, netlab.Impairment{Delay: delay}); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Sysctl("net.ipv4.tcp_synack_retries", "0"); err != nil { // or its second one came a second later
+				t.Fatal(err)
+			}
+			lines := ping(t, a, 1, append([]string{"-c", "2", "-i", "5", "-W", "0.2", target(f.of(b), echo.Port())}, way...)...)
 			wantResults(t, lines, "1 lost", "1 late", "2 lost")
 			if p := lines[len(lines)-1].Ping; p.Lost != 1 || p.Late != 1 || p.Replies != 0 || p.RTT != nil {
 				t.Errorf("%+v", p)
 			}
 			for _, l := range lines {
-				if l.Result == "late" && l.Type == "probe" && *l.RTTUS < 1_000_000 {
+				if l.Result == "late" && l.Type == "probe" && *l.RTTUS < float64(delay.Microseconds()) {
 					t.Errorf("late after %v us", *l.RTTUS)
 				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // A network that doubles packets does not double replies.
@@ -228,7 +231,7 @@ func TestPingDuplicate(t *testing.T) {
 	if err := r.Set(netlab.BtoA, netlab.Impairment{Duplicate: 1}); err != nil {
 		t.Fatal(err)
 	}
-	lines := ping(t, a, 0, "-c", "2", "-i", "0.1", target(b.Addr4(), echo.Port()))
+	lines := ping(t, a, 0, "-c", "2", "-i", "2", target(b.Addr4(), echo.Port()))
 	if p := lines[len(lines)-1].Ping; p.Sent != 2 || p.Replies != 2 || p.Duplicates < 1 {
 		t.Errorf("%+v", p)
 	}
@@ -238,9 +241,10 @@ func TestPingDuplicate(t *testing.T) {
 func TestPingSeveralTargets(t *testing.T) {
 	a, b := netlab.Pair(t, netlab.LinkConfig{Offload: true})
 	echo := b.MustServe(t, netlab.Echo)
-	silent := "198.18.0.77:80"
+	reject(t, b, "tcp dport 99 drop")
+	silent := target(b.Addr4(), 99)
 	open4, open6, closed := target(b.Addr4(), echo.Port()), target(b.Addr6(), echo.Port()), target(b.Addr4(), 9)
-	lines := ping(t, a, 0, "-c", "3", "-i", "0.05", "-W", "0.3", open4, open6, closed, silent)
+	lines := ping(t, a, 0, "-c", "3", "-i", "0.05", "-W", "3", open4, open6, closed, silent)
 	got := map[string]string{}
 	for _, l := range lines {
 		if l.Type == "summary" && l.Conn != "all" {
@@ -258,13 +262,19 @@ func TestPingSeveralTargets(t *testing.T) {
 	}
 }
 
+// reject gives h's firewall a rule for what comes in.
+func reject(t *testing.T, h *netlab.Host, rule string) {
+	t.Helper()
+	rules := "table inet t {\nchain c {\ntype filter hook input priority 0;\n" + rule + ";\n}\n}\n"
+	if r := runProgram(t, h, strings.NewReader(rules), "nft", "-f", "-"); r.code != 0 {
+		t.Fatal(r)
+	}
+}
+
 // An ICMP error is told with its sender.
 func TestPingICMP(t *testing.T) {
 	a, b := netlab.Pair(t, netlab.LinkConfig{})
-	rules := "table inet t {\nchain c {\ntype filter hook input priority 0;\ntcp dport 81 reject with icmpx type admin-prohibited;\n}\n}\n"
-	if r := runProgram(t, b, strings.NewReader(rules), "nft", "-f", "-"); r.code != 0 {
-		t.Fatal(r)
-	}
+	reject(t, b, "tcp dport 81 reject with icmpx type admin-prohibited")
 	both(t, func(t *testing.T, f family) {
 		for _, way := range [][]string{nil, {"--full"}} {
 			lines := ping(t, a, 1, append([]string{"-c", "2", "-i", "0.05", target(f.of(b), 81)}, way...)...)
@@ -289,12 +299,8 @@ func TestPingFull(t *testing.T) {
 				t.Errorf("%+v", l)
 			}
 		}
-		if n := echo.Accepted(); n != 5 {
-			t.Errorf("%d connections were accepted", n)
-		}
-		if left := peerSockets(t, b); left != "" {
-			t.Errorf("the peer is left with\n%s", left)
-		}
+		eventually(t, patience, "5 connections are accepted", func() bool { return echo.Accepted() == 5 })
+		wantNoPeerSockets(t, b)
 		c.wantNoRST(f.of(a))
 		wantResults(t, ping(t, a, 0, "--full", "-c", "1", target(f.of(b), 9)), "1 refused")
 	})
@@ -315,7 +321,8 @@ func TestPingSignals(t *testing.T) {
 			t.Errorf("exit %d\n%s", code, p.text())
 		}
 	}
-	p := start(t, a, nil, "PING", rawtcp, "ping", "198.18.0.77:80")
+	reject(t, b, "tcp dport 99 drop")
+	p := start(t, a, nil, "PING", rawtcp, "ping", "-W", "60", target(b.Addr4(), 99))
 	p.signal(os.Interrupt)
 	if code := p.wait(); code != 130 || !strings.Contains(p.text(), "0 lost (0%), 0 late, 1 still open") {
 		t.Errorf("exit %d\n%s", code, p.text())
@@ -324,9 +331,10 @@ func TestPingSignals(t *testing.T) {
 
 // The deadline of the run ends it without an answer too, and that is exit code 1.
 func TestPingDeadline(t *testing.T) {
-	a, _ := netlab.Pair(t, netlab.LinkConfig{})
-	lines := ping(t, a, 1, "-w", "0.3", "-W", "0.2", "-i", "0.1", "198.18.0.77:80")
-	if p := lines[len(lines)-1].Ping; p.Sent < 2 || p.Sent > 4 || p.Lost == 0 {
+	a, b := netlab.Pair(t, netlab.LinkConfig{})
+	reject(t, b, "tcp dport 99 drop")
+	lines := ping(t, a, 1, "-w", "4", "-W", "0.5", "-i", "1", target(b.Addr4(), 99))
+	if p := lines[len(lines)-1].Ping; p.Sent < 2 || p.Sent > 9 || p.Lost == 0 {
 		t.Errorf("%+v", p)
 	}
 }

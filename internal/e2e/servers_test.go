@@ -26,10 +26,10 @@ type server struct {
 const httpRequest = `GET / HTTP/1.0\r\nHost: test\r\n\r\n`
 
 var servers = []server{
-	{"nginx", startNginx, []string{"--send", httpRequest}, "served by nginx"},
-	{"python http.server", startPython, []string{"--send", httpRequest}, "served by python"},
+	{"nginx", startNginx, []string{"--send", httpRequest, "--wait", "60s"}, "served by nginx"},
+	{"python http.server", startPython, []string{"--send", httpRequest, "--wait", "60s"}, "served by python"},
 	{"socat", startSocat, []string{"--send", `hello\n`, "--close", "half"}, "hello"},
-	{"sshd", startSSHD, []string{"--send", `SSH-2.0-rawtcp\r\n`, "--wait", "300ms"}, "SSH-2.0-OpenSSH"},
+	{"sshd", startSSHD, []string{"--send", `SSH-2.0-rawtcp\r\n`, "--close", "half"}, "SSH-2.0-OpenSSH"},
 }
 
 // waitPort returns when a kernel socket of h listens on port.
@@ -148,7 +148,7 @@ type client struct {
 
 var clients = []client{
 	{"nc", func(t *testing.T, h *netlab.Host, host string, port uint16) string {
-		return runProgram(t, h, strings.NewReader("hello from nc\n"), "nc", "-N", "-w", "5", host, strconv.Itoa(int(port))).stdout
+		return runProgram(t, h, strings.NewReader("hello from nc\n"), "nc", "-N", "-w", "60", host, strconv.Itoa(int(port))).stdout
 	}, "hello from nc\n"},
 	{"python", func(t *testing.T, h *netlab.Host, host string, port uint16) string {
 		return runProgram(t, h, nil, "python3", "-c", pythonClient, host, strconv.Itoa(int(port))).stdout
@@ -157,7 +157,7 @@ var clients = []client{
 
 const pythonClient = `
 import socket, sys
-c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])), 60)
 c.sendall(b"hello from python\n")
 c.shutdown(socket.SHUT_WR)
 while True:
@@ -210,7 +210,7 @@ func curl(t *testing.T, from, to *netlab.Host, iface string, addr netip.Addr) {
 	t.Helper()
 	c := record(t, to, iface)
 	l := listen(t, to, ":7000", "--send", `HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n`, "--count", "1")
-	r := runProgram(t, from, nil, "curl", "-sS", "-m", "10", "http://"+target(addr, 7000)+"/")
+	r := runProgram(t, from, nil, "curl", "-sS", "-m", "60", "http://"+target(addr, 7000)+"/")
 	if r.code != 0 || r.stdout != "hello\n" {
 		t.Errorf("curl: %s\n%s", r, l.text())
 	}
@@ -229,7 +229,7 @@ func TestLinkLocalAddresses(t *testing.T) {
 	mustRun(t, a, nil, "connect", target(addr, echo.Port()), "--send", "hello")
 	l := listen(t, b, target(addr, 7000), "-I", "eth0", "--echo", "--count", "1")
 	const text = "hello over the link\n"
-	if r := runProgram(t, a, strings.NewReader(text), "nc", "-N", "-w", "5", addr.String(), "7000"); r.stdout != text {
+	if r := runProgram(t, a, strings.NewReader(text), "nc", "-N", "-w", "60", addr.String(), "7000"); r.stdout != text {
 		t.Errorf("%s\n%s", r, l.text())
 	}
 	if code := l.wait(); code != 0 {

@@ -13,7 +13,9 @@ import (
 	"rawtcp/internal/netlab"
 )
 
-const patience = 10 * time.Second
+// patience is how long something may take that takes a moment: no more than a
+// bound for the hopeless case, on a machine that is slow and busy besides.
+const patience = time.Minute
 
 // bad is the wire of the transfers below.
 var bad = netlab.Impairment{Loss: 0.05, Reorder: 0.02, Duplicate: 0.01, Corrupt: 0.01}

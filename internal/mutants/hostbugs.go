@@ -38,4 +38,5 @@ var hostBugs = []Mutant{
 	{"bad-checksum-answers", "A17", "internal/ping", "Prober.Deliver", "if w == nil || s.Checksum == segment.ChecksumBad {", "if w == nil {"},
 	{"peer-kept-half-open", "F13", "internal/ping", "Prober.lose", "p.reset(w.target, w.local, w.isn.Add(1))", ""},
 	{"round-trip-of-set-clock", "M8", "internal/ping", "probe.roundTrip", "from <= to && time.Duration(to-from) <= seen", "true"},
+	{"reader-outlives-the-run", "K6", "internal/ping", "Pinger.Run", "reading.Wait()", ""},
 }

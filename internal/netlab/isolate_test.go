@@ -37,7 +37,7 @@ func anyThreadIn(t *testing.T, name string) bool {
 // name, which does something only when the variable is set.
 func child(t *testing.T, name string, env ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+name+"$", "-test.v", "-test.timeout=1m")
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+name+"$", "-test.v", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), env...)
 	return cmd
 }
@@ -253,7 +253,7 @@ func asNobody() error {
 	if err := errors.Join(os.WriteFile(path, binary, 0o755), os.Chmod(dir, 0o755)); err != nil {
 		return err
 	}
-	cmd := exec.Command(path, "-test.run=^(TestMainIsolates|TestEchoOverBothFamilies|TestSysctlIsOfOneHost)$", "-test.timeout=1m")
+	cmd := exec.Command(path, "-test.run=^(TestMainIsolates|TestEchoOverBothFamilies|TestSysctlIsOfOneHost)$", "-test.timeout=5m")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -198,8 +199,8 @@ func TestRelayDelays(t *testing.T) {
 	for family, addr := range families(b) {
 		begin := time.Now()
 		mustDial(t, a, netip.AddrPortFrom(addr, s.Port()))
-		if took := time.Since(begin); took < 2*delay || took > 2*delay+400*time.Millisecond {
-			t.Errorf("%s: a handshake took %v, want a little more than %v", family, took, 2*delay)
+		if took := time.Since(begin); took < 2*delay { // how much more says TestDelayAndJitter, of a clock of its own
+			t.Errorf("%s: a handshake took %v, want more than %v", family, took, 2*delay)
 		}
 	}
 }
@@ -209,8 +210,8 @@ func TestRelayLimitsTheRate(t *testing.T) {
 	a, b, r := RelayPair(t, RelayConfig{BtoA: Impairment{Rate: rate}})
 	took := fetch(t, a, b, b.Addr4(), 4, n)
 	least := time.Duration(float64(n) * 8 / rate * float64(time.Second))
-	if took < least || took > 3*least {
-		t.Errorf("%d octets took %v at %d bit/s, want a little more than %v (%+v)", n, took, rate, least, r.Counters(BtoA))
+	if took < least {
+		t.Errorf("%d octets took %v at %d bit/s, want more than %v (%+v)", n, took, rate, least, r.Counters(BtoA))
 	}
 }
 
@@ -245,7 +246,7 @@ func TestRelayChangesWhileRunning(t *testing.T) {
 	if err := r.SetBoth(Impairment{}); err != nil {
 		t.Fatal(err)
 	}
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := c.Read(make([]byte, 1)); err != nil {
 		t.Errorf("over the mended line: %v", err)
 	}
@@ -260,15 +261,17 @@ func TestNeighboursAreFoundOverACutLine(t *testing.T) {
 	a, b, r := RelayPair(t, RelayConfig{AtoB: cut, BtoA: cut})
 	for family, addr := range families(b) {
 		before := r.Counters(AtoB).Lost
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		defer cancel()
-		if c, err := a.Dial(ctx, netip.AddrPortFrom(addr, 9)); err == nil {
-			c.Close()
-			t.Errorf("%s: connected over a cut line", family)
-		}
-		if r.Counters(AtoB).Lost == before {
-			t.Errorf("%s: no SYN got as far as the relay: %+v", family, r.Counters(AtoB))
-		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var dialling sync.WaitGroup
+		dialling.Go(func() {
+			if c, err := a.Dial(ctx, netip.AddrPortFrom(addr, 9)); err == nil {
+				c.Close()
+				t.Errorf("%s: connected over a cut line", family)
+			}
+		})
+		eventually(t, family+": a SYN gets as far as the relay", func() bool { return r.Counters(AtoB).Lost > before })
+		cancel()
+		dialling.Wait()
 	}
 }
 

@@ -181,12 +181,15 @@ func NewPinger(link Link, cfg Config, tracer engine.Tracer, taps ...*Tap) *Pinge
 
 // Run probes until all is done, until stop is closed and the last answers are
 // in, or until kill is closed. The error is about the link or a source port.
-// The link is closed when Run returns.
+// When Run returns the link is closed, and nothing asks a tap or calls Emit any
+// more.
 func (p *Pinger) Run(stop, kill <-chan struct{}) error {
 	read := make(chan error, 1)
-	go p.watched(func() { read <- p.read() })
+	var reading sync.WaitGroup
+	reading.Go(func() { p.watched(func() { read <- p.read() }) })
 	err := p.loop(stop, kill, read)
 	_ = p.link.Close()
+	reading.Wait()
 	return err
 }
 
@@ -222,7 +225,9 @@ func (p *Pinger) read() error {
 			p.deliver(bufs[i][:sizes[i]], stamps[i])
 		}
 		fatal := p.news(err)
-		p.flush()
+		if fatal == nil {
+			p.flush()
+		}
 		p.mu.Unlock()
 		if fatal != nil {
 			return fatal

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"rawtcp/engine"
@@ -277,6 +278,10 @@ func (h *host) judgeSACK(x *watch, e *engine.Event) {
 		blocks = blocks[1:] // RFC 2883
 	}
 	for i, b := range blocks {
+		if slices.ContainsFunc(blocks[:i], func(a segment.SACKBlock) bool { return a.Start.Less(b.End) && b.Start.Less(a.End) }) {
+			w.fail("I9: conn %d of host %d: SACK block %d, %v, overlaps one before it", x.id, h.id, i, b)
+			return
+		}
 		if !b.Start.Less(b.End) || b.Start.LessEq(s.Ack) || !x.arrived.cover(b.Start, b.End) {
 			w.fail("I9: conn %d of host %d: SACK block %d, %v, of what is not held beyond %v: %v", x.id, h.id, i, b, s.Ack, x.arrived)
 			return
@@ -292,13 +297,15 @@ func (h *host) judgeSACK(x *watch, e *engine.Event) {
 // judgeIn holds what a segment did against what it was allowed to.
 func (h *host) judgeIn(x *watch, e *engine.Event) {
 	s, v := e.Segment, &e.Vars
-	refused := e.Note == engine.NotePAWS || e.Note == engine.NoteUnacceptable // as is the SYN of a peer that has begun anew
-	if s.Flags.Has(segment.SYN) && !x.state.Synchronized() && !refused {
+	// The first SYN that is taken says what is agreed on. That of a peer that has begun
+	// anew is refused, and one that comes again says nothing: a box may have changed it.
+	refused := e.Note == engine.NotePAWS || e.Note == engine.NoteUnacceptable || e.State == engine.SynSent
+	if s.Flags.Has(segment.SYN) && !x.state.Synchronized() && !refused && !x.agreed {
 		x.peerStamps, x.peerSACK = s.Options.Has(segment.HasTimestamps), s.Options.Has(segment.HasSACKPermitted)
+		x.agreed = true
 	}
 	if !x.known && e.State.Synchronized() { // a SYN cookie came back: nothing was seen of this connection before
-		x.mayStamp = s.Options.Has(segment.HasTimestamps)
-		x.peerStamps, x.maySACK, x.peerSACK = x.mayStamp, x.mayStamp, x.mayStamp
+		x.guess(s, h.w.tainted)
 	}
 	if !x.known {
 		return
@@ -321,11 +328,7 @@ func (h *host) judgeIn(x *watch, e *engine.Event) {
 		}
 	}
 	if len(s.Payload) > 0 && e.State.Synchronized() {
-		x.arrived.add(segment.MaxSeq(s.Seq, v.RcvNxt), s.Seq.Add(len(s.Payload)))
-		x.arrived.forget(v.RcvNxt)
-		if e.Note == engine.NoteOutOfOrder {
-			x.latest, x.latestDue = segment.MaxSeq(s.Seq, v.RcvNxt), true
-		}
+		h.judgeArrival(x, e)
 	}
 	x.ackedAt = 0 // a later report may bring another sample
 	if x.vars.SndUna.Less(v.SndUna) {
@@ -335,6 +338,35 @@ func (h *host) judgeIn(x *watch, e *engine.Event) {
 		x.murky, x.isMurky = v.SndNxt, true
 	}
 	x.repeated.forget(v.SndUna)
+}
+
+// guess says what a handshake that was not seen has agreed on, by the segment that
+// completed it: a cookie remembers more only with timestamps. A box that adds
+// them to a SYN-ACK has the peer believe what was never agreed.
+func (x *watch) guess(s *segment.Segment, tainted bool) {
+	stamps := s.Options.Has(segment.HasTimestamps)
+	x.mayStamp, x.peerStamps = stamps && !tainted, stamps
+	x.maySACK, x.peerSACK = stamps || tainted, stamps || tainted
+	x.guessed, x.wl1 = true, s.Seq
+}
+
+// judgeArrival notes what there is to report (I9). What was here already and lies
+// beyond a hole is to be told first like what is new: the first block is that
+// of "the segment which triggered this ACK" (RFC 2018 section 4), behind the
+// D-SACK block if there is one (RFC 2883 section 4).
+func (h *host) judgeArrival(x *watch, e *engine.Event) {
+	s, v := e.Segment, &e.Vars
+	start, end := segment.MaxSeq(s.Seq, v.RcvNxt), s.Seq.Add(len(s.Payload))
+	inWindow := segment.MinSeq(end, x.vars.RcvNxt.Add(x.vars.RcvWnd))
+	again := e.Note == engine.NoteDuplicate && start.Less(inWindow)
+	if again && !h.w.tainted && !x.arrived.cover(start, inWindow) {
+		h.w.fail("I9: conn %d of host %d: %v counts as a duplicate, and only %v was here beyond %v", x.id, h.id, s, x.arrived, v.RcvNxt)
+	}
+	x.arrived.add(start, end)
+	x.arrived.forget(v.RcvNxt)
+	if again || e.Note == engine.NoteOutOfOrder {
+		x.latest, x.latestDue = start, true
+	}
 }
 
 // judgeAcceptance is the table of RFC 9293 section 3.10.7.4: what fails it
@@ -438,11 +470,24 @@ func (h *host) judge() {
 		x.stirs = false
 		if h.w.violation == "" && x.end.c != nil && x.end.c.ID() == x.id && !h.paused {
 			h.judgeTimers(x)
+			h.judgeReport(x)
 			h.judgeWork(x)
 			h.audit(x)
 		}
 	}
 	h.touched = h.touched[:0]
+	if h.w.violation == "" {
+		h.judgeMemory()
+	}
+}
+
+// judgeReport: what arrives beyond a hole is told at once, whatever else there is
+// to say (I9; RFC 2018 section 4, RFC 5681 section 4.2).
+func (h *host) judgeReport(x *watch) {
+	if x.latestDue && x.maySACK && x.peerSACK && !x.guessed && x.state.Synchronized() && x.vars.RcvNxt.LessEq(x.latest) {
+		h.w.fail("I9: conn %d of host %d: nothing tells the peer that %v has arrived", x.id, h.id, x.latest)
+	}
+	x.latestDue = false
 }
 
 // stepsPerSegment is how much work a segment may cost on the average, in turns of
@@ -473,6 +518,26 @@ func (h *host) audit(x *watch) {
 	x.auditIn = x.end.c.Queued() / auditCost
 	if err := x.end.c.Audit(); err != nil {
 		h.w.fail("I10: conn %d of host %d: %v", x.id, h.id, err)
+	}
+}
+
+// leastHeld is what each connection may hold in each direction beside Limits.Memory.
+const leastHeld = 4096
+
+// judgeMemory: what all connections hold together stays within its bounds, and
+// their sum is that of a recount (I23), which is taken so seldom that it costs
+// little.
+func (h *host) judgeMemory() {
+	most, held := h.w.plan.Limits[h.side].Memory, h.stack.Buffered()
+	if most > 0 && held > most+2*leastHeld*h.stack.Conns() {
+		h.w.fail("I23: host %d: %d octets are held for %d connections, and %d are allowed", h.id, held, h.stack.Conns(), most)
+	}
+	if h.auditIn--; h.auditIn > 0 {
+		return
+	}
+	h.auditIn = h.stack.Conns() + auditCost
+	if err := h.stack.Audit(); err != nil {
+		h.w.fail("I23: host %d: %v", h.id, err)
 	}
 }
 

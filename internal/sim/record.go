@@ -20,6 +20,7 @@ import (
 type Recorder struct {
 	ladder io.Writer
 	ng     *pcapgo.NgWriter
+	hosts  int // that have an interface in ng
 	err    error
 	isn    map[netip.AddrPort]segment.Seq
 	digest digest
@@ -32,18 +33,15 @@ func NewRecorder(ladder, capture io.Writer) (*Recorder, error) {
 		return r, nil
 	}
 	var err error
-	for i := range 2 {
-		intf := pcapgo.NgInterface{Name: fmt.Sprintf("host%d", i), LinkType: layers.LinkTypeRaw, TimestampResolution: 9}
-		if i == 0 {
-			r.ng, err = pcapgo.NewNgWriterInterface(capture, intf, pcapgo.NgWriterOptions{})
-		} else {
-			_, err = r.ng.AddInterface(intf)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("start capture: %w", err)
-		}
+	if r.ng, err = pcapgo.NewNgWriterInterface(capture, hostInterface(0), pcapgo.NgWriterOptions{}); err != nil {
+		return nil, fmt.Errorf("start capture: %w", err)
 	}
+	r.hosts = 1
 	return r, nil
+}
+
+func hostInterface(host int) pcapgo.NgInterface {
+	return pcapgo.NgInterface{Name: fmt.Sprintf("host%d", host), LinkType: layers.LinkTypeRaw, TimestampResolution: 9}
 }
 
 // Sum returns the SHA-256 of all events so far: the same seed has the same.
@@ -75,6 +73,10 @@ func (r *Recorder) sent(at time.Duration, host int, pkt []byte) { r.capture(at, 
 func (r *Recorder) capture(at time.Duration, host int, pkt []byte) {
 	if r.ng == nil {
 		return
+	}
+	for ; r.hosts <= host; r.hosts++ {
+		_, err := r.ng.AddInterface(hostInterface(r.hosts))
+		r.keep(err)
 	}
 	info := gopacket.CaptureInfo{Timestamp: time.Unix(0, int64(at)), CaptureLength: len(pkt), Length: len(pkt), InterfaceIndex: host}
 	r.keep(r.ng.WritePacket(info, pkt))

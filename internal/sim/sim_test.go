@@ -2,12 +2,15 @@ package sim
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gopacket/gopacket/pcapgo"
 
+	"rawtcp/engine"
 	"rawtcp/segment"
 )
 
@@ -80,6 +83,42 @@ func TestEveryFaultIsDrawn(t *testing.T) {
 	}
 }
 
+// The limits of a stack have to be reached, each of them.
+func TestEveryLimitIsReached(t *testing.T) {
+	var all engine.Counters
+	reached := func() bool {
+		return all.MemoryPressures > 0 && all.MemoryShed > 0 && all.MemoryRefused > 0 && all.ConnsRefused > 0 && all.OrphansReset > 0 &&
+			all.TimeWaitsCut > 0 && all.SYNDropped > 0 && all.CookiesSent > 0
+	}
+	for seed := range uint64(3000) {
+		p := Draw(seed)
+		if p.Limits == [2]engine.Limits{} || reached() {
+			continue
+		}
+		w := newWorld(&p, nil)
+		w.play()
+		if w.violation != "" {
+			t.Errorf("seed %d: %s", seed, w.violation)
+		}
+		for _, h := range w.hosts {
+			c := h.stack.Counters()
+			all.MemoryPressures += c.MemoryPressures
+			all.MemoryShed += c.MemoryShed
+			all.MemoryRefused += c.MemoryRefused
+			all.ConnsRefused += c.ConnsRefused
+			all.OrphansReset += c.OrphansReset
+			all.TimeWaitsCut += c.TimeWaitsCut
+			if p.Limits[h.side].HalfOpen > 0 {
+				all.SYNDropped += c.SYNDropped
+				all.CookiesSent += c.CookiesSent
+			}
+		}
+	}
+	if !reached() {
+		t.Errorf("some limit was never reached: %+v", all)
+	}
+}
+
 // A plan that cannot succeed fails, shrinks, and is written down.
 func TestFailureShrinksAndIsRecorded(t *testing.T) {
 	p := Draw(3)
@@ -120,6 +159,51 @@ func TestFailureShrinksAndIsRecorded(t *testing.T) {
 	var s segment.Segment
 	if err != nil || s.Parse(pkt) != nil || s.Flags&segment.SYN == 0 {
 		t.Errorf("the capture begins with %v, %v", &s, err)
+	}
+}
+
+// Each host has its own interface in the capture, however many clients there are.
+func TestEveryHostIsCaptured(t *testing.T) {
+	p := clean(time.Millisecond, 0, 1<<20, 1<<16, 1000)
+	p.Clients = 3
+	for i := 1; i < p.Clients; i++ {
+		talk := p.Talks[0]
+		talk.Client, talk.Tuple, talk.Door = i, i, i
+		p.Talks = append(p.Talks, talk)
+	}
+	var capture bytes.Buffer
+	rec, err := NewRecorder(nil, &capture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := Run(&p, rec); r.Violation != "" {
+		t.Fatal(r.Violation)
+	}
+	if err := rec.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ng, err := pcapgo.NewNgReader(&capture, pcapgo.DefaultNgReaderOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	senders := map[string]int{} // where each address was seen first
+	for {
+		pkt, info, err := ng.ReadPacketData()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		var s segment.Segment
+		if err != nil || s.Parse(pkt) != nil {
+			t.Fatalf("the capture holds %v, %v", &s, err)
+		}
+		if _, there := senders[s.Src.Addr().String()]; !there {
+			senders[s.Src.Addr().String()] = info.InterfaceIndex
+		}
+	}
+	for host := range p.Clients + 1 {
+		if at, there := senders[hostAddr(host, false).String()]; !there || at != host {
+			t.Errorf("host %d sends on interface %d (%t)", host, at, there)
+		}
 	}
 }
 

@@ -29,9 +29,11 @@ type watch struct {
 	peerStamps bool
 	maySACK    bool
 	peerSACK   bool
+	agreed     bool        // the peer's SYN was taken
+	guessed    bool        // nothing was seen of the handshake: it may or may not have agreed on SACK
 	repeated   spans       // what was retransmitted and is not acknowledged
 	arrived    spans       // what arrived beyond RCV.NXT
-	latest     segment.Seq // of the last arrival out of order
+	latest     segment.Seq // of the last arrival beyond a hole, new or not
 	latestDue  bool        // the next SACK has to begin with it
 	murky      segment.Seq // until SND.UNA is here, the flight is not all in the network
 	isMurky    bool

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"rawtcp/engine"
+	"rawtcp/internal/paired"
 	"rawtcp/internal/simnet"
 )
 
@@ -141,17 +142,8 @@ func BenchmarkTracing(b *testing.B) {
 			}
 		}
 		for _, s := range sinks[1:] {
-			report(b, wallRatios[s.name], s.name+"/none")
-			report(b, cpuRatios[s.name], s.name+"/none-cpu")
+			paired.Report(b, wallRatios[s.name], s.name+"/none")
+			paired.Report(b, cpuRatios[s.name], s.name+"/none-cpu")
 		}
 	}
-}
-
-// report tells the middle of the ratios of all pairs, and between what the
-// middle half of them lies.
-func report(b *testing.B, ratios []float64, unit string) {
-	slices.Sort(ratios)
-	n := len(ratios)
-	b.ReportMetric(ratios[n/2], unit)
-	b.Logf("%s: %.2f to %.2f to %.2f", unit, ratios[n/4], ratios[n/2], ratios[n-1-n/4])
 }

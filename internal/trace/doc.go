@@ -15,5 +15,8 @@
 // never delays a segment; a failed write is remembered and the connection goes
 // on. Close drains the queue, for a bounded time.
 //
+// All sinks want every event but the Collector, which is content with sums of
+// plain segments when it is alone: see Tee.Interest.
+//
 // All sinks may be used by several goroutines at once.
 package trace

@@ -167,7 +167,7 @@ func TestPcapFailureIsRemembered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for failed := false; !failed; {
 		newScript(p).exchange()
 		select {

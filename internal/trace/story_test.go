@@ -42,6 +42,7 @@ type story struct {
 	deaf     [2]bool // does not read
 	eof      [2]func()
 	until    time.Duration
+	settled  func() // called when both sides have said all, if it is set
 	seg      segment.Segment
 }
 
@@ -70,12 +71,22 @@ func storyAddr(side int, v6 bool) netip.AddrPort {
 }
 
 func newStory(t *testing.T, v6 bool) *story {
-	s := &story{t: t, v6: v6, now: storyStart, delays: map[[2]int]time.Duration{}, until: 10 * time.Minute}
+	s := newUnseen(t, v6)
 	for side := range s.stacks {
 		s.views[side] = newView(t, s, side)
-		s.stacks[side] = engine.NewStack(engine.StackConfig{Secret: [32]byte{byte(side + 1)}, Tracer: s.views[side].tee})
+		s.follow(side, s.views[side].tee)
 	}
 	return s
+}
+
+// newUnseen is a story without views.
+func newUnseen(t *testing.T, v6 bool) *story {
+	return &story{t: t, v6: v6, now: storyStart, delays: map[[2]int]time.Duration{}, until: 10 * time.Minute}
+}
+
+// follow makes the stack of a side, whose events go to tracer.
+func (s *story) follow(side int, tracer engine.Tracer) {
+	s.stacks[side] = engine.NewStack(engine.StackConfig{Secret: [32]byte{byte(side + 1)}, Tracer: tracer})
 }
 
 func (s *story) wall() time.Time { return wallClock().Add(s.now.Sub(storyStart)) }
@@ -241,7 +252,9 @@ func (s *story) run() {
 		}
 	}
 	for _, v := range s.views {
-		v.end()
+		if v != nil {
+			v.end()
+		}
 	}
 }
 
@@ -278,6 +291,9 @@ func (s *story) settle() {
 			}
 			s.send(side, pkt)
 		}
+	}
+	if s.settled != nil {
+		s.settled()
 	}
 }
 

@@ -129,6 +129,13 @@ const maxStates = 64
 // maxDropReasons bounds the table of drops.
 const maxDropReasons = 256
 
+// Interest implements engine.Selective: plain segments, of which a summary needs
+// nothing but sums, are not told one by one unless another sink asks for them.
+func (c *Collector) Interest() engine.Interest {
+	return engine.InterestIn(engine.EventSegmentIn, engine.EventSegmentOut, engine.EventState, engine.EventTimerFired,
+		engine.EventICMP, engine.EventDrop, engine.EventTally)
+}
+
 // Trace implements engine.Tracer.
 func (c *Collector) Trace(e *engine.Event) {
 	c.mu.Lock()
@@ -162,6 +169,22 @@ func (c *Collector) Trace(e *engine.Event) {
 	case engine.EventICMP:
 		r.sum.ICMP = &Origin{From: e.ICMP.From.String(), AfterUS: r.after(e.At), Text: ICMPText(e.ICMP)}
 		r.icmpAt = e.At
+	case engine.EventTally:
+		r.tally(e.Tally)
+	}
+}
+
+// tally counts what was not told one by one.
+func (r *connRecord) tally(t *engine.Tally) {
+	r.sum.SegmentsReceived += uint64(t.SegmentsIn)
+	r.sum.SegmentsSent += uint64(t.SegmentsOut)
+	r.sum.Retransmits += uint64(t.Resent)
+	r.sum.BytesReceived += uint64(t.DataIn)
+	if t.SegmentsOut > 0 {
+		r.countFrom(t.First)
+	}
+	if t.Payload > 0 {
+		r.countTo(t.Top)
 	}
 }
 
@@ -254,12 +277,22 @@ func (r *connRecord) countSent(s *segment.Segment) {
 	if s.Flags.Has(segment.SYN) {
 		start = start.Add(1)
 	}
-	end := start.Add(len(s.Payload))
+	r.countFrom(start)
+	if len(s.Payload) > 0 { // a bare ACK behind our FIN lies one past the last octet
+		r.countTo(start.Add(len(s.Payload)))
+	}
+}
+
+// countFrom notes where the stream begins: at the first segment.
+func (r *connRecord) countFrom(start segment.Seq) {
 	if !r.counting {
 		r.top, r.counting = start, true
 	}
-	// A bare ACK behind our FIN lies one past the last octet.
-	if n := end.Sub(r.top); n > 0 && len(s.Payload) > 0 {
+}
+
+// countTo counts the octets up to end that were not counted yet.
+func (r *connRecord) countTo(end segment.Seq) {
+	if n := end.Sub(r.top); n > 0 {
 		r.sum.BytesSent += uint64(n)
 		r.top = end
 	}

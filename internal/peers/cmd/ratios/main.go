@@ -1,5 +1,5 @@
 // Command ratios prints, for each job of package peers, our time beside those of
-// gVisor and gopacket. Short runs take turns, and a ratio is the median over the
+// gVisor and gopacket, and for a sum that of a copy of the same octets. Short runs take turns, and a ratio is the median over the
 // turns, so that a machine that changes its speed disturbs both sides alike. It
 // exits 1 if ours allocates, 2 on bad usage.
 package main
@@ -38,7 +38,7 @@ func table(rounds int, run time.Duration, only string) (clean bool) {
 	runtime.LockOSThread()
 	clean = true
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "job\tours ns\tgvisor ns\tours/gvisor\tgopacket ns\tours/gopacket\tours GB/s\tours allocs\tgvisor allocs\tgopacket allocs\t")
+	fmt.Fprintln(w, "job\tours ns\tgvisor ns\tours/gvisor\tgopacket ns\tours/gopacket\tours GB/s\tours/copy\tours allocs\tgvisor allocs\tgopacket allocs\t")
 	for _, job := range peers.Jobs() {
 		if !strings.Contains(job.Name, only) {
 			continue
@@ -50,24 +50,36 @@ func table(rounds int, run time.Duration, only string) (clean bool) {
 			allocs[i] = testing.AllocsPerRun(20, c.Do)
 		}
 		clean = clean && allocs[0] == 0
-		fmt.Fprintf(w, "%s\t%.1f\t%.1f\t%.2f\t%.1f\t%.2f\t%.1f\t%.0f\t%.0f\t%.0f\t\n", job.Name,
+		floor := "-"
+		if job.Floor != nil && job.Size > 0 {
+			floor = fmt.Sprintf("%.2f", median(quotients(ours, times[3])))
+		}
+		fmt.Fprintf(w, "%s\t%.1f\t%.1f\t%.2f\t%.1f\t%.2f\t%.1f\t%s\t%.0f\t%.0f\t%.0f\t\n", job.Name,
 			median(ours), median(gvisor), median(quotients(ours, gvisor)), median(gopacket), median(quotients(ours, gopacket)),
-			float64(job.Size)/median(ours), allocs[0], allocs[1], allocs[2])
+			float64(job.Size)/median(ours), floor, allocs[0], allocs[1], allocs[2])
 	}
 	w.Flush()
 	return clean
 }
 
-// measure returns each contender's nanoseconds for one job, turn by turn.
+// measure returns the nanoseconds of each contender, and behind them of the floor
+// if there is one, turn by turn.
 func measure(job peers.Job, rounds int, run time.Duration) [][]float64 {
-	times := make([][]float64, len(job.Contenders))
-	var counts []int
+	var works []func()
 	for _, c := range job.Contenders {
-		counts = append(counts, calibrate(c.Do, run))
+		works = append(works, c.Do)
+	}
+	if job.Floor != nil {
+		works = append(works, job.Floor)
+	}
+	times := make([][]float64, len(works))
+	var counts []int
+	for _, do := range works {
+		counts = append(counts, calibrate(do, run))
 	}
 	for range rounds {
-		for i, c := range job.Contenders {
-			took := repeat(c.Do, counts[i])
+		for i, do := range works {
+			took := repeat(do, counts[i])
 			times[i] = append(times[i], float64(took.Nanoseconds())/float64(counts[i]))
 		}
 	}
