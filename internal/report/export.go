@@ -59,7 +59,7 @@ func alone(p *picture) ([]byte, error) {
 	err := aloneTemplate.ExecuteTemplate(&b, "alone", struct {
 		*picture
 		Style template.CSS
-	}{p, template.CSS(aloneStyle)}) //nolint:gosec // made of files of this package
+	}{p, template.CSS(aloneStyle)})
 	return b.Bytes(), err
 }
 
