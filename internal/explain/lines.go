@@ -131,7 +131,7 @@ func (l *lines) end(_ *Total, found []Finding) error {
 func (l *lines) connection(c *flow.Conn) trace.ConnectionLine {
 	line := trace.ConnectionLine{
 		Type: "connection", Conn: c.ID, TimeUS: l.us(c.First.At), EndUS: l.us(c.Last.At),
-		FirstFrame: c.First.Frame, LastFrame: c.Last.Frame, Opener: openers[c.Opening], Result: result(c),
+		FirstFrame: c.First.Frame, LastFrame: c.Last.Frame, Parts: uint8(c.Parts), Opener: openers[c.Opening], Result: result(c),
 		HandshakeUS: span(c.SYN, c.Established), Close: closeOf(c), Evicted: c.Evicted,
 		Local: sideLine(&c.Ends[flow.Local]), Remote: sideLine(&c.Ends[flow.Remote]),
 	}

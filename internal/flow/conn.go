@@ -64,10 +64,10 @@ type Conn struct {
 	ByReset     bool   // it was an RST
 	Over        Moment // when both ends were done, TIME-WAIT not counted
 	Resets      []Reset
-	Crossed     bool   // both FINs were on their way at once
-	Evicted     bool   // forgotten for want of room
-	Reused      uint64 // the connection before it between the same ports, 0 if none
-	Fragments   uint32
+	Crossed     bool       // both FINs were on their way at once
+	Evicted     bool       // forgotten for want of room
+	Reused      uint64     // the connection before it between the same ports, 0 if none
+	Parts       Parts      // what was seen of its life
 	Samples     [][]uint64 // the first frames of each note, by its bit; empty: nothing was noted
 
 	pending pendingSYN
@@ -104,7 +104,7 @@ type End struct {
 	Segments  uint64
 	Bytes     uint64     // payload, each octet once
 	Octets    uint64     // payload, as often as it was sent
-	Counts    [20]uint32 // by note
+	Counts    [21]uint32 // by note
 	Largest   int        // octets of payload
 	LargestAt Moment
 	AtLargest uint32 // segments of that size
@@ -146,6 +146,20 @@ type SYN struct {
 	ECN           bool
 	TTL           uint8
 }
+
+// Parts are the parts of a connection's life that a capture has: the bits of
+// Wireshark's tcp.completeness.
+type Parts uint8
+
+// The parts.
+const (
+	PartSYN Parts = 1 << iota
+	PartSYNACK
+	PartACK // without a SYN
+	PartData
+	PartFIN
+	PartRST
+)
 
 // A Reset is how an RST looked.
 type Reset struct {

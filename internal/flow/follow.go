@@ -16,6 +16,10 @@ func (j *judgement) follow(n Notes) {
 	f.lastRST = false
 	f.seeID(j.s.IPID)
 	f.seeTS(j.s)
+	if j.end == f.nxt && j.s.Len() > 0 {
+		f.topTS = j.s.Options.TSVal
+	}
+	f.answered = f.answered || j.s.Flags.Has(segment.SYN|segment.ACK)
 }
 
 // seeSequence follows what its sender has sent.
@@ -26,6 +30,9 @@ func (j *judgement) seeSequence(n Notes) {
 	}
 	f.Octets += uint64(j.text)
 	fresh := 0
+	if s.Flags.Has(segment.SYN) && f.sent && !f.SYN.Seen && s.Seq != f.Base {
+		f.sent, f.acked, f.nholes = false, false, 0 // what came before was of another connection
+	}
 	switch {
 	case !f.sent:
 		f.sent, f.nxt, f.nxtAt = true, j.end, j.at
@@ -37,7 +44,7 @@ func (j *judgement) seeSequence(n Notes) {
 	case n.Has(WindowProbe) && s.Seq == f.nxt: // not sent before it is taken
 	case f.nxt.Less(j.end):
 		if f.nxt.Less(s.Seq) {
-			f.addHole(f.nxt, s.Seq)
+			f.addHole(j.hole(f.nxt, s.Seq))
 		}
 		fresh = min(j.text, j.end.Sub(f.nxt)) + f.unseen(s.Seq, f.nxt)
 		f.fill(s.Seq, f.nxt)
@@ -48,13 +55,18 @@ func (j *judgement) seeSequence(n Notes) {
 			f.fill(s.Seq, j.end)
 		}
 	}
-	f.Bytes += uint64(fresh)
+	f.Bytes += uint64(min(fresh, j.text))
 	if s.Len() > 0 {
 		f.lastData, f.dataEnd = Moment{1, j.at}, j.end
 	}
 	if n.Has(Retransmission) && !f.inTimeout && (s.Flags.Has(segment.SYN) || j.at-max(f.nxtAt, j.r.ackAt) >= timeoutLeast) {
 		f.inTimeout, f.recover = true, f.nxt
 	}
+}
+
+// hole is what the segment has passed over.
+func (j *judgement) hole(start, end segment.Seq) hole {
+	return hole{start: start, end: end, at: j.at, ts: j.s.Options.TSVal, stamped: j.s.Options.Has(segment.HasTimestamps)}
 }
 
 // seeAck follows what its sender has received.
@@ -65,13 +77,14 @@ func (j *judgement) seeAck(n Notes) {
 	}
 	if r.sent && r.nxt.Less(s.Ack) && j.believable() {
 		if !n.Has(WindowProbe) && !j.probeTaken() {
-			r.addHole(r.nxt, s.Ack)
+			r.addHole(hole{start: r.nxt, end: s.Ack, at: j.at, acked: true})
 		}
 		r.nxt, r.nxtAt = s.Ack, j.at
 	}
 	if !r.sent { // the other direction was not seen yet
 		r.Base = s.Ack.Add(-1)
 	}
+	r.ackHoles(s.Ack)
 	if r.lastData.Seen() && s.Ack == r.dataEnd && (!r.acked || r.una.Less(s.Ack)) {
 		if took := j.at - r.lastData.At; took > 0 && (f.fastest == 0 || took < f.fastest) {
 			f.fastest = took
@@ -97,21 +110,25 @@ func (j *judgement) seeAck(n Notes) {
 }
 
 // believable reports whether an ACK of what was not seen may be true: it lies
-// within what its sender could have been sent.
+// within what its sender could have been sent. Who has sent a SYN alone has
+// nothing else that could be acknowledged.
 func (j *judgement) believable() bool {
-	const slack = 1 << 20
-	room := int(j.f.window)<<14 + slack
-	if j.f.scaled {
-		room = 2*(int(j.f.window)<<j.f.scale) + slack
+	if j.r.State == engine.SynSent {
+		return false
 	}
-	return j.s.Ack.Sub(j.r.nxt) <= room
+	const slack = 1 << 20
+	room := 2 * j.f.room
+	if !j.f.scaled {
+		room = int(j.f.window) << 14
+	}
+	return j.s.Ack.Sub(j.r.nxt) <= room+slack
 }
 
 // seeWindow follows the window that is offered, and for how long it was shut.
 func (j *judgement) seeWindow() {
 	s, f := j.s, j.f
 	if s.Flags.Has(segment.SYN) {
-		f.window, f.closedAt = s.Window, 0
+		f.window, f.room, f.closedAt = s.Window, int(s.Window), 0
 		return
 	}
 	switch {
@@ -122,7 +139,7 @@ func (j *judgement) seeWindow() {
 		f.ClosedFor += j.at - f.closedAt
 		f.closedAt = 0
 	}
-	f.window = s.Window
+	f.window, f.room = s.Window, int(s.Window)<<f.scale
 }
 
 // seeSACK remembers what is reported as received out of order, and counts what

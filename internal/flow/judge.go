@@ -30,13 +30,16 @@ func (j *judgement) notes() Notes {
 	if probe := j.probe(); probe != 0 {
 		return n | probe
 	}
+	if j.old() {
+		return PAWS
+	}
 	if f.sent && f.nxt.Less(s.Seq) && !s.Flags.Has(segment.RST) {
 		n |= Gap
 	}
-	if s.Flags.Has(segment.ACK) && r.sent && r.nxt.Less(s.Ack) && !s.Flags.Has(segment.RST) && !j.probeTaken() {
+	if s.Flags.Has(segment.ACK) && r.sent && !s.Flags.Has(segment.RST) && (r.nxt.Less(s.Ack) && !j.probeTaken() || r.skipped(s.Ack)) {
 		n |= AckOfUnseen
 	}
-	if bare && j.text > 0 && r.scaled && r.ackSeen && j.end == r.ack.Add(int(r.window)<<r.scale) {
+	if bare && j.text > 0 && r.scaled && r.ackSeen && j.end == r.ack.Add(r.room) {
 		n |= WindowFull
 	}
 	if bare && j.text == 0 {
@@ -46,6 +49,15 @@ func (j *judgement) notes() Notes {
 		n |= j.again()
 	}
 	return n
+}
+
+// old reports whether a segment has octets that are new, and a timestamp from
+// before what was sent before them. No sender does that, and no receiver takes
+// it (RFC 7323 section 5).
+func (j *judgement) old() bool {
+	f, s := j.f, j.s
+	return f.sent && f.tsSeen && j.text > 0 && s.Options.Has(segment.HasTimestamps) && f.nxt.LessEq(s.Seq) && int32(s.Options.TSVal-f.lastTS) < 0 &&
+		int32(s.Options.TSVal-f.topTS) < 0
 }
 
 // probe knows the segments that ask whether somebody is still there, or still
@@ -145,12 +157,18 @@ func (j *judgement) late() bool {
 	if older, known := j.f.older(j.s); known {
 		return older
 	}
-	const unknownRTT = 3e6 // ns; nobody repairs a loss faster than the path is long
-	limit := j.c.RTT()
+	const unknownRTT = 3e6 // ns
+	limit := j.c.RTT() * 3 / 4
 	if limit == 0 {
 		limit = unknownRTT
 	}
-	return j.at-j.f.nxtAt < limit
+	// Nobody repairs a loss faster than the path is long, and the repair passes
+	// here one round trip after what has shown the loss.
+	since := j.f.nxtAt
+	if h := j.f.holeAt(j.s.Seq); h != nil {
+		since = h.at
+	}
+	return j.at-since < limit
 }
 
 // soon is how long, in ns, what an ACK has asked for may take to come.
@@ -164,6 +182,9 @@ const timeoutLeast = 150e6
 func (j *judgement) resent(seen bool) Notes {
 	s, f, r := j.s, j.f, j.r
 	if s.Flags.Has(segment.SYN) {
+		if s.Flags.Has(segment.ACK) && !f.answered {
+			return 0 // both open at once: its SYN comes again with the ACK of the other's
+		}
 		return Retransmission
 	}
 	if seen && f.acked && j.end.LessEq(f.una) {

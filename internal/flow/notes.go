@@ -10,6 +10,7 @@ type Notes uint32
 const (
 	Duplicate              Notes = 1 << iota // the very same packet again: by the network, or by the capture
 	OldSYN                                   // a SYN with another number on a connection that lives
+	PAWS                                     // new octets with an old timestamp: its receiver refuses it (RFC 7323 section 5)
 	PortsReused                              // a new connection between the same ports as one before
 	SpuriousRetransmission                   // sent again though acknowledged
 	FastRetransmission                       // sent again because of duplicate ACKs or SACK
@@ -37,7 +38,7 @@ var NumNotes = bits.TrailingZeros32(uint32(endOfNotes))
 // The names are the words of the JSON field "note", where the engine has one
 // too it is the same.
 var noteNames = [...]string{
-	"duplicate", "old_duplicate_syn", "ports_reused", "spurious_retransmission", "fast_retransmission", "loss_probe",
+	"duplicate", "old_duplicate_syn", "paws", "ports_reused", "spurious_retransmission", "fast_retransmission", "loss_probe",
 	"retransmission", "out_of_order", "zero_window_probe", "zero_window_probe_ack", "keep_alive", "keep_alive_ack",
 	"challenge_ack", "gap", "ack_of_unseen", "zero_window", "window_full", "dup_ack", "window_update", "fast_open",
 }

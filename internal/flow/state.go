@@ -39,7 +39,7 @@ func (t *Tracker) states(j *judgement, m Moment) {
 	if j.s.Flags.Has(segment.ACK) {
 		t.ack(j, m)
 	}
-	if j.s.Flags.Has(segment.FIN) && !t.event.Notes.Has(Resent) {
+	if j.s.Flags.Has(segment.FIN) && !j.f.finSent {
 		t.fin(j, m)
 	}
 }
@@ -94,7 +94,7 @@ func (t *Tracker) ack(j *judgement, m Moment) {
 		case engine.SynSent:
 			t.move(from, engine.Established, "acknowledges the other's SYN")
 		case engine.SynReceived:
-			if j.text > 0 && j.f.SYN.Seen && j.s.Seq == j.f.Base.Add(1) && j.c.Opening != MidStream && j.r.acked {
+			if j.text > 0 && j.c.Ends[Local].Count(FastOpen) == 0 { // with Fast Open it may do so before
 				t.move(from, engine.Established, "sends data")
 			}
 		}
@@ -127,9 +127,7 @@ func (t *Tracker) finAcked(j *judgement, m Moment, to Side) {
 // fin is the first FIN of a side.
 func (t *Tracker) fin(j *judgement, m Moment) {
 	from, f := t.event.From, j.f
-	if !f.finSent {
-		f.finSent, f.finSeq, f.FIN = true, j.end.Add(-1), m
-	}
+	f.finSent, f.finSeq, f.FIN = true, j.end.Add(-1), m
 	if !j.c.Closing.Seen() {
 		j.c.Closing, j.c.ClosedBy = m, from
 	}
@@ -196,7 +194,11 @@ func (t *Tracker) reset(j *judgement, r Reset) {
 	if r.Accepted {
 		t.strike(from.Other(), m, "RST received")
 	}
-	t.strike(from, m, "RST sent")
+	// In SYN-SENT an RST answers an ACK of something else, and changes nothing
+	// (RFC 9293 section 3.10.7.3).
+	if j.f.State != engine.SynSent {
+		t.strike(from, m, "RST sent")
+	}
 }
 
 // strike closes a side for an RST, and remembers what it was: the RST may have

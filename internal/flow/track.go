@@ -15,13 +15,14 @@ type track struct {
 	ack     segment.Seq // of its last segment
 	ackAt   int64       // of its last segment with that
 	window  uint16      // of its last segment, as on the wire
+	room    int         // the same in octets
 	scale   uint8       // the shift that applies to it
 	scaled  bool        // scale is known, 0 too
 	repeats uint32      // ACKs in a row that repeat ack while something is outstanding
 	sacked  [4]segment.SACKBlock
 	sacks   uint8
 
-	holes  [maxHoles]segment.SACKBlock // below nxt, and never seen
+	holes  [maxHoles]hole // below nxt, and never seen
 	nholes uint8
 
 	finSent bool
@@ -39,6 +40,8 @@ type track struct {
 	idOthers  uint32
 	lastTS    uint32
 	tsSeen    bool
+	topTS     uint32 // of the segment with the highest number
+	answered  bool   // it has sent a SYN-ACK
 
 	inTimeout bool        // it repairs what a timeout has found
 	recover   segment.Seq // up to here
@@ -59,44 +62,87 @@ type trace struct {
 	at    int64
 }
 
-// addHole remembers that [start, end) was passed over. The oldest gives way.
-func (t *track) addHole(start, end segment.Seq) {
+// A hole is a range that was passed over, by a segment that came at some time
+// with some timestamp.
+type hole struct {
+	start, end segment.Seq
+	at         int64
+	ts         uint32
+	stamped    bool
+	acked      bool // it was acknowledged all the same
+}
+
+// addHole remembers a hole. The oldest gives way.
+func (t *track) addHole(h hole) {
 	if t.nholes == maxHoles {
 		copy(t.holes[:], t.holes[1:])
 		t.nholes--
 	}
-	t.holes[t.nholes] = segment.SACKBlock{Start: start, End: end}
+	t.holes[t.nholes] = h
 	t.nholes++
 }
 
 // unseen returns how many octets of [start, end) lie in holes.
 func (t *track) unseen(start, end segment.Seq) int {
 	n := 0
-	for _, h := range t.holes[:t.nholes] {
-		if o := segment.MinSeq(h.End, end).Sub(segment.MaxSeq(h.Start, start)); o > 0 {
+	for i := range t.holes[:t.nholes] {
+		h := &t.holes[i]
+		if o := segment.MinSeq(h.end, end).Sub(segment.MaxSeq(h.start, start)); o > 0 {
 			n += o
 		}
 	}
 	return n
 }
 
+// holeAt returns the hole that a point lies in, or nil.
+func (t *track) holeAt(p segment.Seq) *hole {
+	for i := range t.holes[:t.nholes] {
+		if h := &t.holes[i]; h.start.LessEq(p) && p.Less(h.end) {
+			return h
+		}
+	}
+	return nil
+}
+
+// skipped reports whether an acknowledgement covers a hole, for the first time.
+func (t *track) skipped(ack segment.Seq) bool {
+	for i := range t.holes[:t.nholes] {
+		if h := &t.holes[i]; !h.acked && h.start.Less(ack) {
+			return true
+		}
+	}
+	return false
+}
+
+// ackHoles marks what an acknowledgement covers.
+func (t *track) ackHoles(ack segment.Seq) {
+	for i := range t.holes[:t.nholes] {
+		if h := &t.holes[i]; h.start.Less(ack) {
+			h.acked = true
+		}
+	}
+}
+
 // fill takes [start, end) out of the holes.
 func (t *track) fill(start, end segment.Seq) {
 	old, n := t.holes, t.nholes
 	t.nholes = 0
-	for _, h := range old[:n] {
-		if !start.Less(h.End) || !h.Start.Less(end) { // apart
-			t.keep(h.Start, h.End)
+	for i := range old[:n] {
+		h := old[i]
+		if !start.Less(h.end) || !h.start.Less(end) { // apart
+			t.addHole(h)
 			continue
 		}
-		t.keep(h.Start, start)
-		t.keep(end, h.End)
+		before, behind := h, h
+		before.end, behind.start = start, end
+		t.keep(before)
+		t.keep(behind)
 	}
 }
 
-func (t *track) keep(start, end segment.Seq) {
-	if start.Less(end) {
-		t.addHole(start, end)
+func (t *track) keep(h hole) {
+	if h.start.Less(h.end) {
+		t.addHole(h)
 	}
 }
 
@@ -137,7 +183,7 @@ func (t *track) copied(s *segment.Segment, at, rtt int64) bool {
 	p := print(s)
 	for _, r := range t.recent {
 		if r.print == p && r.at != 0 && at-r.at < limit && at >= r.at {
-			return s.IPID != 0 || s.Len() > 0
+			return s.IPID != 0 || len(s.Payload) > 0
 		}
 	}
 	t.recent[t.turn] = trace{p, at}
@@ -147,13 +193,16 @@ func (t *track) copied(s *segment.Segment, at, rtt int64) bool {
 
 // counting reports whether the side's IPIDs count up, so that they tell in which
 // order packets were sent.
-func (t *track) counting() bool { return t.idUps >= 3 && t.idUps >= 8*t.idOthers }
+func (t *track) counting() bool { return t.idUps >= 3 && t.idUps >= 4*t.idOthers }
 
 // farID is how much a count of IPIDs may rise between two packets.
 const farID = 1024
 
 // seeID follows the IPIDs.
 func (t *track) seeID(id uint16) {
+	if id == 0 {
+		return // it has none
+	}
 	if !t.idSeen {
 		t.idSeen, t.lastID = true, id
 		return
@@ -162,7 +211,6 @@ func (t *track) seeID(id uint16) {
 	case step > 0 && step <= farID:
 		t.idUps++
 	case step < 0 && step > -farID && t.counting():
-		t.idOthers++
 		return // overtaken: the highest stays
 	default:
 		t.idOthers++
@@ -180,8 +228,14 @@ func (t *track) seeTS(s *segment.Segment) {
 // older reports whether s was sent before what was seen last: known is false if
 // nothing tells.
 func (t *track) older(s *segment.Segment) (older, known bool) {
-	if t.tsSeen && s.Options.Has(segment.HasTimestamps) && int32(s.Options.TSVal-t.lastTS) < 0 {
-		return true, true
+	if t.tsSeen && s.Options.Has(segment.HasTimestamps) {
+		if int32(s.Options.TSVal-t.lastTS) < 0 {
+			return true, true
+		}
+		// Its clock has gone on since the segment that made the hole was sent.
+		if h := t.holeAt(s.Seq); h != nil && h.stamped && int32(s.Options.TSVal-h.ts) > 0 {
+			return false, true
+		}
 	}
 	if s.IPID != 0 && t.counting() {
 		if step := int16(s.IPID - t.lastID); step != 0 && step < farID && step > -farID {

@@ -111,6 +111,7 @@ func (t *Tracker) judge(m Moment) {
 	*j = judgement{c: c, f: f, r: r, s: s, at: m.At, end: s.End(), text: len(s.Payload)}
 	f.Segments++
 	f.measure(j, e)
+	c.Parts |= j.parts()
 	if f.copied(s, m.At, c.RTT()) {
 		e.Notes = Duplicate
 		return
@@ -126,6 +127,10 @@ func (t *Tracker) judge(m Moment) {
 	e.Notes = j.notes()
 	if c.Reused != 0 && m == c.First {
 		e.Notes |= PortsReused
+	}
+	if e.Notes.Has(PAWS) {
+		e.Ignored = true
+		return
 	}
 	timed := f.inTimeout
 	looks := j.look(m, e.From)
@@ -150,6 +155,29 @@ func (t *Tracker) judge(m Moment) {
 	if c.Done() && !c.Over.Seen() {
 		c.Over = m
 	}
+}
+
+// parts are what a segment adds to the life that was seen.
+func (j *judgement) parts() (p Parts) {
+	s := j.s
+	switch s.Flags & (segment.SYN | segment.ACK) {
+	case segment.SYN:
+		p |= PartSYN
+	case segment.SYN | segment.ACK:
+		p |= PartSYNACK
+	case segment.ACK:
+		p |= PartACK
+	}
+	if j.text > 0 {
+		p |= PartData
+	}
+	if s.Flags.Has(segment.FIN) {
+		p |= PartFIN
+	}
+	if s.Flags.Has(segment.RST) {
+		p |= PartRST
+	}
+	return p
 }
 
 // measure keeps what is the same for every segment, whatever it means.

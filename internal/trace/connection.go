@@ -12,6 +12,7 @@ type ConnectionLine struct {
 	FirstFrame  uint64   `json:"first_frame"`
 	LastFrame   uint64   `json:"last_frame"`
 	Segments    uint64   `json:"segments"`
+	Parts       uint8    `json:"parts"`        // of its life that were seen, bit by bit: SYN 1, SYN-ACK 2, ACK 4, data 8, FIN 16, RST 32
 	Opener      string   `json:"opener"`       // "local", "both" (simultaneous open) or "unknown"
 	Result      string   `json:"result"`       // as in a summary, or "open"
 	SYNRTTUS    *int64   `json:"syn_rtt_us"`   // SYN to SYN-ACK; null if either is missing or was repeated
