@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long any one thing may take on a slow machine.
-const patience = 2 * time.Minute
+const patience = 4 * time.Minute
 
 // browser is the one that all tests share, each in a tab of its own.
 var browser context.Context
