@@ -17,7 +17,7 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak bulk differ check bench bench-ping fuzz sim mutants cover clean FORCE
+.PHONY: help build demo test soak bulk differ check bench bench-ping bench-explain fuzz sim mutants cover clean FORCE
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,15 +30,18 @@ bin/rawtcp: FORCE
 demo: build ## watch a handshake, a request and a close; no root, no set-up
 	@bin/rawtcp demo
 
+# The race detector makes these ten times as slow and has a sample of them.
+SAMPLED := ^(TestProduct|TestIdleConnectionOf.*|TestPairsDeliverEverythingOverABadWire|TestTransferUnderFaults|TestResponseFunctions|TestCleanLinkIsFull|TestCleanRoadIsFilled)$$
+
 test: ## every test, with the race detector, then short runs of the slow campaigns
 	@scripts/deps.sh test
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=1 -timeout=15m ./...
-	$(GO) test -count=1 -timeout=10m -run=TestProduct ./internal/model # all of it: the race detector had a sample
-	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=5m ./...
+	$(GO) test -count=1 -timeout=10m -run='$(SAMPLED)' ./engine ./internal/model ./internal/sim
+	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=10m ./...
 	$(GO) -C $(BROWSER) test -count=1 -timeout=15m ./...
 	$(GO) -C $(PEERS) run ./cmd/ratios -rounds 5 -run 10us >/dev/null
 	scripts/fuzz.sh 500x
-	$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=5m $$(scripts/having.sh Benchmark)
+	$(GO) test -run='^$$' -bench=. -benchtime=1x -short -timeout=10m $$(scripts/having.sh Benchmark)
 
 soak: ## real programs through rawtcp over a terrible wire, some minutes
 	@scripts/deps.sh test
@@ -64,6 +67,10 @@ bench: ## speed as ratios against other stacks, in one run
 bench-ping: build ## ping against a capture, beside hping3 and nping
 	@scripts/deps.sh bench
 	$(GO) run ./internal/e2e/pingbench bin/rawtcp
+
+bench-explain: build ## explain on a capture of 1 GiB, beside tshark
+	@scripts/deps.sh bench
+	$(GO) run ./internal/explain/cmd/bench bin/rawtcp
 
 T ?= Fuzz
 FROM ?= 1

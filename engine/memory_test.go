@@ -164,6 +164,19 @@ func TestShortMemoryTakesNoMoreThanItHas(t *testing.T) {
 	k.wantState(CloseWait)
 }
 
+// The least may lie beyond a hole as well: a sender that is answered by duplicate
+// ACKs alone gets some segments through in each timeout, and waits for the next.
+func TestLeastOfMemoryIsForWhatIsOutOfOrderToo(t *testing.T) {
+	k := newCrowd(t, 100, 1)
+	k.in(". 1001:2001(1000) ack 1 win 65535")
+	k.want("it is taken and reported", ". ack 1 <nop,nop,sack 1001:2001>")
+	k.in(". 4001:5001(1000) ack 1 win 65535")
+	k.want("what lies beyond the least is not", ". ack 1 <nop,nop,sack 1001:2001>")
+	k.wantHeld(2000)
+	k.in(". 1:1001(1000) ack 1 win 65535")
+	k.want("and stays though the limit is far behind", ". ack 2001")
+}
+
 func TestShortMemoryOpensNoWindow(t *testing.T) {
 	k := newCrowd(t, 32000, 2, func(c *ConnConfig) { c.WindowScale = -1 })
 	k.pick(0)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"strconv"
 
 	"rawtcp/internal/explain"
@@ -71,11 +72,16 @@ func streamTo(p *uint64) func(string) error {
 	}
 }
 
+// gcPercent is how much garbage there may be beside what is in use.
+const gcPercent = 30
+
 // explain looks at one file after the other.
 func (p *program) explain(o *explainOptions, files []string) error {
 	if len(files) == 0 {
 		return usageError("no capture: want FILE, or - for stdin")
 	}
+	// Most of the memory is that of the connections followed; it is to stay that.
+	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
 	out := bufio.NewWriterSize(p.stdout, 64<<10)
 	for i, name := range files {
 		if i > 0 && !o.json {

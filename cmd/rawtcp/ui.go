@@ -165,7 +165,6 @@ frame, <== and ==> are sent again, and CLIENT/SERVER are the states.
 
 Examples:
   rawtcp explain capture.pcapng
-  rawtcp explain --stream 3 --ladder all capture.pcapng
   sudo tcpdump -i any -w - tcp | rawtcp explain --ladder all -
   rawtcp explain -j x.pcap | jq 'select(.type == "finding" and .conn == 3)'
 `

@@ -235,7 +235,9 @@ func TestHostileFiles(t *testing.T) {
 	pkt := packetOf(t, false, 10)
 	ng := func() *file { return (&file{order: binary.LittleEndian}).section().iface(uint16(LinkRaw)) }
 	good := func() *file { return ng().enhanced(0, 1, pkt, len(pkt)) }
-	classic := func() *file { return pcap(binary.LittleEndian, magicMicro, uint32(LinkRaw)).record(1, 1, pkt, len(pkt)) }
+	classic := func() *file {
+		return pcap(binary.LittleEndian, magicMicro, uint32(LinkRaw)).record(1, 1, pkt, len(pkt))
+	}
 	for _, test := range []struct {
 		name    string
 		file    *file

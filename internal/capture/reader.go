@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"errors"
 	"io"
 )
 
@@ -117,7 +118,7 @@ func (c *Reader) Next(p *Packet) error {
 	if broken := c.in.broken(); broken != nil {
 		err = broken
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		err = &Damage{Offset: c.record, Frame: c.frame, Err: err}
 	}
 	c.end = err

@@ -1,8 +1,11 @@
 package capture
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
-// A window is the part of a stream that is looked at: a buffer of one size.
+// A window is the part of a stream that is looked at.
 type window struct {
 	r     io.Reader
 	buf   []byte
@@ -12,9 +15,12 @@ type window struct {
 	err   error // of r, which may come with octets
 }
 
-// windowSize is more than the longest thing that is looked at as a whole, and
-// enough for one read to be worth its system call.
-const windowSize = 1 << 20
+// A window begins with what makes a read worth its system call, and never grows
+// beyond the longest thing that is looked at as a whole.
+const (
+	windowLeast = 128 << 10
+	windowSize  = 1 << 20
+)
 
 // peek returns the next n octets, without taking them, n being at most
 // windowSize. They are valid until the next call. Where the stream has fewer it
@@ -28,11 +34,12 @@ func (w *window) peek(n int) ([]byte, bool) {
 
 // fill reads until n octets are there. Not taken octets move to the front.
 func (w *window) fill(n int) bool {
-	if w.buf == nil {
-		w.buf = make([]byte, windowSize)
+	buf := w.buf
+	if len(buf) < max(n, windowLeast) {
+		buf = make([]byte, max(n, windowLeast, min(2*len(buf), windowSize)))
 	}
-	w.end = copy(w.buf, w.buf[w.start:w.end])
-	w.start = 0
+	w.end = copy(buf, w.buf[w.start:w.end])
+	w.buf, w.start = buf, 0
 	idle := 0
 	for w.end < n && w.err == nil {
 		var got int
@@ -56,7 +63,7 @@ func (w *window) take(n int) {
 // skip moves on by n octets, however many. It reports whether they were there.
 func (w *window) skip(n int64) bool {
 	for n > 0 {
-		part := int(min(n, windowSize))
+		part := int(min(n, windowLeast))
 		got, ok := w.peek(part)
 		w.take(len(got))
 		if !ok {
@@ -69,7 +76,7 @@ func (w *window) skip(n int64) bool {
 
 // broken returns the error that ended the stream, if it was not its end.
 func (w *window) broken() error {
-	if w.err == io.EOF {
+	if errors.Is(w.err, io.EOF) {
 		return nil
 	}
 	return w.err

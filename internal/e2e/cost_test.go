@@ -20,7 +20,10 @@ import (
 // a veth pair to the kernel's TCP. Each capture is a new file: to empty the last
 // one would cost as much as to write it, before anything is sent and at the end.
 func BenchmarkPcap(b *testing.B) {
-	const octets, rounds = 256 << 20, 7
+	octets, rounds := 256<<20, 7
+	if testing.Short() { // that it works; what it costs takes more
+		octets, rounds = 16<<20, 1
+	}
 	here, there := netlab.Pair(b, netlab.LinkConfig{})
 	server := there.MustServe(b, netlab.Discard)
 	dir := b.TempDir()
@@ -53,7 +56,7 @@ func BenchmarkPcap(b *testing.B) {
 		})
 		paired.Report(b, walls, "pcap/plain")
 		paired.Report(b, cpus, "pcap/plain-cpu")
-		b.ReportMetric(octets/fastest.Seconds()/1e6, "MB/s")
+		b.ReportMetric(float64(octets)/fastest.Seconds()/1e6, "MB/s")
 	}
 }
 
@@ -62,7 +65,11 @@ func BenchmarkPcap(b *testing.B) {
 // veth pair to the kernel's TCP. What the stack alone pays, with less noise, says
 // the benchmark of the same name in internal/trace.
 func BenchmarkSummary(b *testing.B) {
-	const octets, rounds = 16 << 20, 96
+	const octets = 16 << 20
+	rounds := 96
+	if testing.Short() {
+		rounds = 1
+	}
 	here, there := netlab.Pair(b, netlab.LinkConfig{})
 	server := there.MustServe(b, netlab.Discard)
 	to := netip.AddrPortFrom(there.Addr4(), server.Port())

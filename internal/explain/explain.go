@@ -16,7 +16,7 @@ type Options struct {
 	Host        netip.Addr         // only connections with this address; invalid: any
 	Port        uint16             // only connections with this port; 0: any
 	Stream      uint64             // only the connection of this number; 0: any
-	Connections int                // how many are followed at once; 0: 65536
+	Connections int                // how many are followed at once; 0: 32768
 	Progress    func(octets int64) // told now and then how much of the file was read; may be nil
 }
 

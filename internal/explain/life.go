@@ -35,7 +35,7 @@ func (t *teller) beginning() {
 	}
 	t.halfOpen()
 	if n := local.Count(flow.OldSYN) + remote.Count(flow.OldSYN); n > 0 {
-		t.add("old_syn", Note, "path", c.First, c.Frames(flow.OldSYN), "%s came in the midst of the connection, with another sequence number: an old duplicate, a restarted host or an attack", count(n, "SYN", "SYNs"))
+		t.add("old_syn", Note, "path", c.First, t.frames(flow.OldSYN), "%s came in the midst of the connection, with another sequence number: an old duplicate, a restarted host or an attack", count(n, "SYN", "SYNs"))
 	}
 	if n := local.Count(flow.FastOpen); n > 0 {
 		t.add("fast_open", Info, "local", c.SYN, nil, "the SYN carries data (TCP Fast Open, RFC 7413)")
@@ -137,7 +137,7 @@ func (t *teller) ending() {
 		t.add("forgotten", Note, "capture", c.Last, nil, "there were too many connections at once to follow this one further: what comes later counts as another")
 		return
 	case !c.Closing.Seen():
-		if result(c) == ResultOpen {
+		if result(c) == ResultOpen && (c.Established.Seen() || c.Opening == flow.MidStream) {
 			t.add("open_at_end", Note, "both", c.Last, nil, "the connection is open when the capture ends: no FIN and no RST that counts")
 		}
 		return

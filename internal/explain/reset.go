@@ -57,7 +57,8 @@ func (t *teller) circumstance(r *flow.Reset) string {
 	case engine.Closed, engine.Listen, engine.TimeWait:
 		words = "where no connection was (any more)"
 	}
-	if r.Distance > 0 && r.AnswerHas {
+	const recent = 1e9
+	if r.Distance > 0 && r.Distance < recent && r.AnswerHas {
 		words += fmt.Sprintf(", %s after data, SYN or FIN of %s", took(r.Distance), t.who(r.From.Other()))
 	}
 	return words
@@ -89,6 +90,12 @@ func (t *teller) evidence(r *flow.Reset) (box, own []string) {
 			box = append(box, fmt.Sprintf("its IP ID %d does not go on from %d", r.IPID, r.LastIPID))
 		}
 	}
+	if r.Window != 0 && r.Window == r.LastWindow {
+		own = append(own, "its window is the one that was offered before")
+	}
+	if n := t.volley(r); n > 1 {
+		box = append(box, fmt.Sprintf("%d RSTs with different numbers came at once, as from somebody who guesses", n))
+	}
 	if r.Known && r.State.Synchronized() {
 		switch {
 		case r.Offset == 0:
@@ -101,6 +108,19 @@ func (t *teller) evidence(r *flow.Reset) (box, own []string) {
 		box = append(box, fmt.Sprintf("it came after %s, and %s never answered in less than %s", took(r.Distance), t.who(r.From), took(r.FastestRTT)))
 	}
 	return box, own
+}
+
+// volley is how many RSTs with different numbers came in the same name close to
+// this one.
+func (t *teller) volley(r *flow.Reset) (n int) {
+	const close = 20e6 // ns
+	offsets := map[int]bool{}
+	for i := range t.c.Resets {
+		if x := &t.c.Resets[i]; x.From == r.From && x.Known && x.At-r.At < close && r.At-x.At < close {
+			offsets[x.Offset] = true
+		}
+	}
+	return len(offsets)
 }
 
 // hops is how many routers a packet has passed, if its sender began with one of

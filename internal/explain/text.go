@@ -272,7 +272,7 @@ func (t *text) table(out *bytes.Buffer) {
 	for _, r := range t.rows {
 		fmt.Fprintln(w, r.cells)
 	}
-	w.Flush()
+	_ = w.Flush() // a buffer takes all
 	if t.more > 0 {
 		fmt.Fprintf(out, "and %s more: --host, --port and --stream pick some, --json has all\n", count(uint64(t.more), "connection", "connections"))
 	}

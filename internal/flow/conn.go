@@ -68,7 +68,7 @@ type Conn struct {
 	Evicted     bool       // forgotten for want of room
 	Reused      uint64     // the connection before it between the same ports, 0 if none
 	Parts       Parts      // what was seen of its life
-	Samples     [][]uint64 // the first frames of each note, by its bit; empty: nothing was noted
+	Samples     [][]Moment // the first of each note, by its bit; empty: nothing was noted
 
 	pending pendingSYN
 	key     key
@@ -109,10 +109,8 @@ type End struct {
 	LargestAt Moment
 	AtLargest uint32 // segments of that size
 	Super     uint32 // segments of more than the other's MSS: cut only behind the capture
-	LargestIP int    // octets of the IP packet
 
-	TTL        uint8 // of its first segment
-	OtherTTL   uint32
+	TTL        uint8     // of its first segment
 	Checksums  [4]uint32 // by segment.Verdict
 	FirstBad   Moment
 	FIN        Moment
@@ -144,7 +142,6 @@ type SYN struct {
 	SACKPermitted bool
 	Timestamps    bool
 	ECN           bool
-	TTL           uint8
 }
 
 // Parts are the parts of a connection's life that a capture has: the bits of
@@ -166,11 +163,10 @@ type Reset struct {
 	Moment
 	From       Side
 	Accepted   bool // its receiver had to believe it
-	Seq        segment.Seq
-	Offset     int // of its number from what its receiver expected; valid if Known
+	Offset     int  // of its number from what its receiver expected; valid if Known
 	Known      bool
-	HasAck     bool
 	Window     uint16
+	LastWindow uint16 // of its sender's last segment before
 	TTL        uint8
 	UsualTTL   uint8 // of its sender's last segment before; 0: none was seen
 	IPID       uint16
@@ -183,18 +179,18 @@ type Reset struct {
 }
 
 // count adds notes to what is remembered.
-func (c *Conn) count(side Side, n Notes, frame uint64) {
+func (c *Conn) count(side Side, n Notes, m Moment) {
 	if n == 0 {
 		return
 	}
 	if c.Samples == nil {
-		c.Samples = make([][]uint64, NumNotes)
+		c.Samples = make([][]Moment, NumNotes)
 	}
 	for ; n != 0; n &= n - 1 {
 		bit := bits.TrailingZeros32(uint32(n))
 		c.Ends[side].Counts[bit]++
 		if len(c.Samples[bit]) < maxSamples {
-			c.Samples[bit] = append(c.Samples[bit], frame)
+			c.Samples[bit] = append(c.Samples[bit], m)
 		}
 	}
 }
@@ -207,16 +203,16 @@ func (e *End) Count(n Notes) (sum uint64) {
 	return sum
 }
 
-// Frames returns the first frames that had one of the notes.
-func (c *Conn) Frames(n Notes) []uint64 {
+// Moments returns the first moments that had one of the notes, by note.
+func (c *Conn) Moments(n Notes) []Moment {
 	if c.Samples == nil {
 		return nil
 	}
-	var frames []uint64
+	var moments []Moment
 	for ; n != 0; n &= n - 1 {
-		frames = append(frames, c.Samples[bits.TrailingZeros32(uint32(n))]...)
+		moments = append(moments, c.Samples[bits.TrailingZeros32(uint32(n))]...)
 	}
-	return frames
+	return moments
 }
 
 // Done reports whether nothing more is to come: both ends are closed, or one

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"rawtcp/engine"
 	"rawtcp/internal/capture"
@@ -57,7 +58,7 @@ func TestResent(t *testing.T) {
 	if n := c.Ends[Local].Count(Resent); n != 4 || c.Ends[Local].Bytes != 400 || c.Ends[Local].Octets != 800 {
 		t.Errorf("%d sent again, %d octets new, %d in all", n, c.Ends[Local].Bytes, c.Ends[Local].Octets)
 	}
-	if f := c.Frames(Resent); !slices.Equal(f, []uint64{11, 9, 13, 14}) {
+	if f := c.Moments(Resent); len(f) != 4 || f[0].Frame != 11 || f[1].Frame != 9 || f[2].Frame != 13 || f[3].Frame != 14 {
 		t.Errorf("frames %v", f)
 	}
 }
@@ -319,5 +320,14 @@ func TestNoAllocations(t *testing.T) {
 		tracker.Add(Moment{1, at}, &g, capture.Detail{})
 	}); n != 0 {
 		t.Errorf("%v allocations for a segment", n)
+	}
+}
+
+// A connection takes no more room than the bound on their number was made for:
+// 32768 of them stay far below the 200 MiB that explaining may take.
+func TestSizeOfAConnection(t *testing.T) {
+	const most = 1700
+	if size := unsafe.Sizeof(Conn{}); size > most {
+		t.Errorf("%d octets, more than %d", size, most)
 	}
 }

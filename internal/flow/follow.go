@@ -12,8 +12,11 @@ func (j *judgement) follow(n Notes) {
 		j.seeAck(n)
 	}
 	f := j.f
-	f.lastTTL, f.lastNotes, f.lastAt = j.s.TTL, n, j.at
-	f.lastRST = false
+	f.lastNotes, f.lastAt, f.lastRST = n, j.at, false
+	if j.s.Flags.Has(segment.RST) {
+		return // it may be somebody else's
+	}
+	f.lastTTL = j.s.TTL
 	f.seeID(j.s.IPID)
 	f.seeTS(j.s)
 	if j.end == f.nxt && j.s.Len() > 0 {
@@ -31,7 +34,7 @@ func (j *judgement) seeSequence(n Notes) {
 	f.Octets += uint64(j.text)
 	fresh := 0
 	if s.Flags.Has(segment.SYN) && f.sent && !f.SYN.Seen && s.Seq != f.Base {
-		f.sent, f.acked, f.nholes = false, false, 0 // what came before was of another connection
+		f.sent, f.acked, f.holes = false, false, f.holes[:0] // what came before was of another connection
 	}
 	switch {
 	case !f.sent:
@@ -50,7 +53,7 @@ func (j *judgement) seeSequence(n Notes) {
 		f.fill(s.Seq, f.nxt)
 		f.nxt, f.nxtAt = j.end, j.at
 	default:
-		if f.nholes > 0 {
+		if len(f.holes) > 0 {
 			fresh = min(f.unseen(s.Seq, j.end), j.text)
 			f.fill(s.Seq, j.end)
 		}
@@ -172,7 +175,7 @@ func (j *judgement) seeSYN(m Moment) {
 		return
 	}
 	*y = SYN{
-		Seen: true, Count: y.Count, Last: m, Window: s.Window, Scale: min(o.WindowScale, 14), TTL: s.TTL,
+		Seen: true, Count: y.Count, Last: m, Window: s.Window, Scale: min(o.WindowScale, 14),
 		HasScale: o.Has(segment.HasWindowScale), SACKPermitted: o.Has(segment.HasSACKPermitted), Timestamps: o.Has(segment.HasTimestamps),
 	}
 	if o.Has(segment.HasMSS) {

@@ -42,7 +42,6 @@ func fuzzSegment(b []byte) (s segment.Segment, step int64) {
 // A checker holds what a tracker says to what holds for any capture.
 type checker struct {
 	t     *testing.T
-	last  uint64
 	live  map[uint64]bool
 	known uint64
 }
@@ -66,10 +65,10 @@ func (c *checker) Segment(e *Event) {
 	}
 	for i := range e.Conn.Ends {
 		end := &e.Conn.Ends[i]
-		if end.nholes > maxHoles || len(end.Passed) > maxStates || len(e.Conn.Resets) > maxResets || end.sacks > 4 {
+		if len(end.holes) > maxHoles || len(end.Passed) > maxStates || len(e.Conn.Resets) > maxResets || end.sacks > 4 {
 			c.t.Fatalf("beyond bounds: %+v", end)
 		}
-		for _, h := range end.holes[:end.nholes] {
+		for _, h := range end.holes {
 			if !h.start.Less(h.end) {
 				c.t.Fatalf("a hole of nothing: %+v", h)
 			}

@@ -144,7 +144,7 @@ func (t *Tracker) fin(j *judgement, m Moment) {
 		t.move(from, engine.FinWait1, "FIN sent, before the other's came")
 		t.move(from, engine.Closing, "FIN received")
 	}
-	if f.nholes == 0 {
+	if len(f.holes) == 0 {
 		t.finArrives(j)
 	}
 }
@@ -165,7 +165,7 @@ func (t *Tracker) finArrives(j *judgement) {
 // lateFIN delivers a FIN that came before what was to come before it, once
 // nothing is missing, or the receiver acknowledges it.
 func (t *Tracker) lateFIN(j *judgement) {
-	if j.f.finSent && j.f.nholes == 0 && !j.s.Flags.Has(segment.FIN) && open(j.r.State) {
+	if j.f.finSent && len(j.f.holes) == 0 && !j.s.Flags.Has(segment.FIN) && open(j.r.State) {
 		t.finArrives(j)
 	}
 	if j.r.finSent && j.f.ackSeen && j.r.finSeq.Less(j.f.ack) && open(j.f.State) {
@@ -264,7 +264,7 @@ func (j *judgement) believed() bool {
 func (j *judgement) look(m Moment, from Side) Reset {
 	s, f, r := j.s, j.f, j.r
 	x := Reset{
-		Moment: m, From: from, Seq: s.Seq, HasAck: s.Flags.Has(segment.ACK), Window: s.Window, TTL: s.TTL, UsualTTL: f.lastTTL,
+		Moment: m, From: from, Window: s.Window, LastWindow: f.window, TTL: s.TTL, UsualTTL: f.lastTTL,
 		IPID: s.IPID, LastIPID: f.lastID, Counting: f.counting(), State: f.State, FastestRTT: f.fastest,
 	}
 	switch {

@@ -22,8 +22,7 @@ type track struct {
 	sacked  [4]segment.SACKBlock
 	sacks   uint8
 
-	holes  [maxHoles]hole // below nxt, and never seen
-	nholes uint8
+	holes []hole // below nxt, and never seen; at most maxHoles
 
 	finSent bool
 	finSeq  segment.Seq // the number the FIN takes
@@ -74,18 +73,16 @@ type hole struct {
 
 // addHole remembers a hole. The oldest gives way.
 func (t *track) addHole(h hole) {
-	if t.nholes == maxHoles {
-		copy(t.holes[:], t.holes[1:])
-		t.nholes--
+	if len(t.holes) == maxHoles {
+		t.holes = append(t.holes[:0], t.holes[1:]...)
 	}
-	t.holes[t.nholes] = h
-	t.nholes++
+	t.holes = append(t.holes, h)
 }
 
 // unseen returns how many octets of [start, end) lie in holes.
 func (t *track) unseen(start, end segment.Seq) int {
 	n := 0
-	for i := range t.holes[:t.nholes] {
+	for i := range t.holes {
 		h := &t.holes[i]
 		if o := segment.MinSeq(h.end, end).Sub(segment.MaxSeq(h.start, start)); o > 0 {
 			n += o
@@ -96,7 +93,7 @@ func (t *track) unseen(start, end segment.Seq) int {
 
 // holeAt returns the hole that a point lies in, or nil.
 func (t *track) holeAt(p segment.Seq) *hole {
-	for i := range t.holes[:t.nholes] {
+	for i := range t.holes {
 		if h := &t.holes[i]; h.start.LessEq(p) && p.Less(h.end) {
 			return h
 		}
@@ -106,7 +103,7 @@ func (t *track) holeAt(p segment.Seq) *hole {
 
 // skipped reports whether an acknowledgement covers a hole, for the first time.
 func (t *track) skipped(ack segment.Seq) bool {
-	for i := range t.holes[:t.nholes] {
+	for i := range t.holes {
 		if h := &t.holes[i]; !h.acked && h.start.Less(ack) {
 			return true
 		}
@@ -116,7 +113,7 @@ func (t *track) skipped(ack segment.Seq) bool {
 
 // ackHoles marks what an acknowledgement covers.
 func (t *track) ackHoles(ack segment.Seq) {
-	for i := range t.holes[:t.nholes] {
+	for i := range t.holes {
 		if h := &t.holes[i]; h.start.Less(ack) {
 			h.acked = true
 		}
@@ -125,10 +122,10 @@ func (t *track) ackHoles(ack segment.Seq) {
 
 // fill takes [start, end) out of the holes.
 func (t *track) fill(start, end segment.Seq) {
-	old, n := t.holes, t.nholes
-	t.nholes = 0
-	for i := range old[:n] {
-		h := old[i]
+	var old [maxHoles]hole
+	n := copy(old[:], t.holes)
+	t.holes = t.holes[:0]
+	for _, h := range old[:n] {
 		if !start.Less(h.end) || !h.start.Less(end) { // apart
 			t.addHole(h)
 			continue
@@ -146,8 +143,8 @@ func (t *track) keep(h hole) {
 	}
 }
 
-// print makes a number of what is the same in two copies of one packet.
-func print(s *segment.Segment) uint64 {
+// printOf makes a number of what is the same in two copies of one packet.
+func printOf(s *segment.Segment) uint64 {
 	const prime = 0x9e3779b97f4a7c15
 	h := uint64(s.IPID)<<48 | uint64(s.Flags)<<32 | uint64(s.Seq.Uint32())
 	h = (h ^ h>>29) * prime
@@ -180,7 +177,7 @@ func (t *track) copied(s *segment.Segment, at, rtt int64) bool {
 			limit = min(limit, rtt/2)
 		}
 	}
-	p := print(s)
+	p := printOf(s)
 	for _, r := range t.recent {
 		if r.print == p && r.at != 0 && at-r.at < limit && at >= r.at {
 			return s.IPID != 0 || len(s.Payload) > 0

@@ -47,12 +47,12 @@ type Event struct {
 }
 
 // defaultMost is how many connections are followed at once.
-const defaultMost = 1 << 16
+const defaultMost = 1 << 15
 
 // idle is how long, in ns, a connection that is over is remembered.
 const idle = 120e9
 
-// New returns a tracker that follows at most most connections at once, 65536 if
+// New returns a tracker that follows at most most connections at once, 32768 if
 // most is 0.
 func New(sink Sink, most int) *Tracker {
 	if most <= 0 {
@@ -97,7 +97,7 @@ func (t *Tracker) Add(m Moment, s *segment.Segment, d capture.Detail) {
 	}
 	t.event = Event{Moment: m, Conn: c, From: from, Segment: s, Detail: d, Changes: t.event.Changes[:0]}
 	t.judge(m)
-	c.count(from, t.event.Notes, m.Frame)
+	c.count(from, t.event.Notes, m)
 	t.sink.Segment(&t.event)
 	t.event.Segment, t.event.Conn = nil, nil
 }
@@ -185,13 +185,10 @@ func (e *End) measure(j *judgement, v *Event) {
 	s := j.s
 	if e.Segments == 1 {
 		e.TTL = s.TTL
-	} else if s.TTL != e.TTL {
-		e.OtherTTL++
 	}
 	if e.Checksums[s.Checksum&3]++; s.Checksum == segment.ChecksumBad && !e.FirstBad.Seen() {
 		e.FirstBad = v.Moment
 	}
-	e.LargestIP = max(e.LargestIP, v.Detail.IPLen)
 	switch {
 	case j.text > e.Largest:
 		e.Largest, e.LargestAt, e.AtLargest = j.text, v.Moment, 1
@@ -303,10 +300,11 @@ func (t *Tracker) take(k key) *Conn {
 
 // reset makes a connection new, with the memory it has.
 func (c *Conn) reset() {
-	passed := [2][]engine.State{c.Ends[0].Passed[:0], c.Ends[1].Passed[:0]}
-	resets := c.Resets[:0]
-	*c = Conn{Resets: resets}
-	c.Ends[0].Passed, c.Ends[1].Passed = passed[0], passed[1]
+	old := *c
+	*c = Conn{Resets: old.Resets[:0]}
+	for side := range c.Ends {
+		c.Ends[side].Passed, c.Ends[side].holes = old.Ends[side].Passed[:0], old.Ends[side].holes[:0]
+	}
 }
 
 // retire ends the following of a connection.

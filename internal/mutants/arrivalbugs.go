@@ -44,6 +44,7 @@ var arrivalBugs = []Mutant{
 	{"every-second-octet", "F4", "engine", "receiveBuffer.merge", "if i == j && len(h.spans) >= maxSpans && seq != b.nxt {", "if false {"},
 	{"order-waits-for-ranges", "F4", "engine", "receiveBuffer.merge", " && seq != b.nxt {", " {"},
 	{"dropped-is-duplicate", "F4", "engine", "Conn.receiveText", "if stored == 0 && nxt.LessEq(seq) && !c.rcv.buf.holds(seq) {", "if false {"},
+	{"least-in-order-only", "F10", "engine", "Conn.affords", "|| b.extent()+n <= c.least() {", "{"},
 	{"memory-unbounded", "F10", "engine", "Conn.affords", "m.held+n <= m.most ||", "true ||"},
 	{"writes-beyond-memory", "F10", "engine", "Conn.mayWrite", "max(m.high-m.held, c.least()-c.snd.buf.len())", "n+0*m.most"},
 	{"memory-not-counted", "F10", "engine", "Conn.store", "c.stack.hold(b.extent() - held)", "c.stack.hold(readable + 0*held)"},

@@ -280,7 +280,7 @@ func (d dice) path() Path {
 
 // usual are the faults that a talk has to survive.
 var usual = [...]FaultKind{Loss, Burst, AckLoss, Duplicate, Jitter, Reorder, Detour, Corrupt, Partition, Police, BlackHole,
-	SmallMTU, Unreachable, Merge, Split, Strip, Clamp, Shift, Bleach, MarkCE, Forge, Flood, Drift, Leap, Refuse, Pause}
+	SmallMTU, Unreachable, Merge, Split, Overlap, Strip, Clamp, Shift, Bleach, MarkCE, Forge, Flood, Drift, Leap, Refuse, Pause}
 
 // fault draws one fault that ends before heal.
 func (d dice) fault(heal time.Duration) Fault {

@@ -134,7 +134,11 @@ func BenchmarkSummary(b *testing.B) {
 // summaryRatios is none against the given tracers. Where a transfer's memory lies
 // makes it faster or slower by a hundredth: so there are several of each.
 func summaryRatios(b *testing.B, from, to func() engine.Tracer) (ratios []float64) {
-	const octets, rounds, layouts = 1 << 20, 40, 10
+	const octets = 1 << 20
+	rounds, layouts := 40, 10
+	if testing.Short() { // that it works; what it costs takes more
+		rounds, layouts = 1, 2
+	}
 	measured := func(c *chute) paired.Way {
 		c.send(16 * octets) // until the windows are open
 		return func() (wall, cpu time.Duration) {

@@ -2,12 +2,8 @@ package kernel
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -226,29 +222,3 @@ func ask(t *testing.T, file string) []opinion {
 	}
 	return opinions
 }
-
-// write writes a recording as a classic pcap file.
-func (r *recording) write(t *testing.T) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "x.pcap")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := r.pcap(f); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-func (r *recording) pcap(out io.Writer) error {
-	w := pcapgo.NewWriterNanos(out)
-	err := w.WriteFileHeader(262144, r.link)
-	for _, f := range r.frames {
-		err = errors.Join(err, w.WritePacket(gopacket.CaptureInfo{Timestamp: f.at, CaptureLength: len(f.data), Length: f.size}, f.data))
-	}
-	return err
-}
-
-func (f frame) String() string { return fmt.Sprintf("%s %x", f.at, f.data) }

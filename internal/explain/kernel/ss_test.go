@@ -183,7 +183,7 @@ func TestStatesAgainstSS(t *testing.T) {
 			o.moment(closed, closed)
 		}},
 		{"SYN without answer", false, netlab.RelayConfig{AtoB: loses(every)}, func(o *observation) {
-			go func() { _, _ = o.tryDial(0, patience) }()
+			o.knock()
 			o.waitFor(o.client)
 			// The server's side knows nothing of it, and its capture neither.
 			for o.client.look(o.t)[0] != synSent {
@@ -196,7 +196,7 @@ func TestStatesAgainstSS(t *testing.T) {
 		}},
 		{"SYN-ACK without answer", true, netlab.RelayConfig{BtoA: loses(flags(syn | ack))}, func(o *observation) {
 			o.listen()
-			go func() { _, _ = o.tryDial(0, patience) }()
+			o.knock()
 			o.waitFor(o.server)
 			for deadline := time.Now().Add(patience); o.server.look(o.t)[1] != synReceived; pause(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
@@ -302,4 +302,3 @@ func withLongDelay(i netlab.Impairment) netlab.Impairment {
 	i.Delay = 150 * time.Millisecond
 	return i
 }
-

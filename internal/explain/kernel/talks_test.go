@@ -103,6 +103,28 @@ func (w *world) tryDial(from uint16, timeout time.Duration, options ...option) (
 	return c.(*net.TCPConn), nil
 }
 
+// knock tries to connect in the background until the test ends.
+func (w *world) knock() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = w.a.Do(func() error {
+			d := net.Dialer{KeepAlive: -1}
+			d.SetMultipathTCP(false)
+			c, err := d.DialContext(ctx, "tcp", netip.AddrPortFrom(w.addr(w.b), w.port).String())
+			if err == nil {
+				err = c.Close()
+			}
+			return err
+		})
+	}()
+	w.t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+}
+
 // open makes the two ends of a connection.
 func (w *world) open(options ...option) (client, server *net.TCPConn) {
 	w.t.Helper()

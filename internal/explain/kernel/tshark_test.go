@@ -171,7 +171,9 @@ var rulings = map[string]ruling{
 		"it answers the probe before it", func(d *dispute) bool { return d.other().Note == "zero_window_probe" }},
 	"-retransmission": {
 		"both open at once: the SYN-ACK has to repeat the number of the SYN (RFC 9293 figure 8), and nothing was lost",
-		func(d *dispute) bool { return d.line.Flags == "S." && strings.Contains(d.capture.name, "simultaneous open") }},
+		func(d *dispute) bool {
+			return d.line.Flags == "S." && strings.Contains(d.capture.name, "simultaneous open")
+		}},
 	"+retransmission -keep_alive": {
 		"the octet is still outstanding: to send it again is no question but a repair", (*dispute).sentBefore},
 	"+fast_retransmission -keep_alive": {
@@ -184,7 +186,11 @@ var rulings = map[string]ruling{
 	"+ack_lost_segment": {
 		"frames were taken out of this capture: the ACK covers another hole in it", (*dispute).holed},
 	"-ack_lost_segment": {
-		"frames were taken out of this capture: the hole was told already", (*dispute).holed},
+		"frames were taken out of this capture, and the hole was told already; or a late ACK of the connection before came in between, and its numbers are others",
+		func(d *dispute) bool { return d.holed() || d.reused() }},
+	"-lost_segment": {
+		"a late ACK of the connection before came in between: its numbers are others, and nothing is missing",
+		func(d *dispute) bool { return d.reused() && d.line.Flags == "S." }},
 }
 
 // other is the last segment of the other side before the dispute.
@@ -216,6 +222,9 @@ func (d *dispute) copied() bool {
 }
 
 func (d *dispute) holed() bool { return strings.Contains(d.capture.name, "without its third") }
+
+// reused reports whether the talk has several connections between the same ports.
+func (d *dispute) reused() bool { return strings.Contains(d.capture.name, " reused, ") }
 
 // turns are the places of the segment among all that were sent with its first
 // octet, from 0, by what was captured where it was sent: more than one if two of

@@ -50,18 +50,22 @@ func kindsOf(e *flow.End) string {
 	return strings.Join(words, ", ")
 }
 
-func (t *teller) frames(n flow.Notes) []uint64 { return t.c.Frames(n) }
+// frames are the first ones with a note.
+func (t *teller) frames(n flow.Notes) (frames []uint64) {
+	for _, m := range t.c.Moments(n) {
+		frames = append(frames, m.Frame)
+	}
+	return frames
+}
 
-// first is the moment of the first frame with a note; of the time only the
-// connection's is known.
-func (t *teller) first(n flow.Notes) flow.Moment {
-	m := flow.Moment{At: t.c.First.At}
-	for _, f := range t.c.Frames(n) {
-		if m.Frame == 0 || f < m.Frame {
-			m.Frame = f
+// first is the first moment with a note.
+func (t *teller) first(n flow.Notes) (first flow.Moment) {
+	for _, m := range t.c.Moments(n) {
+		if !first.Seen() || m.Frame < first.Frame {
+			first = m
 		}
 	}
-	return m
+	return first
 }
 
 // windows tells where a receiver was slower than its sender.
