@@ -11,12 +11,12 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// What 10,000 segments may cost. The promise is two seconds on a machine that
-// has the time; a busy one is asked for the work alone, and given more.
+// What 10,000 segments may cost, in time of a processor: the clock on the wall
+// says more of what else the machine does. It is told, and two seconds are the
+// promise on a machine that has nothing else to do.
 const (
-	openBound = 20 * time.Second
-	workBound = 2 * time.Second
-	stepBound = 4 * time.Second
+	openBound = 2 * time.Second
+	stepBound = 500 * time.Millisecond
 )
 
 // A connection of 10,000 segments opens soon, and answers soon when it is moved.
@@ -25,8 +25,8 @@ func TestTenThousandSegments(t *testing.T) {
 	b.alive()
 	// Two frames later what was drawn is on the screen.
 	opened := eval[float64](b, `new Promise(f => requestAnimationFrame(() => requestAnimationFrame(() => f(performance.now()))))`)
-	worked := b.worked()
-	moved := eval[float64](b, `(async () => {
+	opening := b.worked()
+	slowest := eval[float64](b, `(async () => {
 		const ladder = document.querySelector("section.conn").connection.ladder, frame = () => new Promise(requestAnimationFrame);
 		ladder.whole();
 		let worst = 0;
@@ -39,15 +39,13 @@ func TestTenThousandSegments(t *testing.T) {
 		}
 		return worst;
 	})()`)
-	t.Logf("open after %.0f ms, of which the page itself worked %v, the slowest step of zoom and scroll %.0f ms", opened, worked, moved)
-	if d := time.Duration(opened * float64(time.Millisecond)); d > openBound {
-		t.Errorf("open after %v, want at most %v", d, openBound)
+	moving := (b.worked() - opening) / 9
+	t.Logf("open after %.0f ms, %v of them work; a step of zoom and scroll is %v of work, the slowest took %.0f ms", opened, opening, moving, slowest)
+	if opening > openBound {
+		t.Errorf("opening takes %v of work, want at most %v", opening, openBound)
 	}
-	if worked > workBound {
-		t.Errorf("opening takes %v of work, want at most %v", worked, workBound)
-	}
-	if d := time.Duration(moved * float64(time.Millisecond)); d > stepBound {
-		t.Errorf("a step of zoom takes %v, want at most %v", d, stepBound)
+	if moving > stepBound {
+		t.Errorf("a step of zoom takes %v of work, want at most %v", moving, stepBound)
 	}
 	if n := eval[int](b, `document.querySelectorAll(".segments tbody tr").length`); n != 10000 {
 		t.Errorf("%d rows", n)
