@@ -207,6 +207,10 @@ func (c *Conn) stepFRTO(s *segment.Segment, octets, reported int) bool {
 			beyond = beyond || c.loss.recover.Less(b.End)
 		}
 		u.frto = frtoOff
+		if octets == 0 && !c.sack { // "retransmitting unacknowledged segments", the new ones too: some peers keep nothing out of order
+			c.snd.sent.markAllLost()
+			c.loss.recover = c.snd.nxt
+		}
 		return !beyond && octets+reported > 0
 	}
 	return false

@@ -87,6 +87,29 @@ func TestFRTOFindsAGenuineTimeout(t *testing.T) {
 	}
 }
 
+// Step 3a: "continue with the slow-start algorithm retransmitting unacknowledged
+// segments". A peer that keeps nothing out of order has lost the new ones as well:
+// without them each timeout would carry three segments, and leave a hole for the next.
+func TestFRTORepeatsTheNewDataToo(t *testing.T) {
+	k := tenInFlight(t, "mss 1000")
+	k.fireRTO()
+	k.want("the first again", ". 1:1001(1000) ack 1")
+	k.in(". 1:1(0) ack 1001 win 65535")
+	k.want("new data", ". 10001:11001(1000) ack 1")
+	k.want("new data", ". 11001:12001(1000) ack 1")
+	k.in(". 1:1(0) ack 1001 win 65535")
+	for at := 1001; at < 12001; {
+		if !k.stack.Transmit(k.now, &k.seg) {
+			t.Fatalf("%d is not sent again", at)
+		}
+		if k.seg.Seq == k.iss.Add(at) {
+			at += len(k.seg.Payload)
+			k.in(fmt.Sprintf(". 1:1(0) ack %d win 65535", at))
+		}
+	}
+	k.wantUndone(0)
+}
+
 // Step 2a: an ACK of a part of the retransmission could be a liar's.
 func TestFRTOIsNotFooledByAPartialACK(t *testing.T) {
 	k := tenInFlight(t, "mss 1000")

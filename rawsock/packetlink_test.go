@@ -147,6 +147,51 @@ func framed(c *Conn, pkt []byte) bool {
 	return hops.road(c, pkt, 0, time.Now()) != nil
 }
 
+// A frame is from our device to the neighbour's, and from nobody else.
+func TestFrameHeader(t *testing.T) {
+	bothFamilies(t, func(t *testing.T, family int) {
+		l := newLab(t)
+		l.acquaint()
+		s := openPacketStation(t, Config{Guard: GuardNone})
+		protocol := []uint16{unix.ETH_P_IP, unix.ETH_P_IPV6}[family]
+		var fd int
+		var there netlink.Link
+		must(t, l.peer.do(func() (err error) {
+			if there, err = netlink.LinkByName(l.peerName); err != nil {
+				return err
+			}
+			fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(networkOrder(protocol)))
+			return err
+		}))
+		defer unix.Close(fd)
+		here, err := netlink.LinkByName(l.name)
+		must(t, err)
+		pkt := tcpPacket{src: netip.AddrPortFrom(l.ours[family], 4001), dst: netip.AddrPortFrom(l.theirs[family], 80), seq: 7, flags: rst}.bytes()
+		settle(t, s.Conn, pkt)
+		if !framed(s.Conn, pkt) {
+			t.Fatal("no frame")
+		}
+		s.mustWrite(pkt)
+		want := append(append([]byte(nil), there.Attrs().HardwareAddr...), here.Attrs().HardwareAddr...)
+		want = append(binary.BigEndian.AppendUint16(want, protocol), pkt...)
+		buf := make([]byte, 2048)
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		for { // neighbours may have something to say to each other, too
+			if n, err := unix.Poll(fds, int(patience/time.Millisecond)); n != 1 || err != nil {
+				t.Fatalf("the frame does not arrive: %v", err)
+			}
+			n, _, err := unix.Recvfrom(fd, buf, 0)
+			must(t, err)
+			if bytes.Equal(buf[:n], want) {
+				return
+			}
+			if n > 14 && bytes.Equal(buf[14:n], pkt) {
+				t.Fatalf("the frame is\n%x, want\n%x", buf[:n], want)
+			}
+		}
+	})
+}
+
 // A packet for which the kernel has something to mend, or to say, is the raw socket's.
 func TestOddPacketsTakeTheRawSocket(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {

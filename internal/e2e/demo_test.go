@@ -3,7 +3,6 @@ package e2e
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -32,22 +31,7 @@ func TestDemo(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	checkDemo(t, string(out))
-	eventually(t, patience, "no process of the demo", func() bool { return !anyMarked(t) })
-}
-
-// anyMarked reports whether a process of the demo is there.
-func anyMarked(t *testing.T) bool {
-	t.Helper()
-	procs, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range procs {
-		if env, err := os.ReadFile(file); err == nil && strings.Contains(string(env), demoMark) {
-			return true
-		}
-	}
-	return false
+	eventually(t, patience, "no process of the demo", func() bool { return len(processesWith(demoMark)) == 0 })
 }
 
 // An ordinary user, without any capability, gets the same.

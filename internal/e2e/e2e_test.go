@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -60,7 +61,40 @@ func prepare() int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
+	if left := leftBehind(binaryEnv + "=" + filepath.Join(dir, "rawtcp")); len(left) > 0 {
+		fmt.Fprintf(os.Stderr, "the tests have left behind, now killed:\n%s\n", strings.Join(left, "\n"))
+		code = max(code, 1)
+	}
 	return code
+}
+
+// leftBehind kills the processes that have mark in their environment, as all
+// have that the tests started, and returns them. The last ones get a moment.
+func leftBehind(mark string) (left []string) {
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		marked := processesWith(mark)
+		if len(marked) == 0 || time.Now().After(end) {
+			for _, pid := range marked {
+				line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+				left = append(left, strings.ReplaceAll(string(line), "\x00", " "))
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			return left
+		}
+	}
+}
+
+// processesWith lists the other processes that have a setting in their environment.
+func processesWith(setting string) (pids []int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, file := range files {
+		env, err := os.ReadFile(file)
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err == nil && pid != os.Getpid() && slices.Contains(strings.Split(string(env), "\x00"), setting) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 func build(binary string) error {

@@ -295,7 +295,14 @@ func serveGit(t *testing.T, h *netlab.Host, port uint16, dir string) {
 	git("init", "-q")
 	git("add", ".")
 	git("commit", "-q", "-m", "first")
-	start(t, h, nil, "Ready to rumble", "git", "-c", "safe.directory=*", "daemon", "--verbose", "--export-all", "--base-path="+dir, fmt.Sprintf("--port=%d", port))
+	libexec, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The daemon itself: git would be its parent, and it would outlive git.
+	daemon := filepath.Join(strings.TrimSpace(string(libexec)), "git-daemon")
+	start(t, h, nil, "Ready to rumble", "env", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
+		daemon, "--verbose", "--export-all", "--base-path="+dir, fmt.Sprintf("--port=%d", port))
 	waitPort(t, h, port)
 }
 

@@ -132,3 +132,15 @@ func TestCleanRoadIsFilled(t *testing.T) {
 		}
 	}
 }
+
+// A receiver that takes nothing out of order has its sender wait for a timeout with
+// each loss, and no shorter one the next time without timestamps: 64 octets in ten
+// seconds are slow, and no deadlock (L1).
+func TestBoundHasRoomForTimeouts(t *testing.T) {
+	p := clean(time.Millisecond, 0, 1<<20, 1<<16, 64_000)
+	roomy := newWorld(&p, nil).bound()
+	p.Limits[clientSide].Memory = 1
+	if pressed := newWorld(&p, nil).bound(); pressed < roomy+1000*maxRTO {
+		t.Errorf("%v for a transfer that may wait for a thousand timeouts, %v for one that need not", pressed, roomy)
+	}
+}

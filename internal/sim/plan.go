@@ -63,7 +63,12 @@ func (t *Talk) bakes() bool {
 }
 
 // excused says that not all of a talk has to arrive.
-func (p *Plan) excused(talk int) bool { return p.mortal() || p.Talks[talk].unruly() }
+func (p *Plan) excused(talk int) bool { return p.mortal() || p.rationed() || p.Talks[talk].unruly() }
+
+// rationed says that connections may have to make room for others.
+func (p *Plan) rationed() bool {
+	return slices.ContainsFunc(p.Limits[:], func(l engine.Limits) bool { return l.HalfOpen+l.Conns+l.Orphans+l.TimeWaits > 0 })
+}
 
 // mortal says that every connection may have to give up.
 func (p *Plan) mortal() bool { return p.Doomed || p.has(Mangle) || p.has(Crash) || p.has(Quit) }

@@ -2,16 +2,26 @@ package sim
 
 import (
 	"slices"
+	"strings"
 
 	"rawtcp/engine"
 )
 
-// Shrink leaves out of a failing plan what it can while some run of it still
-// fails: faults, talks, then octets. tries bounds the runs.
-func Shrink(p Plan, tries int) Plan {
+// Shrink leaves out of a failing plan what it can while it still breaks the same
+// rule: faults, talks, then octets. tries bounds the runs.
+func Shrink(p Plan, tries int) Plan { return shrink(p, tries, brokenRule) }
+
+// brokenRule plays a plan and returns the name of the rule it breaks, "" for none.
+func brokenRule(p *Plan) string {
+	name, _, _ := strings.Cut(Run(p, nil).Violation, ":")
+	return name
+}
+
+func shrink(p Plan, tries int, rule func(*Plan) string) Plan {
+	broken := rule(&p)
 	fails := func(q *Plan) bool {
 		tries--
-		return tries >= 0 && Run(q, nil).Violation != ""
+		return tries >= 0 && broken != "" && rule(q) == broken
 	}
 	for smaller := true; smaller && tries > 0; {
 		smaller = false

@@ -162,6 +162,40 @@ func TestFailureShrinksAndIsRecorded(t *testing.T) {
 	}
 }
 
+// A plan that breaks one rule is not shrunk to one that breaks another.
+func TestShrinkKeepsTheRule(t *testing.T) {
+	p := clean(time.Millisecond, 0, 1<<20, 1<<16, 1000)
+	p.Faults = []Fault{{Kind: Loss}, {Kind: Jitter}, {Kind: Reorder}}
+	small := shrink(p, 500, func(q *Plan) string {
+		switch len(q.Faults) {
+		case 0:
+			return ""
+		case 1:
+			return "L1"
+		}
+		return "I9"
+	})
+	if len(small.Faults) != 2 || small.Talks[0].octets() != 0 {
+		t.Errorf("shrunk to %v", &small)
+	}
+	if whole := Shrink(clean(time.Millisecond, 0, 1<<20, 1<<16, 1000), 10); whole.Talks[0].octets() != 1000 {
+		t.Errorf("a plan that breaks no rule was shrunk to %v", &whole)
+	}
+}
+
+// A stack that gives places to others may end any of its connections.
+func TestRationedPlansAreExcused(t *testing.T) {
+	p := clean(time.Millisecond, 0, 1<<20, 1<<16, 1000)
+	p.Limits[0].Memory = 1
+	if p.excused(0) {
+		t.Error("a limit on memory alone excuses")
+	}
+	p.Limits[1].HalfOpen = 1
+	if !p.excused(0) {
+		t.Error("a limit on handshakes does not excuse")
+	}
+}
+
 // Each host has its own interface in the capture, however many clients there are.
 func TestEveryHostIsCaptured(t *testing.T) {
 	p := clean(time.Millisecond, 0, 1<<20, 1<<16, 1000)

@@ -202,11 +202,14 @@ func (w *world) bound() time.Duration {
 		}
 		rtt := w.plan.Path[0].Delay + w.plan.Path[1].Delay + time.Second
 		for h := range t.Conf {
-			least := min(64, t.Conf[h].SendBuffer, t.Conf[1-h].ReceiveBuffer)
+			step, least := rtt, min(64, t.Conf[h].SendBuffer, t.Conf[1-h].ReceiveBuffer)
+			if w.plan.Limits[1-h].Memory > 0 { // nothing is taken out of order, and each segment may wait for a timeout
+				step += maxRTO
+			}
 			if t.Apps[h].Turns { // a chunk each way in a round trip, however small
 				least = min(least, t.Apps[h].Chunk)
 			}
-			d += time.Duration(t.Apps[h].Send/least+1) * rtt
+			d += time.Duration(t.Apps[h].Send/least+1) * step
 			a := &t.Apps[h]
 			d += time.Duration(a.Send/a.Chunk+1)*a.Pause + time.Duration(t.Apps[1-h].Send/min(a.ReadChunk, 1000)+1)*a.ReadPause
 		}

@@ -340,7 +340,10 @@ func (p *Pcap) endRound() {
 func (p *Pcap) drain(hurry bool) {
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	limit := p.now().UnixNano() - patience // before the look at the tap: we may be held up after it
+	limit := int64(0)
+	if p.tap != nil { // before the look at it: we may be held up after that
+		limit = p.now().UnixNano() - patience
+	}
 	p.takeIn()
 	if hurry {
 		p.line.giveUp((len(p.line.unseen) + 1) / 2)
