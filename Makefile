@@ -3,6 +3,7 @@
 GO    ?= go
 TAGS  := urfave_cli_no_docs,urfave_cli_no_suggest
 PEERS := internal/peers
+BROWSER := internal/browser
 LINT  := bin/golangci-lint
 
 # Settings of the caller's shell must not change what is built or tested.
@@ -37,6 +38,7 @@ test: ## every test, with the race detector, then short runs of the slow campaig
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=1 -timeout=15m ./...
 	$(GO) test -count=1 -timeout=10m -run='$(SAMPLED)' ./engine ./internal/model ./internal/sim
 	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=10m ./...
+	$(GO) -C $(BROWSER) test -count=1 -timeout=15m ./...
 	$(GO) -C $(PEERS) run ./cmd/ratios -rounds 5 -run 10us >/dev/null
 	scripts/fuzz.sh 500x
 	$(GO) test -run='^$$' -bench=. -benchtime=1x -short -timeout=10m $$(scripts/having.sh Benchmark)

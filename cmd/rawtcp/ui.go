@@ -22,6 +22,7 @@ const helpShort = `usage: rawtcp COMMAND [flags] [arguments]
   probe HOST:PORT              judge a host's TCP, row by row
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
   explain FILE...              what a capture shows: ladders, states, findings
+  report FILE -o REPORT.html   a run as one page to attach to a ticket
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
 
@@ -38,6 +39,7 @@ shown, every state and timer too; the kernel's TCP is kept silent meanwhile.
   probe HOST:PORT              judge a host's TCP, row by row
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
   explain FILE...              what a capture shows: ladders, states, findings
+  report FILE -o REPORT.html   a run as one page to attach to a ticket
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
   version                      what this is
@@ -65,8 +67,9 @@ shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off
 where   -4 -6 -I IFACE -s, --source ADDR --source-port N -w, --timeout D
         --guard auto|socket|nft|none --io raw|packet
-output  -v -vv --explain -q -n -j, --json --pcap FILE|- --show --force
+output  -v -vv --explain -q -n -j, --json --pcap FILE|- --report FILE.html
         --color auto|always|never --time rel|delta|abs|epoch -S, --absolute-seq
+        --show --force
 
 All flags, one by one: rawtcp help connect. Exit codes: rawtcp help exit-codes.
 Examples:
@@ -89,8 +92,9 @@ shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off
 where   -4 -6 -I IFACE -s, --source ADDR -w, --timeout D
         --guard auto|socket|nft|none --io raw|packet
-output  -v -vv --explain -q -n -j, --json --pcap FILE|- --show --force
+output  -v -vv --explain -q -n -j, --json --pcap FILE|- --report FILE.html
         --color auto|always|never --time rel|delta|abs|epoch -S, --absolute-seq
+        --show --force
 
 All flags, one by one: rawtcp help listen. Exit codes: rawtcp help exit-codes.
 Examples:
@@ -105,8 +109,8 @@ the kernel's own TCP in one of them, and fetches its page from the other with
 rawtcp connect. Needs no root where user namespaces are allowed, sends nothing
 outside, and leaves nothing behind.
 
-output  -v -vv --explain -q -j, --json --pcap FILE|- --force -S, --absolute-seq
-        --color auto|always|never --time rel|delta|abs|epoch
+output  -v -vv --explain -q -j, --json --pcap FILE|- --report FILE.html --force
+        --color auto|always|never --time rel|delta|abs|epoch -S, --absolute-seq
 shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off   -4 -6
 
@@ -129,6 +133,24 @@ Examples:
   rawtcp doctor
   sudo rawtcp doctor
   rawtcp doctor --json | jq 'select(.status != "ok")'
+`
+
+const helpReport = `usage: rawtcp report [flags] FILE -o REPORT.html
+Makes one HTML file of a run: summary, ladder, sequence graph, timers, states,
+options, segments, and the command that repeats it. The file needs no network,
+works without scripts, and can be attached to a ticket. FILE holds the JSON
+Lines of a run (-j), or is a capture of any tool; - is stdin.
+
+        -o, --output FILE|-   --force
+        --conn N, --stream N (only this connection)
+        --svg DIR|NAME.svg (ladder and graphs as SVG: NAME-ladder.svg ...)
+
+All flags, one by one: rawtcp help report.
+
+Examples:
+  rawtcp report run.jsonl -o run.html
+  rawtcp demo -j | rawtcp report - -o demo.html
+  rawtcp report --conn 3 --svg pictures talk.pcapng
 `
 
 const helpExplain = `usage: rawtcp explain [flags] FILE...
@@ -425,8 +447,9 @@ shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off
 where   -4 -6 -I IFACE -s, --source ADDR --guard auto|socket|nft|none
         --io raw|packet
-output  -v -vv --explain -q -n -j, --json --pcap FILE|- --color WHEN
-        --time rel|delta|abs|epoch -S, --absolute-seq --show --force
+output  -v -vv --explain -q -n -j, --json --pcap FILE|- --report FILE.html
+        --color WHEN --time rel|delta|abs|epoch -S, --absolute-seq
+        --show --force
 
 All flags, one by one: rawtcp help proxy. Exit codes: rawtcp help exit-codes.
 Examples:

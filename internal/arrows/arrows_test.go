@@ -57,6 +57,12 @@ var rules = []rule{
 		why:   "explaining a file needs no socket",
 	},
 	{
+		room:  "internal/report",
+		rooms: []string{"segment", "engine", "internal/trace"},
+		mods:  []string{"github.com/gopacket/gopacket", "golang.org/x/net/bpf", "golang.org/x/sys"}, // behind trace
+		why:   "a report is made of lines, and asks nothing of a socket or the network",
+	},
+	{
 		room:  "internal/ping",
 		rooms: []string{"segment", "engine", "rawsock"},
 		mods:  append(netlinkMods, "github.com/google/nftables", "github.com/mdlayher/netlink", "github.com/mdlayher/socket", "golang.org/x/sync"), // behind rawsock
@@ -176,6 +182,7 @@ func TestArrowsBite(t *testing.T) {
 		{"internal/capture", "rawtcp/engine"},
 		{"internal/flow", "rawtcp/internal/trace"},
 		{"internal/explain", "rawtcp/rawsock"},
+		{"internal/report", "golang.org/x/net/html"},
 	} {
 		t.Run(sin.room+" imports "+sin.path, func(t *testing.T) {
 			imports := []string{"errors", sin.path}
