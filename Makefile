@@ -16,7 +16,7 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak bulk differ check bench bench-ping fuzz sim mutants cover clean FORCE
+.PHONY: help build demo test soak bulk differ check bench bench-ping fuzz sim mutants golden cover clean FORCE
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,14 +29,17 @@ bin/rawtcp: FORCE
 demo: build ## watch a handshake, a request and a close; no root, no set-up
 	@bin/rawtcp demo
 
+# The race detector makes these ten times as slow and has a sample of them.
+SAMPLED := ^(TestProduct|TestIdleConnectionOf.*|TestPairsDeliverEverythingOverABadWire|TestTransferUnderFaults|TestResponseFunctions|TestCleanLinkIsFull|TestCleanRoadIsFilled)$$
+
 test: ## every test, with the race detector, then short runs of the slow campaigns
 	@scripts/deps.sh test
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=1 -timeout=15m ./...
-	$(GO) test -count=1 -timeout=10m -run=TestProduct ./internal/model # all of it: the race detector had a sample
-	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=5m ./...
+	$(GO) test -count=1 -timeout=10m -run='$(SAMPLED)' ./engine ./internal/model ./internal/sim
+	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=10m ./...
 	$(GO) -C $(PEERS) run ./cmd/ratios -rounds 5 -run 10us >/dev/null
 	scripts/fuzz.sh 500x
-	$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=5m $$(scripts/having.sh Benchmark)
+	$(GO) test -run='^$$' -bench=. -benchtime=1x -short -timeout=10m $$(scripts/having.sh Benchmark)
 
 soak: ## real programs through rawtcp over a terrible wire, some minutes
 	@scripts/deps.sh test
@@ -78,6 +81,11 @@ mutants: ## bring back known bugs, one at a time: which test notices? M=REGEXP p
 differ: ## the same conversations with us, the kernel and gVisor; D=30s is the time for each, FROM the first seed
 	$(GO) test -count=1 -timeout=24h ./internal/differ/kernel -v -args -differ $(D) -from $(FROM)
 	$(GO) -C $(PEERS) test -count=1 -timeout=24h ./differ -v -args -differ $(D) -from $(FROM)
+
+RUNS ?= 1
+golden: ## every row of the probe against the kernel, other hosts and lossy roads; RUNS=20 is how many times
+	@scripts/deps.sh test
+	$(GO) test -count=1 -timeout=24h ./internal/probe -run 'TestGolden|TestTargets|TestBrokenHosts|TestLossIsNoFault' -v -args -golden $(RUNS) -everyrow -losses 50
 
 cover: ## test coverage: totals here, lines in bin/cover.html
 	@mkdir -p bin

@@ -321,13 +321,14 @@ func (c *Conn) inFlight() int {
 // did (RFC 9293 section 3.10.7.4), so that a reordered old one cannot shrink it.
 // One that acknowledges new octets is newer whatever its sequence number, which
 // is old in a retransmission: SND.UNA moved, and with the window of before the
-// right edge would move along, beyond what the peer ever offered.
+// right edge would move along, beyond what the peer ever offered. SND.WL2 is not
+// kept: it is the acknowledgement of a segment before, so never above SND.UNA,
+// and one below that is turned away first.
 func (c *Conn) updateWindow(s *segment.Segment, acknowledges bool) {
 	if s.Ack.Less(c.snd.una) {
 		return
 	}
-	newer := acknowledges || c.snd.wl1.Less(s.Seq) || c.snd.wl1 == s.Seq && c.snd.wl2.LessEq(s.Ack)
-	if !newer {
+	if !acknowledges && s.Seq.Less(c.snd.wl1) {
 		return
 	}
 	wnd := int(s.Window) << c.snd.scale
@@ -336,7 +337,7 @@ func (c *Conn) updateWindow(s *segment.Segment, acknowledges bool) {
 	}
 	c.snd.wnd = wnd
 	c.snd.maxWnd = max(c.snd.maxWnd, wnd)
-	c.snd.wl1, c.snd.wl2 = s.Seq, s.Ack
+	c.snd.wl1 = s.Seq
 	if wnd > 0 && c.timers[TimerPersist] != 0 {
 		c.stopTimer(TimerPersist)
 		c.probes = 0

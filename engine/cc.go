@@ -103,7 +103,9 @@ func (w *window) Ssthresh() int { return w.ssthresh }
 // transmission" with RW = min(IW,cwnd). RFC 5681 section 4.1.
 func (w *window) OnRestart(Time) { w.set(min(w.initial, w.cwnd)) }
 
-func (w *window) set(cwnd int) { w.cwnd = min(max(cwnd, w.mss), maxWindow) }
+// set changes the window. None of those who ask has less than a segment: the
+// least of what they choose from is the window, the threshold or a segment.
+func (w *window) set(cwnd int) { w.cwnd = min(cwnd, maxWindow) }
 
 // acknowledged does what every ACK of new data asks for and reports how many
 // octets are left to the algorithm's own congestion avoidance: none in slow

@@ -123,7 +123,7 @@ func (c *Conn) rare() *coldState {
 // 1 acknowledged, 2 outstanding, 3 may be sent, 4 not yet allowed.
 type sender struct {
 	iss, una, nxt segment.Seq
-	wl1, wl2      segment.Seq // segment of the last window update
+	wl1           segment.Seq // sequence number of the last window update
 	up            segment.Seq // end of urgent data, significant if urgent
 	urgent        bool
 	scale         uint8 // the peer's window shift

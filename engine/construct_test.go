@@ -227,7 +227,7 @@ func (k *play) constructCrossed(c *Conn, syn *segment.Segment) {
 	c.state = SynReceived
 	c.answered = true
 	c.snd.wnd, c.snd.maxWnd = int(syn.Window), int(syn.Window)
-	c.snd.wl1, c.snd.wl2 = k.irs, segment.Seq{}
+	c.snd.wl1 = k.irs
 	r := &c.snd.sent.ranges()[0]
 	r.at, r.everResent = k.now, true
 	c.ts.lastAck = c.rcv.nxt
@@ -248,7 +248,7 @@ func (k *play) constructEstablished(c *Conn, syn *segment.Segment, start Time) {
 	c.lastRecv = c.created
 	c.snd.una = k.iss.Add(1)
 	c.snd.sent.ack(c.snd.una, &delivery{now: k.now, rack: &rack{}})
-	c.snd.wl1, c.snd.wl2 = k.irs, c.snd.una
+	c.snd.wl1 = k.irs
 	c.snd.wnd = g.window
 	if g.passive {
 		c.snd.wnd <<= c.snd.scale
@@ -292,9 +292,6 @@ func (k *play) constructParting(c *Conn) {
 		c.rcv.edge = segment.MaxSeq(c.rcv.edge, c.rcv.nxt)
 		k.heard(c)
 		c.traffic.SegmentsOut++
-		if g.state == LastAck || g.state == Closing || g.state == CloseWait {
-			c.snd.wl2 = c.snd.una
-		}
 	}
 	if g.state == TimeWait {
 		c.timers = timers{}
@@ -339,7 +336,7 @@ func (k *play) heard(c *Conn) {
 	c.traffic.SegmentsIn++
 	k.stack.counters.PacketsIn++
 	c.lastRecv = k.now
-	c.snd.wl1, c.snd.wl2 = k.irs.Add(1), c.snd.una
+	c.snd.wl1 = k.irs.Add(1)
 	c.snd.wnd = 65535 << c.snd.scale
 	c.snd.maxWnd = max(c.snd.maxWnd, c.snd.wnd)
 	if c.ts.on {

@@ -138,7 +138,7 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 		c.snd.wnd <<= c.snd.scale
 	}
 	c.snd.maxWnd = max(c.snd.maxWnd, c.snd.wnd)
-	c.snd.wl1, c.snd.wl2 = s.Seq, s.Ack
+	c.snd.wl1 = s.Seq
 	c.stopTimer(TimerUser)
 	c.setState(Established, why)
 	if c.snd.fin == finQueued { // closed while the handshake was under way
@@ -217,7 +217,7 @@ func (c *Conn) ackSYN(now Time, s *segment.Segment) {
 func (c *Conn) simultaneousOpen(s *segment.Segment) {
 	c.snd.wnd = int(s.Window)
 	c.snd.maxWnd = c.snd.wnd
-	c.snd.wl1, c.snd.wl2 = s.Seq, s.Ack
+	c.snd.wl1 = s.Seq
 	c.synNow = true
 	c.setState(SynReceived, "simultaneous open: SYN received")
 }

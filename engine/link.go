@@ -38,6 +38,35 @@ type Link interface {
 	Close() error
 }
 
+// A SegmentingLink is a Link that cuts super-segments: TCP packets longer than the
+// MTU, which pass through the stack below as one and are cut by the network card,
+// by the kernel, or not at all if the receiver takes them whole. Whether a Link
+// is one is found out by a type assertion, and whether it is of use by
+// SuperSegment. (A super-segment that is received needs no word: ReadBatch
+// returns it like any packet.)
+type SegmentingLink interface {
+	Link
+
+	// SuperSegment returns the size in octets, IP header included, of the largest
+	// super-segment to hand to WriteSegments, or 0 if none is worth it. It does
+	// not change.
+	SuperSegment() int
+
+	// WriteSegments is WriteBatch for packets of which some are super-segments:
+	// packet i is cut into segments of segmentSizes[i] octets of payload each, of
+	// which the last may have less. Its TCP checksum is unfinished: the field holds
+	// the folded sum of the pseudo-header with the length of the whole
+	// (segment.ChecksumPartial). Its header goes before each segment, with the
+	// sequence number and the IPv4 identification counted up, FIN and PSH in
+	// the last alone and CWR in the first. A packet of no more than
+	// segmentSizes[i] octets of payload is one segment, whose checksum the link
+	// finishes; with a segment size of 0 it is sent as it is.
+	//
+	// When the error is about a super-segment, some of its segments may have been
+	// sent: to send it again is right.
+	WriteSegments(pkts [][]byte, segmentSizes []int) (int, error)
+}
+
 // A BroadcastError is the shape of a Link's error about an address that stands
 // for many hosts, of which only the link knows (RFC 9293 section 3.9.1.1, MUST-46).
 type BroadcastError interface {

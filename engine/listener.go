@@ -227,13 +227,17 @@ func (l *Listener) cacheIsFull() bool {
 	return l.cache.len() >= l.cfg.HalfOpen || l.stack.manyHalfOpen()
 }
 
-// makeRoom lets one more handshake into the cache: the oldest goes.
+// makeRoom lets one more handshake into the cache: the oldest goes. Where all are
+// of other listeners none goes: the new one takes the place of a connection in
+// TIME-WAIT, which is larger.
 func (l *Listener) makeRoom() {
 	if !l.cacheIsFull() {
 		return
 	}
-	l.stack.counters.SYNDropped++
-	l.drop(l.oldest(), "the SYN cache is full")
+	if old := l.oldest(); old != nil {
+		l.stack.counters.SYNDropped++
+		l.drop(old, "the SYN cache is full")
+	}
 }
 
 // oldest returns the entry to part with first, nil if there is none.

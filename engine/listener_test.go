@@ -3,6 +3,7 @@ package engine
 import (
 	"net/netip"
 	"testing"
+	"time"
 )
 
 // What stands for many hosts, as the link says, is no peer and no address of ours
@@ -46,6 +47,27 @@ func TestSYNOfABroadcastAddressLeavesNothing(t *testing.T) {
 		}
 		if want := map[CookieMode]int{CookiesWhenFull: 1, CookiesAlways: 2}[mode]; asked != want {
 			t.Errorf("the link was asked %d times, want %d", asked, want)
+		}
+	}
+}
+
+// The ACK of a SYN-ACK that was sent twice may be of either: it measures nothing
+// (Karn, RFC 6298 section 3), not for the RTO, and not for the round trip by which
+// reordering is told from loss and probes are timed.
+func TestSYNACKSentTwiceMeasuresNothing(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		k := listening(t, ListenConfig{Conn: plain()})
+		k.in("S 0:0(0) win 65535 <mss 1000,sackOK>")
+		k.want("SYN-ACK", "S. 0:0(0) ack 1")
+		if again {
+			k.advanceToTimer(time.Second)
+			k.want("no answer came", "S. 0:0(0) ack 1")
+		}
+		k.advance(time.Millisecond)
+		k.in(". 1:1(0) ack 1 win 500")
+		c := k.l.Accept()
+		if measured := c.loss.rack.minRTT.value() != 0; measured == again || c.loss.probe.sampled == again {
+			t.Errorf("sent again: %t; the least round trip is %v", again, c.loss.rack.minRTT.value())
 		}
 	}
 }

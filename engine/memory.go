@@ -87,26 +87,25 @@ func (s *Stack) claim(n int) bool {
 // segments, or no window would be worth a segment (RFC 9293 section 3.8.6.2).
 func (c *Conn) least() int { return max(leastHeld, 2*c.snd.mss) }
 
-// affords reports whether the octets p that stand at seq may be stored.
+// affords reports whether the octets p that stand at seq may be stored: within the
+// least also beyond a hole, for a sender that has to begin anew at each hole
+// gets a few segments a timeout through (RFC 5682 sends new data first).
 func (c *Conn) affords(seq segment.Seq, p []byte) bool {
 	b, m := &c.rcv.buf, &c.stack.memory
 	n := b.growth(seq, len(p))
-	if len(p) == 0 || n <= 0 || m.held+n <= m.high {
+	if len(p) == 0 || n <= 0 || m.held+n <= m.high || b.extent()+n <= c.least() {
 		return true
 	}
-	if b.nxt.Less(seq) {
+	fits := false
+	if !b.nxt.Less(seq) {
+		fits = c.stack.claim(n)
+		n = b.growth(seq, len(p)) // our own holes may be gone
+		fits = fits || m.held+n <= m.most || b.extent()+n <= c.least()
+	}
+	if !fits {
 		c.stack.counters.MemoryRefused++
-		return false
 	}
-	if c.stack.claim(n) {
-		return true
-	}
-	n = b.growth(seq, len(p)) // our own holes may be gone
-	if m.held+n <= m.most || b.extent()+n <= c.least() {
-		return true
-	}
-	c.stack.counters.MemoryRefused++
-	return false
+	return fits
 }
 
 // mayWrite cuts a write of n octets to what the stack can hold.

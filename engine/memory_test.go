@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rawtcp/segment"
 )
 
 // crowd is a talk with a stack that holds so many octets, and several
@@ -160,6 +162,19 @@ func TestShortMemoryTakesNoMoreThanItHas(t *testing.T) {
 	k.quietly()
 	k.read(500)
 	k.wantState(CloseWait)
+}
+
+// The least may lie beyond a hole as well: a sender that is answered by duplicate
+// ACKs alone gets some segments through in each timeout, and waits for the next.
+func TestLeastOfMemoryIsForWhatIsOutOfOrderToo(t *testing.T) {
+	k := newCrowd(t, 100, 1)
+	k.in(". 1001:2001(1000) ack 1 win 65535")
+	k.want("it is taken and reported", ". ack 1 <nop,nop,sack 1001:2001>")
+	k.in(". 4001:5001(1000) ack 1 win 65535")
+	k.want("what lies beyond the least is not", ". ack 1 <nop,nop,sack 1001:2001>")
+	k.wantHeld(2000)
+	k.in(". 1:1001(1000) ack 1 win 65535")
+	k.want("and stays though the limit is far behind", ". ack 2001")
 }
 
 func TestShortMemoryOpensNoWindow(t *testing.T) {
@@ -356,6 +371,7 @@ func TestScarceMemoryLosesNothing(t *testing.T) {
 // What fills the cache of one listener leaves no more for another than the
 // stack has.
 func TestTooManyHandshakesOfAllListeners(t *testing.T) {
+	defer func(old netip.AddrPort) { us = old }(us)
 	for mode, want := range map[CookieMode]struct {
 		dropped, cookies uint64
 		silent           bool
@@ -390,5 +406,43 @@ func TestTooManyHandshakesOfAllListeners(t *testing.T) {
 		if k.stack.census.halfOpen != 0 || !syn(listeners[1]) {
 			t.Errorf("mode %d: %d are half open after the end", mode, k.stack.census.halfOpen)
 		}
+	}
+}
+
+// A SYN that replaces TIME-WAIT begins a handshake though as many as may be are
+// under way at another listener.
+func TestTooManyHandshakesAndTimeWait(t *testing.T) {
+	k := limited(t, Limits{HalfOpen: 1})
+	listen := func(at netip.AddrPort) *Listener {
+		l, err := k.stack.Listen(k.now, at, func(netip.Addr) int { return 1500 }, ListenConfig{Conn: plain()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	k.l, k.iss = listen(us), *plain().ISN
+	k.in("S 0:0(0) win 65535 <mss 1000>")
+	k.want("SYN-ACK", "S. 0:0(0) ack 1")
+	k.in(". 1:1(0) ack 1 win 65535")
+	k.c = k.l.Accept()
+	k.c.Close(k.now)
+	k.want("FIN", "F. 1:1(0) ack 1")
+	k.in("F. 1:1(0) ack 2 win 65535")
+	k.want("the last ACK", ". ack 2")
+	k.wantState(TimeWait)
+
+	other := withPort(us, 9)
+	listen(other)
+	k.stack.Receive(k.now, &segment.Segment{Src: withPort(peer, 9), Dst: other, Flags: segment.SYN, Window: 1000})
+	if !k.stack.Transmit(k.now, &k.seg) || k.seg.Dst.Port() != 9 || !k.stack.manyHalfOpen() {
+		t.Fatalf("the other handshake: %v", &k.seg)
+	}
+	k.in("S 500:500(0) win 65535 <mss 1000>")
+	k.wantState(Closed)
+	if !k.stack.Transmit(k.now, &k.seg) || !k.seg.Flags.Has(segment.SYN|segment.ACK) || k.seg.Ack != k.irs.Add(501) {
+		t.Errorf("got %v", &k.seg)
+	}
+	if err := k.stack.Audit(); err != nil || k.stack.census.halfOpen != 2 {
+		t.Errorf("%d handshakes are under way, %v", k.stack.census.halfOpen, err)
 	}
 }

@@ -29,9 +29,9 @@ func TestTransferThroughABlackHole(t *testing.T) {
 		client, server := w.pair()
 		w.net.SetPaths(w.clientPort, w.serverPort, simnet.PathConfig{Delay: 10 * time.Millisecond, Bandwidth: 10e6, MTU: 1400})
 		start := time.Now()
-		pour(t, client, server, 7, 64<<20)
-		if took := time.Since(start); took > 30*time.Second {
-			t.Errorf("64 MiB at 10 MB/s took %v", took)
+		pour(t, client, server, 7, 24<<20)
+		if took := time.Since(start); took > 15*time.Second {
+			t.Errorf("24 MiB at 10 MB/s took %v", took)
 		}
 		if largest < 1380 || largest > 1400 {
 			t.Errorf("the largest datagram that got through had %d octets, the path takes 1400", largest)

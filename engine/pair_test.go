@@ -262,7 +262,7 @@ func TestPairsDeliverEverythingOverABadWire(t *testing.T) {
 		{loss: 5, dup: 5, reorder: 10, delay: 30 * time.Millisecond}, {loss: 30},
 	}
 	n := uint64(120)
-	if testing.Short() {
+	if testing.Short() || raced { // make test has all of them without the race detector
 		n = 24
 	}
 	for seed := range n {

@@ -143,7 +143,7 @@ func TestShrunkenWindow(t *testing.T) { // MUST-34, SHLD-15, SHLD-16
 	k.want("and it goes on", ". 4001:5001(1000) ack 1")
 }
 
-// An old segment that was overtaken cannot close the window again (SND.WL1, SND.WL2).
+// An old segment that was overtaken cannot close the window again (SND.WL1).
 func TestReorderedACKDoesNotChangeTheWindow(t *testing.T) {
 	k := established(t, plain())
 	k.in("P. 1:101(100) ack 1 win 5000")

@@ -1,14 +1,18 @@
 package rawsock
 
 import (
+	"errors"
 	"net/netip"
+	"runtime"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // benchConn opens a Conn that claims one loopback port.
 func benchConn(b *testing.B, local netip.AddrPort) *Conn {
 	b.Helper()
-	c, err := Open(Config{})
+	c, err := openLink(Config{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -74,6 +78,108 @@ func answer(c *Conn, pkt []byte) {
 		}
 		for range n {
 			c.WriteBatch(out)
+		}
+	}
+}
+
+// BenchmarkSend is one packet's share of full batches over a veth pair, by each
+// link: bare ACKs, segments that fill the MTU, and super-segments, of which the
+// peer's kernel takes each as one.
+func BenchmarkSend(b *testing.B) {
+	for _, shape := range []struct {
+		name          string
+		payload, size int
+	}{{"bare", 0, 0}, {"full", 1460, 0}, {"super", 65000, 1460}} {
+		for _, io := range []IOMode{RawIO, PacketIO} {
+			b.Run(shape.name+"/"+io.String(), func(b *testing.B) { benchmarkSend(b, io, shape.payload, shape.size) })
+		}
+	}
+}
+
+func benchmarkSend(b *testing.B, io IOMode, payload, size int) {
+	l := newLab(b)
+	l.acquaint()
+	c, err := Open(Config{Guard: GuardNone, IO: io})
+	must(b, err)
+	b.Cleanup(func() { c.Close() })
+	p := tcpPacket{src: netip.AddrPortFrom(l.ours[0], 4001), dst: netip.AddrPortFrom(l.theirs[0], 80), flags: rst, payload: make([]byte, payload)}
+	pkt := p.bytes()
+	if size > 0 {
+		pkt = p.super()
+	}
+	settle(b, c, pkt)
+	var batch [BatchSize][]byte
+	var sizes [BatchSize]int
+	for i := range batch {
+		batch[i], sizes[i] = pkt, size
+	}
+	b.SetBytes(int64(max(payload, 1)))
+	b.ReportAllocs()
+	defer reportCPU(b)()
+	for n := 0; n < b.N; n += len(batch) {
+		if n, err := c.WriteSegments(batch[:], sizes[:]); err != nil && !errors.Is(err, unix.ENOBUFS) {
+			b.Fatal(n, err)
+		}
+	}
+}
+
+// reportCPU returns what reports the processor time of this thread: on a busy
+// machine it says more than the clock.
+func reportCPU(b *testing.B) (report func()) {
+	runtime.LockOSThread()
+	used := func() int64 {
+		var u unix.Rusage
+		must(b, unix.Getrusage(unix.RUSAGE_THREAD, &u))
+		return u.Utime.Nano() + u.Stime.Nano()
+	}
+	before := used()
+	return func() {
+		b.ReportMetric(float64(used()-before)/float64(b.N), "cpu-ns/op")
+		runtime.UnlockOSThread()
+	}
+}
+
+// BenchmarkReceive is one packet's share of full batches, received by each link
+// and sent by the peer's raw link, which costs the same in both.
+func BenchmarkReceive(b *testing.B) {
+	for _, shape := range []struct {
+		name    string
+		payload int
+	}{{"bare", 0}, {"full", 1460}} {
+		for _, io := range []IOMode{RawIO, PacketIO} {
+			b.Run(shape.name+"/"+io.String(), func(b *testing.B) { benchmarkReceive(b, io, shape.payload) })
+		}
+	}
+}
+
+func benchmarkReceive(b *testing.B, io IOMode, payload int) {
+	l := newLab(b)
+	l.acquaint()
+	c, err := Open(Config{Guard: GuardNone, IO: io})
+	must(b, err)
+	b.Cleanup(func() { c.Close() })
+	local := netip.AddrPortFrom(l.ours[0], 4001)
+	_, err = c.Claim(local)
+	must(b, err)
+	var peer *Conn
+	must(b, l.peer.do(func() (err error) { peer, err = Open(Config{Guard: GuardNone}); return err }))
+	b.Cleanup(func() { peer.Close() })
+	pkt := tcpPacket{src: netip.AddrPortFrom(l.theirs[0], 80), dst: local, flags: rst, payload: make([]byte, payload)}.bytes()
+	var batch, bufs [BatchSize][]byte
+	for i := range batch {
+		batch[i], bufs[i] = pkt, make([]byte, 65600)
+	}
+	sizes, stamps := make([]int, BatchSize), make([]int64, BatchSize)
+	b.SetBytes(int64(max(payload, 1)))
+	b.ReportAllocs()
+	defer reportCPU(b)() // of sending too
+	for n := 0; n < b.N; n += BatchSize {
+		_, err := peer.WriteBatch(batch[:])
+		must(b, err)
+		for got := 0; got < BatchSize; {
+			n, err := c.ReadBatch(bufs[:], sizes, stamps)
+			must(b, err)
+			got += n
 		}
 	}
 }

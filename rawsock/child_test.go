@@ -43,7 +43,7 @@ func runChild(role string) int {
 	if os.Args[1] == GuardNFT.String() {
 		mode = GuardNFT
 	}
-	c, err := Open(Config{Guard: mode})
+	c, err := openLink(Config{Guard: mode})
 	if err == nil {
 		_, err = c.Claim(childClaim)
 	}

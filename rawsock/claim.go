@@ -201,10 +201,7 @@ func (cs *claims) closeAll() {
 // admit counts a hold of a port in or out and renews the filter if that changes
 // what it lets through.
 func (cs *claims) admit(local netip.AddrPort, delta int) error {
-	s, f := cs.c.socket(local.Addr().Is6()), &cs.filter4
-	if s.v6 {
-		f = &cs.filter6
-	}
+	s, f := cs.c.ear(local.Addr().Is6()), cs.filterOf(local.Addr().Is6())
 	port := local.Port()
 	f.counts[port] += delta
 	if f.counts[port] > 0 {
@@ -222,11 +219,32 @@ func (cs *claims) admit(local netip.AddrPort, delta int) error {
 	if cs.c.closed {
 		return net.ErrClosed
 	}
-	if err := attachFilter(s.fd, filterProgram(s.v6, ranges)); err != nil {
+	if err := attachFilter(s.fd, filterProgram(s, ranges)); err != nil {
 		return fmt.Errorf("SO_ATTACH_FILTER: %w", err)
 	}
 	f.ranges = ranges
 	return nil
+}
+
+func (cs *claims) filterOf(v6 bool) *filterState {
+	if v6 {
+		return &cs.filter6
+	}
+	return &cs.filter4
+}
+
+// moveEar has the raw socket hear a family in place of the packet socket. The
+// reader calls it, which keeps the descriptors open.
+func (cs *claims) moveEar(v6 bool) {
+	cs.making.Lock()
+	defer cs.making.Unlock()
+	ear, raw := cs.c.ear(v6), cs.c.socket(v6)
+	// For a moment both hear, which TCP does not mind.
+	if ear == raw || attachFilter(raw.fd, filterProgram(raw, cs.filterOf(v6).ranges)) != nil {
+		return
+	}
+	cs.c.packet.ears[familyIndex(v6)] = nil
+	_ = attachFilter(ear.fd, refuseAll)
 }
 
 func (cs *claims) insert(h *hold) {
@@ -304,9 +322,21 @@ func (cs *claims) filter(bufs [][]byte, sizes []int, stamps []int64) int {
 	return kept
 }
 
+// wants reports whether a packet is for a claimed address and port.
+func (cs *claims) wants(pkt []byte) bool {
+	cs.mu.RLock()
+	defer cs.mu.RUnlock()
+	return cs.admits(pkt)
+}
+
+// admits is wants with the lock held.
 func (cs *claims) admits(pkt []byte) bool {
 	_, dst, tcp, ok := split(pkt)
-	return ok && len(tcp) >= 4 && cs.findLocked(netip.AddrPortFrom(dst, binary.BigEndian.Uint16(tcp[2:]))) != nil
+	if !ok || len(tcp) < 4 {
+		return false
+	}
+	h := cs.findLocked(netip.AddrPortFrom(dst, binary.BigEndian.Uint16(tcp[2:])))
+	return h != nil && (cs.c.packet == nil || !h.local.Addr().IsUnspecified() || cs.c.packet.locals.has(dst))
 }
 
 // sentBy reports whether a quoted packet is from a claimed address and port.

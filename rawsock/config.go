@@ -25,6 +25,9 @@ type Config struct {
 	// Family restricts the Conn to one address family. Default: both.
 	Family Family
 
+	// IO chooses the sockets that carry packets. Default: RawIO.
+	IO IOMode
+
 	// TxTimestamps asks the kernel to stamp what is sent, for TxStamps.
 	TxTimestamps bool
 }
@@ -41,6 +44,23 @@ const defaultReceiveBuffer = 8 << 20
 // BatchSize is the most packets one system call carries. ReadBatch and
 // WriteBatch take longer slices and need no shorter ones.
 const BatchSize = 64
+
+// IOMode chooses the sockets that carry packets.
+type IOMode int
+
+// The choices of IOMode.
+const (
+	RawIO    IOMode = iota // raw IP sockets
+	PacketIO               // packet sockets; raw IP sockets where those cannot serve
+)
+
+// String returns the mode as the command line spells it.
+func (m IOMode) String() string {
+	if m == PacketIO {
+		return "packet"
+	}
+	return "raw"
+}
 
 // Family chooses address families.
 type Family int

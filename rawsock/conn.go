@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -21,13 +22,14 @@ type Conn struct {
 	ns      *netns
 	ifindex int // of cfg.Interface, or 0
 	notes   []string
-	marked  bool // every socket sets cfg.Mark
+	marked  bool   // every socket sets cfg.Mark
+	whyRaw  string // why PacketIO is not possible, "" if it is or was not asked for
 
 	// mu keeps the descriptors open while they are in use: Close takes it for
 	// writing.
 	mu      sync.RWMutex
 	closed  bool
-	sockets []*socket // one for each family
+	sockets []*socket // a raw one for each family, and then those of packet
 	closing sync.Once
 
 	// The sockets are watched by an epoll descriptor of our own, and the
@@ -42,6 +44,8 @@ type Conn struct {
 	reader reader
 	claims claims
 	routes *router
+	packet *packetLink // nil: the raw sockets do all
+	cutter cutter
 	stamps stampQueue
 }
 
@@ -75,6 +79,11 @@ func (c *Conn) open() error {
 		return err
 	}
 	c.claims.init(c)
+	if c.cfg.IO == PacketIO {
+		if err := c.openPacketLink(); err != nil {
+			c.whyRaw = err.Error()
+		}
+	}
 	return c.watch()
 }
 
@@ -149,6 +158,9 @@ func (c *Conn) Close() error {
 			c.epoll.Close()
 		}
 		c.claims.closeAll()
+		if c.packet != nil {
+			c.packet.stop()
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.closed = true
@@ -171,7 +183,9 @@ func (c *Conn) Close() error {
 func (c *Conn) Notes() []string { return c.notes }
 
 func (c *Conn) note(format string, args ...any) {
-	c.notes = append(c.notes, fmt.Sprintf(format, args...))
+	if note := fmt.Sprintf(format, args...); !slices.Contains(c.notes, note) {
+		c.notes = append(c.notes, note) // of several sockets one is enough
+	}
 }
 
 // Drops returns how many packets the kernel dropped before ReadBatch because
@@ -189,10 +203,20 @@ func (c *Conn) Drops() uint64 {
 	return n
 }
 
-// socket returns the socket of a family, or nil.
+// IO returns what sockets carry the packets, and, if that is not what Config
+// asked for, why not. Under PacketIO it may still be the raw socket for some
+// destinations: Route.Raw tells.
+func (c *Conn) IO() (mode IOMode, why string) {
+	if c.packet != nil {
+		return PacketIO, ""
+	}
+	return RawIO, c.whyRaw
+}
+
+// socket returns the raw socket of a family, or nil.
 func (c *Conn) socket(v6 bool) *socket {
 	for _, s := range c.sockets {
-		if s.v6 == v6 {
+		if s.v6 == v6 && !s.packet {
 			return s
 		}
 	}

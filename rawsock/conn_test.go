@@ -20,20 +20,22 @@ type station struct {
 	raw     chan []byte
 	errs    chan error
 	stamps  chan int64
+	over    chan struct{} // nobody takes what is read any more
 }
 
 func openStation(t *testing.T, cfg Config) *station {
 	t.Helper()
-	c, err := Open(cfg)
+	c, err := openLink(cfg)
 	must(t, err)
 	s := &station{t: t, Conn: c, packets: make(chan tcpPacket, 1024), raw: make(chan []byte, 1024),
-		errs: make(chan error, 1024), stamps: make(chan int64, 1024)}
+		errs: make(chan error, 1024), stamps: make(chan int64, 1024), over: make(chan struct{})}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		s.read()
 	}()
 	t.Cleanup(func() {
+		close(s.over)
 		c.Close()
 		<-done
 	})
@@ -52,7 +54,7 @@ func (s *station) read() {
 			return
 		}
 		if err != nil {
-			s.errs <- err
+			hand(s, s.errs, err)
 			continue
 		}
 		for i := range n {
@@ -62,10 +64,18 @@ func (s *station) read() {
 				s.t.Errorf("ReadBatch returned no TCP packet: %x", pkt)
 				continue
 			}
-			s.packets <- p
-			s.raw <- pkt
-			s.stamps <- stamps[i]
+			hand(s, s.packets, p)
+			hand(s, s.raw, pkt)
+			hand(s, s.stamps, stamps[i])
 		}
+	}
+}
+
+// hand hands on what the test may not take: it may have failed.
+func hand[T any](s *station, to chan<- T, what T) {
+	select {
+	case to <- what:
+	case <-s.over:
 	}
 }
 

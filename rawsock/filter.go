@@ -34,19 +34,92 @@ var refuseCrowds = []bpf.Instruction{
 
 // filterProgram returns the program for a socket that accepts whole TCP packets
 // for this host, to the ports.
-func filterProgram(v6 bool, ranges []portRange) []bpf.RawInstruction {
+func filterProgram(s *socket, ranges []portRange) []bpf.RawInstruction {
 	if len(ranges) == 0 {
 		return refuseAll
 	}
-	return mustAssemble(append(refuseCrowds[:len(refuseCrowds):len(refuseCrowds)], filterInstructions(v6, ranges)...))
+	prog := refuseCrowds[:len(refuseCrowds):len(refuseCrowds)]
+	if s.packet {
+		prog = append(prog, refuseLoopback(s.v6)...)
+	}
+	return mustAssemble(append(prog, filterInstructions(s, ranges)...))
 }
 
-// filterInstructions looks into the packet. On IPv4 the packet starts at the IP header, on IPv6 at the TCP header.
-func filterInstructions(v6 bool, ranges []portRange) []bpf.Instruction {
-	return append(loadPort(v6), searchRanges(ranges)...)
+// filterInstructions looks into the packet. It starts at the IP header, except
+// on a raw IPv6 socket: there at the TCP header.
+func filterInstructions(s *socket, ranges []portRange) []bpf.Instruction {
+	load := loadPort(s.v6)
+	if s.packet {
+		load = loadPortOfFrame(s.v6)
+	}
+	return append(load, searchRanges(ranges)...)
 }
 
-// loadPort loads the destination port. A fragment has none to trust: the kernel
+// refuseLoopback refuses what comes from the network to or from this host's
+// loopback addresses, as the kernel's IP does (RFC 1122 section 3.2.1.3 (g), RFC
+// 4291 section 2.5.3): a packet socket hears it before IP has judged. On IPv6
+// all of ::/96 is refused, of which nothing is in use on a network.
+func refuseLoopback(v6 bool) []bpf.Instruction {
+	if !v6 {
+		return []bpf.Instruction{
+			bpf.LoadExtension{Num: bpf.ExtLinkLayerType},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ARPHRD_LOOPBACK, SkipTrue: 5},
+			bpf.LoadAbsolute{Off: 12, Size: 1},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: 127, SkipTrue: 2},
+			bpf.LoadAbsolute{Off: 16, Size: 1},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: 127, SkipFalse: 1},
+			bpf.RetConstant{Val: 0},
+		}
+	}
+	return []bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtLinkLayerType},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.ARPHRD_LOOPBACK, SkipTrue: 13},
+		bpf.LoadAbsolute{Off: 8, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipFalse: 4},
+		bpf.LoadAbsolute{Off: 12, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipFalse: 2},
+		bpf.LoadAbsolute{Off: 16, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipTrue: 6},
+		bpf.LoadAbsolute{Off: 24, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipFalse: 5},
+		bpf.LoadAbsolute{Off: 28, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipFalse: 3},
+		bpf.LoadAbsolute{Off: 32, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipFalse: 1},
+		bpf.RetConstant{Val: 0},
+	}
+}
+
+// loadPortOfFrame is loadPort for a packet socket. A first fragment passes, to
+// tell packetLink that there are fragments. So does an IPv6 packet with extension
+// headers: packetLink looks behind them.
+func loadPortOfFrame(v6 bool) []bpf.Instruction {
+	if v6 {
+		return []bpf.Instruction{
+			bpf.LoadAbsolute{Off: 6, Size: 1},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.IPPROTO_TCP, SkipTrue: 6},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.IPPROTO_HOPOPTS, SkipTrue: 4},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.IPPROTO_ROUTING, SkipTrue: 3},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.IPPROTO_FRAGMENT, SkipTrue: 2},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.IPPROTO_DSTOPTS, SkipTrue: 1},
+			bpf.RetConstant{Val: 0},
+			bpf.RetConstant{Val: snapLen},
+			bpf.LoadAbsolute{Off: ipv6HeaderLen + 2, Size: 2},
+		}
+	}
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: 9, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.IPPROTO_TCP, SkipTrue: 1},
+		bpf.RetConstant{Val: 0},
+		bpf.LoadAbsolute{Off: 6, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: 0x1fff, SkipTrue: 1}, // the offset
+		bpf.RetConstant{Val: 0},
+		bpf.LoadMemShift{Off: 0}, // X = 4 * IHL
+		bpf.LoadIndirect{Off: 2, Size: 2},
+	}
+}
+
+// loadPort loads the destination port of a raw socket's packet. A fragment has none to trust: the kernel
 // puts fragments together before a raw socket sees them, so one that comes
 // through alone is refused.
 func loadPort(v6 bool) []bpf.Instruction {

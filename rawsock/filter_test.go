@@ -20,7 +20,7 @@ func newVM(t *testing.T, v6 bool, ranges []portRange) *bpf.VM {
 	t.Helper()
 	raw := refuseAll
 	if len(ranges) > 0 { // the machine does not know how a packet came: TestBroadcastIsNotHeard does
-		raw = mustAssemble(filterInstructions(v6, ranges))
+		raw = mustAssemble(filterInstructions(&socket{v6: v6}, ranges))
 	}
 	prog, ok := bpf.Disassemble(raw)
 	if !ok {
@@ -75,7 +75,7 @@ func TestFilterOfAllSizes(t *testing.T) {
 			for i := range uint16(n) {
 				ranges = append(ranges, portRange{100 + 10*i, 103 + 10*i})
 			}
-			if size := len(filterProgram(v6, ranges)); size > 4096 {
+			if size := len(filterProgram(&socket{v6: v6}, ranges)); size > 4096 {
 				t.Fatalf("%d ranges make %d instructions", n, size)
 			}
 			vm, pkt := newVM(t, v6, ranges), filterPacket(v6, 0)
@@ -207,5 +207,81 @@ func FuzzSplit(f *testing.F) {
 		e.parse(pkt)
 		var info controlInfo
 		info.parse(pkt)
+	})
+}
+
+// What the filter of a packet socket lets through, beside what that of a raw
+// socket does: first fragments and extension headers, to be looked at.
+func TestFrameFilter(t *testing.T) {
+	extended := func(p []byte, next byte) []byte { p[6] = next; return p }
+	same := func(p []byte) []byte { return p }
+	for _, tt := range []struct {
+		name  string
+		v6    bool
+		port  uint16
+		spoil func([]byte) []byte
+		want  bool
+	}{
+		{"the port", false, 80, same, true},
+		{"another port", false, 81, same, false},
+		{"behind options", false, 80, func(p []byte) []byte {
+			p[0] = 0x46
+			return append(append(append([]byte(nil), p[:20]...), 1, 1, 1, 0), p[20:]...)
+		}, true},
+		{"a first fragment", false, 80, func(p []byte) []byte { p[6] = 0x20; return p }, true},
+		{"a first fragment to another port", false, 81, func(p []byte) []byte { p[6] = 0x20; return p }, false},
+		{"a later fragment", false, 80, func(p []byte) []byte { p[7] = 1; return p }, false},
+		{"UDP", false, 80, func(p []byte) []byte { p[9] = 17; return p }, false},
+		{"half a header", false, 80, func(p []byte) []byte { return p[:21] }, false},
+		{"the port", true, 80, same, true},
+		{"another port", true, 81, same, false},
+		{"UDP", true, 80, func(p []byte) []byte { return extended(p, 17) }, false},
+		{"hop-by-hop options", true, 81, func(p []byte) []byte { return extended(p, 0) }, true},
+		{"routing", true, 81, func(p []byte) []byte { return extended(p, 43) }, true},
+		{"a fragment", true, 81, func(p []byte) []byte { return extended(p, 44) }, true},
+		{"destination options", true, 81, func(p []byte) []byte { return extended(p, 60) }, true},
+		{"ESP", true, 80, func(p []byte) []byte { return extended(p, 50) }, false},
+		{"half a header", true, 80, func(p []byte) []byte { return p[:42] }, false},
+	} {
+		src, dst := netip.MustParseAddr("198.18.0.1"), netip.MustParseAddr("198.18.0.2")
+		if tt.v6 {
+			src, dst = netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+		}
+		pkt := tcpPacket{src: netip.AddrPortFrom(src, 9), dst: netip.AddrPortFrom(dst, tt.port)}.bytes()
+		prog, ok := bpf.Disassemble(mustAssemble(filterInstructions(&socket{v6: tt.v6, packet: true}, []portRange{{80, 80}})))
+		if !ok {
+			t.Fatal("the program does not disassemble")
+		}
+		vm, err := bpf.NewVM(prog)
+		must(t, err)
+		if got := run(t, vm, tt.spoil(pkt)); got != tt.want {
+			t.Errorf("IPv6 %v, %s: let through: %v", tt.v6, tt.name, got)
+		}
+	}
+}
+
+// Whatever comes behind an IPv6 header is looked through without harm.
+func FuzzSkipExtensions(f *testing.F) {
+	pkt := tcpPacket{src: netip.MustParseAddrPort("[2001:db8::1]:1"), dst: netip.MustParseAddrPort("[2001:db8::2]:2"), payload: []byte("payload")}.bytes()
+	for _, next := range []byte{0, 6, 43, 44, 50, 60} {
+		long := append(append(append([]byte(nil), pkt[:40]...), 6, 0, 0, 0, 0, 0, 0, 0), pkt[40:]...)
+		long[6] = next
+		f.Add(long)
+	}
+	f.Fuzz(func(t *testing.T, pkt []byte) {
+		if ipVersion(pkt) != 6 {
+			return
+		}
+		size := len(pkt)
+		at, _, ok := skipExtensions(pkt)
+		if !ok {
+			return
+		}
+		if at < ipv6HeaderLen || at+8 > size || at%8 != 0 {
+			t.Fatalf("the TCP header is at %d of %d octets", at, size)
+		}
+		if n := putNextHeader(pkt, at); n != size-at+ipv6HeaderLen || pkt[6] != 6 {
+			t.Errorf("%d octets of %d, next header %d", n, size, pkt[6])
+		}
 	})
 }

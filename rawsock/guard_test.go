@@ -365,7 +365,7 @@ func TestGuardDiesWithTheProcess(t *testing.T) { // G4, G6
 }
 
 // poll waits for the kernel to get somewhere.
-func poll(t *testing.T, what string, done func() bool) {
+func poll(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !done(); {
 		if time.Now().After(end) {

@@ -89,7 +89,8 @@ func (e *errorEntry) parse(control []byte) {
 		switch {
 		case hdr.Level == unix.SOL_SOCKET && hdr.Type == unix.SO_TIMESTAMPING_NEW && len(data) >= 16:
 			e.stamp = timespec(data)
-		case hdr.Level == unix.SOL_IP && hdr.Type == unix.IP_RECVERR,
+		case hdr.Level == unix.SOL_PACKET && hdr.Type == unix.PACKET_TX_TIMESTAMP,
+			hdr.Level == unix.SOL_IP && hdr.Type == unix.IP_RECVERR,
 			hdr.Level == unix.SOL_IPV6 && hdr.Type == unix.IPV6_RECVERR:
 			e.parseExtended(data)
 		}

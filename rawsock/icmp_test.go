@@ -258,7 +258,7 @@ func forward() error {
 func TestICMPErrorFailsNoInnocentSend(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {
 		l := newLab(t)
-		c, err := Open(Config{}) // nobody reads, so the news is still in the socket
+		c, err := openLink(Config{}) // nobody reads, so the news is still in the socket
 		must(t, err)
 		defer c.Close()
 		local := netip.AddrPortFrom(l.ours[family], 4001)
@@ -297,7 +297,7 @@ func waitForError(t *testing.T, s *socket) {
 func TestICMPErrorDuringReceive(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {
 		l := newLab(t)
-		c, err := Open(Config{})
+		c, err := openLink(Config{})
 		must(t, err)
 		defer c.Close()
 		local := netip.AddrPortFrom(l.ours[family], 4001)

@@ -18,7 +18,7 @@ import (
 )
 
 func TestCloseUnblocksReadBatch(t *testing.T) {
-	c, err := Open(Config{})
+	c, err := openLink(Config{})
 	must(t, err)
 	read := func() error {
 		_, err := c.ReadBatch([][]byte{make([]byte, 2048)}, make([]int, 1), make([]int64, 1))
@@ -53,7 +53,7 @@ func TestCloseUnblocksReadBatch(t *testing.T) {
 }
 
 func TestReadBatchRefusesBadBuffers(t *testing.T) {
-	s, err := Open(Config{})
+	s, err := openLink(Config{})
 	must(t, err)
 	defer s.Close()
 	if _, err := s.ReadBatch(nil, nil, nil); !errors.Is(err, syscall.EINVAL) {
@@ -261,7 +261,13 @@ func TestWrongChecksumArrives(t *testing.T) { // the judgement is left to the re
 func (l *lab) verifyChecksums() {
 	l.t.Helper()
 	const ethtoolSRXCSUM = 0x15
-	value := struct{ cmd, data uint32 }{ethtoolSRXCSUM, 0}
+	l.ethtool(ethtoolSRXCSUM, 0)
+}
+
+// ethtool sets a feature of our interface.
+func (l *lab) ethtool(cmd, data uint32) {
+	l.t.Helper()
+	value := struct{ cmd, data uint32 }{cmd, data}
 	var req struct {
 		name [unix.IFNAMSIZ]byte
 		data unsafe.Pointer
@@ -273,7 +279,7 @@ func (l *lab) verifyChecksums() {
 	must(l.t, err)
 	defer unix.Close(fd)
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req))); errno != 0 {
-		l.t.Fatal("checksum offload off:", errno)
+		l.t.Fatalf("ethtool %#x: %v", cmd, errno)
 	}
 }
 
@@ -356,7 +362,7 @@ func TestLoopbackCarriesTheLargestPackets(t *testing.T) { // E2
 func TestDropsAreCounted(t *testing.T) { // E3
 	bothFamilies(t, func(t *testing.T, family int) {
 		l := newLab(t)
-		c, err := Open(Config{ReceiveBuffer: 16 << 10}) // which nobody reads
+		c, err := openLink(Config{ReceiveBuffer: 16 << 10}) // which nobody reads
 		must(t, err)
 		defer c.Close()
 		local := netip.AddrPortFrom(l.ours[family], 4001)
@@ -531,7 +537,7 @@ func TestInterfaceIsObeyed(t *testing.T) {
 	s.claim(netip.AddrPortFrom(netip.IPv6Unspecified(), 4001))
 	for family := range 2 {
 		route, err := s.RouteInfo(l.theirs[family], netip.Addr{})
-		if err != nil || route != (Route{l.ours[family], l.name, 1500}) {
+		if err != nil || route != (Route{Source: l.ours[family], Interface: l.name, MTU: 1500}) {
 			t.Errorf("RouteInfo = %+v, %v", route, err)
 		}
 		wrong := other.newWire(family)
@@ -543,7 +549,7 @@ func TestInterfaceIsObeyed(t *testing.T) {
 			t.Errorf("received %+v by another interface", p)
 		}
 	}
-	_, err := Open(Config{Interface: "nosuch"})
+	_, err := openLink(Config{Interface: "nosuch"})
 	if !errors.Is(err, syscall.ENODEV) {
 		t.Errorf("a missing interface: %v", err)
 	}
@@ -601,7 +607,7 @@ func (l *lab) linkLocal(name string, s *space) (a netip.Addr) {
 
 func TestBusyFamilyStarvesNoOther(t *testing.T) {
 	l := newLab(t)
-	c, err := Open(Config{})
+	c, err := openLink(Config{})
 	must(t, err)
 	defer c.Close()
 	_, err = c.Claim(netip.AddrPortFrom(netip.IPv6Unspecified(), 4001))
@@ -628,7 +634,7 @@ func TestBusyFamilyStarvesNoOther(t *testing.T) {
 func TestNoAllocationPerPacket(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {
 		l := newLab(t)
-		c, err := Open(Config{Guard: GuardNone})
+		c, err := openLink(Config{Guard: GuardNone})
 		must(t, err)
 		defer c.Close()
 		local := netip.AddrPortFrom(l.ours[family], 4001)
@@ -638,6 +644,7 @@ func TestNoAllocationPerPacket(t *testing.T) {
 		in := tcpPacket{src: netip.AddrPortFrom(w.here, 80), dst: local, flags: rst}.bytes()
 		out := tcpPacket{src: local, dst: netip.AddrPortFrom(w.here, 80), flags: rst}.bytes()
 		batch := [][]byte{out, out, out}
+		settle(t, c, out)
 		bufs, sizes, stamps := [][]byte{make([]byte, 2048), make([]byte, 2048)}, make([]int, 2), make([]int64, 2)
 		to := sockaddr(local.Addr())
 		sending := testing.AllocsPerRun(100, func() { must(t, unix.Sendto(w.fd, in, 0, to)) })

@@ -70,7 +70,7 @@ func setUp(link string) error {
 // A lab is a veth pair: our end in the tests' namespace, the peer's end in one
 // of its own, each with an address of both families.
 type lab struct {
-	t        *testing.T
+	t        testing.TB
 	n        int
 	name     string // of our interface
 	peerName string
@@ -81,7 +81,7 @@ type lab struct {
 
 var labs atomic.Int32
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	n := int(labs.Add(1))
 	l := &lab{t: t, n: n, name: fmt.Sprintf("our%d", n), peerName: fmt.Sprintf("peer%d", n), peer: newSpace(t)}
@@ -107,7 +107,18 @@ func newLab(t *testing.T) *lab {
 		must(t, l.peer.do(func() error { ok = usable(l.peerName, l.theirs[1]); return nil }))
 		return ok
 	})
+	if linkIO == PacketIO {
+		l.acquaint()
+	}
 	return l
+}
+
+// acquaint makes the two ends' kernels know each other as neighbours.
+func (l *lab) acquaint() {
+	l.t.Helper()
+	for family := range 2 {
+		l.newWire(family).heardBefore(l.ours[family])
+	}
 }
 
 // usable reports whether the IPv6 address of a link has come into use: it can be
@@ -154,7 +165,7 @@ type space struct {
 	work chan func()
 }
 
-func newSpace(t *testing.T) *space {
+func newSpace(t testing.TB) *space {
 	t.Helper()
 	s := &space{work: make(chan func())}
 	ready := make(chan error)
@@ -187,7 +198,7 @@ func (s *space) do(f func() error) error {
 	return <-done
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -64,6 +64,7 @@ func (p tcpPacket) ipHeader(size int) []byte {
 	if err != nil {
 		panic(err)
 	}
+	binary.BigEndian.PutUint16(b[10:], ^onesSum(b, 0))
 	return b
 }
 

@@ -35,7 +35,7 @@ func withCapabilities(f func() error, caps ...int) error {
 
 func TestOpenNamesTheMissingCapability(t *testing.T) {
 	err := withCapabilities(func() error {
-		_, err := Open(Config{})
+		_, err := openLink(Config{})
 		return err
 	})
 	exe, _ := os.Executable()
@@ -58,7 +58,7 @@ func TestOpenSocketOutlivesItsCapabilities(t *testing.T) { // S5
 			}
 			w.send(tcpPacket{src: netip.AddrPortFrom(w.here, 80), dst: local, flags: ack})
 			s.want(ack)
-			if _, err := Open(Config{}); !errors.Is(err, syscall.EPERM) {
+			if _, err := openLink(Config{}); !errors.Is(err, syscall.EPERM) {
 				t.Errorf("a new socket without capabilities: %v", err)
 			}
 			return nil

@@ -14,8 +14,8 @@ type reader struct {
 	epollFd int
 	wakeFd  int                // an event descriptor among the watched, or -1
 	step    func(uintptr) bool // readReady, bound once: a closure per call would allocate
-	events  [3]unix.EpollEvent
-	turn    int // whose turn it is to be read first
+	events  [6]unix.EpollEvent // of the event descriptor, two raw sockets and three packet sockets
+	turn    int                // whose turn it is to be read first
 
 	// The call in progress.
 	bufs   [][]byte
@@ -144,6 +144,9 @@ func (r *reader) receive(s *socket) {
 	if errno != 0 {
 		r.receiveFailed(s, errno)
 		return
+	}
+	if s.packet {
+		r.c.packet.tidy(bufs[:n], sizes)
 	}
 	r.n += r.c.claims.filter(bufs[:n], sizes, stamps)
 }

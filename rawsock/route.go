@@ -15,7 +15,8 @@ import (
 type Route struct {
 	Source    netip.Addr // with a zone if it is link-local
 	Interface string
-	MTU       int // largest datagram in octets, IP header included
+	MTU       int    // largest datagram in octets, IP header included
+	Raw       string // under PacketIO, why packets take the raw socket; "" if they need not
 }
 
 // A BroadcastError is the error of Route for the broadcast address of a network
@@ -81,9 +82,13 @@ func (c *Conn) RouteInfo(remote, local netip.Addr) (Route, error) {
 	if err != nil {
 		return Route{}, routeError(remote, err)
 	}
-	route, err := c.routes.lookup(remote, local, oif, c.cfg.Mark)
+	found, link, err := c.routes.resolve(remote, local, oif, c.cfg.Mark)
 	if err != nil {
 		return Route{}, routeError(remote, err)
+	}
+	route := makeRoute(found, link.Attrs(), remote, local)
+	if c.packet != nil {
+		route.Raw = noFrames(found, link)
 	}
 	return route, nil
 }
@@ -178,28 +183,25 @@ func (r *router) hasAddr(a netip.Addr) (bool, error) {
 	return false, nil
 }
 
-// lookup asks for the route and then for its interface.
-func (r *router) lookup(remote, local netip.Addr, oif int, mark uint32) (Route, error) {
+// resolve asks for the route and then for its interface.
+func (r *router) resolve(remote, local netip.Addr, oif int, mark uint32) (netlink.Route, netlink.Link, error) {
 	opts := &netlink.RouteGetOptions{OifIndex: oif, Mark: mark}
 	if local.IsValid() {
 		opts.SrcAddr = local.AsSlice()
 	}
 	routes, err := r.get(remote, opts)
 	if err != nil {
-		return Route{}, err
+		return netlink.Route{}, nil, err
 	}
 	if routes[0].Type == unix.RTN_BROADCAST {
-		return Route{}, &BroadcastError{remote}
+		return netlink.Route{}, nil, &BroadcastError{remote}
 	}
 	var link netlink.Link
 	err = retry(func() (err error) {
 		link, err = r.handle.LinkByIndex(routes[0].LinkIndex)
 		return err
 	})
-	if err != nil {
-		return Route{}, err
-	}
-	return makeRoute(routes[0], link.Attrs(), remote, local), nil
+	return routes[0], link, err
 }
 
 // get returns at least one route.

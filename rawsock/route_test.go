@@ -23,12 +23,12 @@ func wantRouteErrno(t *testing.T, err error, want syscall.Errno) {
 func TestRoute(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {
 		l, other := newLab(t), newLab(t)
-		c, err := Open(Config{})
+		c, err := openLink(Config{})
 		must(t, err)
 		defer c.Close()
 		for _, remote := range []netip.Addr{l.theirs[family], mapped(l.theirs[family])} {
 			route, err := c.RouteInfo(remote, netip.Addr{})
-			if want := (Route{l.ours[family], l.name, 1500}); route != want || err != nil {
+			if want := (Route{Source: l.ours[family], Interface: l.name, MTU: 1500}); route != want || err != nil {
 				t.Errorf("RouteInfo(%v) = %+v, %v, want %+v", remote, route, err, want)
 			}
 		}
@@ -49,11 +49,11 @@ func mapped(a netip.Addr) netip.Addr { return netip.AddrFrom16(a.As16()) }
 func TestRouteToOurselves(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {
 		l := newLab(t)
-		c, err := Open(Config{})
+		c, err := openLink(Config{})
 		must(t, err)
 		defer c.Close()
 		route, err := c.RouteInfo(l.ours[family], netip.Addr{})
-		if want := (Route{l.ours[family], "lo", []int{65535, 65536}[family]}); route != want || err != nil {
+		if want := (Route{Source: l.ours[family], Interface: "lo", MTU: []int{65535, 65536}[family], Raw: whyLocal()}); route != want || err != nil {
 			t.Errorf("RouteInfo = %+v, %v, want %+v", route, err, want)
 		}
 	})
@@ -62,7 +62,7 @@ func TestRouteToOurselves(t *testing.T) {
 func TestRouteErrors(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {
 		l := newLab(t)
-		c, err := Open(Config{})
+		c, err := openLink(Config{})
 		must(t, err)
 		defer c.Close()
 		outside := []netip.Addr{netip.MustParseAddr("198.19.77.1"), netip.MustParseAddr("2001:db8:ff77::1")}[family]
@@ -90,7 +90,7 @@ func TestRouteErrors(t *testing.T) {
 
 func TestNoRouteToBroadcast(t *testing.T) {
 	l := newLab(t)
-	c, err := Open(Config{})
+	c, err := openLink(Config{})
 	must(t, err)
 	defer c.Close()
 	for _, local := range []netip.Addr{{}, l.ours[0]} {
@@ -143,7 +143,7 @@ func TestRouteMTU(t *testing.T) {
 		l := newLab(t)
 		link, err := netlink.LinkByName(l.name)
 		must(t, err)
-		c, err := Open(Config{})
+		c, err := openLink(Config{})
 		must(t, err)
 		defer c.Close()
 		must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(netip.PrefixFrom(l.theirs[family], l.theirs[family].BitLen())), Scope: netlink.SCOPE_LINK, MTU: 1333}))
@@ -161,7 +161,7 @@ func TestRouteMTU(t *testing.T) {
 
 func TestRouteSourceFromConfig(t *testing.T) {
 	l, other := newLab(t), newLab(t)
-	c, err := Open(Config{Source: other.ours[0]})
+	c, err := openLink(Config{Source: other.ours[0]})
 	must(t, err)
 	defer c.Close()
 	src, _, err := c.Route(l.theirs[0], netip.Addr{})
@@ -185,7 +185,7 @@ func TestRouteFollowsTheMark(t *testing.T) {
 	must(t, netlink.RuleAdd(rule))
 	defer netlink.RuleDel(rule)
 	for mark, want := range map[uint32]string{0x77: l.name, 0x78: ""} {
-		c, err := Open(Config{Mark: mark})
+		c, err := openLink(Config{Mark: mark})
 		must(t, err)
 		route, err := c.RouteInfo(outside, netip.Addr{})
 		if route.Interface != want || (err == nil) != (want != "") {

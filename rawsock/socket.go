@@ -14,12 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A socket is the raw TCP socket of one family.
+// A socket is the raw TCP socket of one family, or a packet socket.
 type socket struct {
-	fd  int
-	v6  bool
-	in  inBatch
-	out outBatch
+	fd     int
+	v6     bool
+	packet bool
+	in     inBatch
+	out    outBatch
 
 	sent *sentRing // nil without transmit timestamps
 }
@@ -33,7 +34,10 @@ const skMeminfoDrops = 8
 
 // network returns the net package's name of the socket's network, for errors.
 func (s *socket) network() string {
-	if s.v6 {
+	switch {
+	case s.packet:
+		return "packet"
+	case s.v6:
 		return "ip6:tcp"
 	}
 	return "ip4:tcp"
@@ -124,6 +128,9 @@ func (c *Conn) configure(s *socket) error {
 		}
 	}
 	c.configureOptional(s)
+	if c.cfg.TxTimestamps {
+		c.enableTxStamps(s)
+	}
 	s.discard()
 	return nil
 }
@@ -132,11 +139,6 @@ func (c *Conn) configure(s *socket) error {
 func (c *Conn) configureOptional(s *socket) {
 	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1); err != nil {
 		c.note("no receive timestamps: SO_TIMESTAMPNS: %v", err)
-	}
-	if c.cfg.TxTimestamps {
-		if err := s.enableTxStamps(); err != nil {
-			c.note("no transmit timestamps: SO_TIMESTAMPING: %v", err)
-		}
 	}
 	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_MARK, int(c.cfg.Mark)); err != nil {
 		c.marked = false

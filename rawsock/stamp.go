@@ -38,11 +38,13 @@ func (c *Conn) TxStamps(dst []TxStamp) int {
 
 // enableTxStamps asks for a stamp of every packet. The kernel numbers a socket's
 // packets from 0 and names only the number (OPT_ID, OPT_TSONLY).
-func (s *socket) enableTxStamps() error {
+func (c *Conn) enableTxStamps(s *socket) {
 	const flags = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE |
 		unix.SOF_TIMESTAMPING_OPT_ID | unix.SOF_TIMESTAMPING_OPT_TSONLY
 	s.sent = new(sentRing)
-	return unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, flags)
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, flags); err != nil {
+		c.note("no transmit timestamps: SO_TIMESTAMPING: %v", err)
+	}
 }
 
 // A sentRing remembers what the last packets of one socket were.

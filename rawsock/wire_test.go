@@ -11,7 +11,7 @@ import (
 // A wire sends and hears TCP segments of one family in a namespace through a
 // bare raw socket, beside the code under test.
 type wire struct {
-	t    *testing.T
+	t    testing.TB
 	fd   int
 	here netip.Addr
 }

@@ -22,7 +22,41 @@ import (
 //
 // On IPv4 the kernel computes the header's checksum and total length, and fills
 // in an identification of 0 (unless DF is set) and a source of 0.0.0.0.
-func (c *Conn) WriteBatch(pkts [][]byte) (int, error) {
+//
+// Under PacketIO a packet whose next hop is known goes to it as an Ethernet frame,
+// past this host's firewall; others, and those in whose IPv4 header the kernel
+// would fill in something, take the raw socket.
+func (c *Conn) WriteBatch(pkts [][]byte) (int, error) { return c.writeAll(pkts, nil) }
+
+// SuperSegment returns the size in octets, IP header included, of the largest
+// super-segment that is worth handing to WriteSegments, or 0 if none is.
+func (c *Conn) SuperSegment() int {
+	if c.packet == nil {
+		return 0
+	}
+	return 0xffff
+}
+
+// WriteSegments is WriteBatch for TCP packets of which some are longer than the
+// MTU: it cuts packet i into segments of at most segmentSizes[i] octets of payload
+// each. The TCP checksum of such a packet is unfinished: it holds the folded sum
+// of its pseudo-header. FIN, PSH and CWR end up in the segment they belong to,
+// and an IPv4 identification counts up. The packet may be short enough for one
+// segment. With a segment size of 0 it is sent as it is.
+//
+// Where a super-segment has to be cut by the program, some of its segments may
+// have been sent when the error is about the others.
+func (c *Conn) WriteSegments(pkts [][]byte, segmentSizes []int) (int, error) {
+	for i, pkt := range pkts {
+		_, _, ok := superHeaders(pkt)
+		if size := segmentSizes[i]; size < 0 || size > 0 && !ok {
+			return 0, &net.OpError{Op: "write", Net: "ip", Err: fmt.Errorf("packet %d is no TCP packet with segments of %d octets: %w", i, size, unix.EINVAL)}
+		}
+	}
+	return c.writeAll(pkts, segmentSizes)
+}
+
+func (c *Conn) writeAll(pkts [][]byte, sizes []int) (int, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.closed {
@@ -30,17 +64,65 @@ func (c *Conn) WriteBatch(pkts [][]byte) (int, error) {
 	}
 	total := 0
 	for total < len(pkts) {
-		s, run, err := c.route(pkts[total:])
-		if err != nil {
-			return total, err
-		}
-		n, err := c.write(s, pkts[total:total+run])
+		n, err := c.writeRun(pkts[total:], tailOf(sizes, total))
 		total += n
 		if err != nil {
 			return total, err
 		}
 	}
 	return total, nil
+}
+
+// tailOf is sizes[i:] of segment sizes that there may be none of.
+func tailOf(sizes []int, i int) []int {
+	if sizes == nil {
+		return nil
+	}
+	return sizes[i:]
+}
+
+// writeRun sends as many packets as go the same way, at most BatchSize.
+func (c *Conn) writeRun(pkts [][]byte, sizes []int) (int, error) {
+	if c.packet != nil {
+		n, framed := c.packet.gather(pkts, sizes)
+		if framed {
+			return c.packet.write(pkts[:n], sizes)
+		}
+		pkts = pkts[:n]
+	}
+	return c.writeRaw(pkts, sizes)
+}
+
+// writeRaw sends by one raw socket: as many packets as are for it, or the first
+// alone if that is to be cut.
+func (c *Conn) writeRaw(pkts [][]byte, sizes []int) (int, error) {
+	s, run, err := c.route(pkts)
+	if err != nil {
+		return 0, err
+	}
+	if size := sizeAt(sizes, 0); size > 0 {
+		if err := c.writeCut(s, pkts[0], size); err != nil {
+			return 0, err
+		}
+		return 1, nil
+	}
+	n := 1
+	for n < run && sizeAt(sizes, n) == 0 {
+		n++
+	}
+	return c.write(s, pkts[:n])
+}
+
+// writeCut sends the segments of a super-segment.
+func (c *Conn) writeCut(s *socket, pkt []byte, size int) error {
+	for from, more := 0, true; more; {
+		var segments [][]byte
+		segments, from, more = c.cutter.cut(pkt, size, from)
+		if _, err := c.write(s, segments); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // route returns the socket for the first packet, and how many packets from
@@ -83,7 +165,7 @@ func destination(pkt []byte) netip.Addr {
 // write sends up to BatchSize packets of one family.
 func (c *Conn) write(s *socket, pkts [][]byte) (int, error) {
 	for i, pkt := range pkts {
-		s.out.prepare(i, pkt, c.zone(s, pkt))
+		s.out.prepare(i, pkt, c.zone(pkt))
 	}
 	defer s.out.forget(len(pkts))
 	sent, tries := 0, 0
@@ -156,8 +238,8 @@ func (s *socket) waitWritable() bool {
 const sendPatience = 50 * time.Millisecond
 
 // zone returns the interface index that a link-local destination needs.
-func (c *Conn) zone(s *socket, pkt []byte) uint32 {
-	if !s.v6 || pkt[24] != 0xfe || pkt[25]&0xc0 != 0x80 {
+func (c *Conn) zone(pkt []byte) uint32 {
+	if ipVersion(pkt) != 6 || pkt[24] != 0xfe || pkt[25]&0xc0 != 0x80 {
 		return 0
 	}
 	if c.ifindex != 0 {

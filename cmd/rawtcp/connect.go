@@ -41,7 +41,7 @@ const (
 
 func newConnectOptions() *connectOptions {
 	o := &connectOptions{count: 1, interval: defaultInterval, wait: defaultWait, close: "fin"}
-	o.io, o.color = "raw", "auto"
+	o.color = "auto"
 	return o
 }
 
@@ -305,7 +305,7 @@ func (r *connectRun) openLink(prepare func(addrs []netip.Addr) error) error {
 		return err
 	}
 	r.link, err = rawsock.Open(rawsock.Config{
-		Interface: r.o.iface, Source: r.o.source, Guard: r.o.guard, Family: r.o.family(),
+		Interface: r.o.iface, Source: r.o.source, Guard: r.o.guard, Family: r.o.family(), IO: r.o.io,
 	})
 	if err != nil {
 		return openFailure(err)
@@ -340,6 +340,7 @@ func (r *connectRun) choose(addrs []netip.Addr) error {
 		route, err := r.link.RouteInfo(addr, r.o.source)
 		if err == nil {
 			r.remote, r.route = netip.AddrPortFrom(addr, r.target.port), route
+			r.session.goes(addr, route)
 			return nil
 		}
 		firstErr = firstOf(firstErr, err)

@@ -37,7 +37,7 @@ type listenOptions struct {
 
 func (p *program) listenCommand() *command {
 	o := &listenOptions{close: "fin"}
-	o.io, o.color = "raw", "auto"
+	o.color = "auto"
 	flags := o.listenFlags()
 	for _, f := range append(o.lifeFlags(&o.timeWait), o.talkOptions.flags()...) {
 		if f.name != "source-port" { // the port is the argument
@@ -215,7 +215,7 @@ func (r *listenRun) run(ctx context.Context, args []string) (err error) {
 func (r *listenRun) open() error {
 	var err error
 	r.link, err = rawsock.Open(rawsock.Config{
-		Interface: r.o.iface, Source: r.o.source, Guard: r.o.guard, Family: r.family(),
+		Interface: r.o.iface, Source: r.o.source, Guard: r.o.guard, Family: r.family(), IO: r.o.io,
 	})
 	if err != nil {
 		return openFailure(err)

@@ -28,7 +28,7 @@ type talkOptions struct {
 	time       trace.TimeStyle
 	absolute   bool
 	guard      rawsock.GuardMode
-	io         string
+	io         rawsock.IOMode
 	show       bool
 	explain    bool
 	force      bool
@@ -58,7 +58,7 @@ func (o *talkOptions) sourceFlags() []flagSpec {
 		{name: "source-port", arg: "N", group: groupSource, usage: "our port (default: a random one, RFC 6056)", set: numberTo(&o.sourcePort, 1, 65535)},
 		{name: "timeout", short: "w", arg: "D", group: groupSource, usage: "end the whole run after D", set: positiveTo(&o.timeout)},
 		{name: "guard", arg: "MODE", group: groupSource, usage: "how the kernel is kept silent: auto, socket, nft or none", set: o.setGuard},
-		{name: "io", arg: "WAY", group: groupSource, usage: "raw (a raw IP socket) or packet", set: oneOf(&o.io, "raw", "packet")},
+		{name: "io", arg: "WAY", group: groupSource, usage: "raw (a raw IP socket, the default) or packet (Ethernet frames; past this host's firewall)", set: o.setIO},
 	}
 }
 
@@ -104,8 +104,6 @@ func (o *talkOptions) check() error {
 		return usageError("-q and --explain exclude each other")
 	case o.json && o.pcap == "-":
 		return usageError("--json and --pcap - both want stdout; write the capture to a file")
-	case o.io == "packet":
-		return usageError("--io packet is not available in this version; use --io raw, which is the default")
 	case o.source.IsValid() && o.ipv4 && !o.source.Is4():
 		return usageError("-4 and the source %s exclude each other", o.source)
 	case o.source.IsValid() && o.ipv6 && !o.source.Is6():
@@ -156,6 +154,16 @@ func (o *talkOptions) setGuard(s string) error {
 		}
 	}
 	return fmt.Errorf("want auto, socket, nft or none")
+}
+
+func (o *talkOptions) setIO(s string) error {
+	for _, mode := range []rawsock.IOMode{rawsock.RawIO, rawsock.PacketIO} {
+		if s == mode.String() {
+			o.io = mode
+			return nil
+		}
+	}
+	return fmt.Errorf("want raw or packet")
 }
 
 func (o *talkOptions) setTime(s string) error {

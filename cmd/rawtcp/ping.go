@@ -38,7 +38,7 @@ const pingStagger = 10 * time.Millisecond
 
 func (p *program) pingCommand() *command {
 	o := &pingOptions{interval: time.Second, wait: time.Second}
-	o.talkOptions.io, o.color = "raw", "auto"
+	o.color = "auto"
 	return &command{
 		name: "ping", usage: "rawtcp ping [flags] HOST:PORT...", help: helpPing,
 		flags: append(o.probeFlags(), pingFlags(&o.talkOptions)...),
@@ -185,11 +185,12 @@ func (r *pingRun) open() error {
 	}
 	var err error
 	r.link, err = rawsock.Open(rawsock.Config{
-		Interface: r.o.iface, Source: r.o.source, Guard: r.o.guard, Family: r.o.family(), TxTimestamps: true,
+		Interface: r.o.iface, Source: r.o.source, Guard: r.o.guard, Family: r.o.family(), TxTimestamps: true, IO: r.o.io,
 	})
 	if err != nil {
 		return openFailure(err)
 	}
+	r.session.attach(r.link)
 	if err := r.ready(addrs); err != nil {
 		r.link.Close()
 		return err
@@ -227,6 +228,7 @@ func (r *pingRun) choose(t target, addrs []netip.Addr) (rawsock.Route, netip.Add
 	for _, addr := range addrs {
 		route, err := r.link.RouteInfo(addr, r.o.source)
 		if err == nil {
+			r.session.goes(addr, route)
 			return route, addr, nil
 		}
 		firstErr = firstOf(firstErr, err)
@@ -335,7 +337,7 @@ func (r *pingRun) banner(string) {
 			if r.session.json != nil {
 				r.session.json.Start(trace.Start{
 					Command: "ping", Local: t.Local.String(), Remote: t.Remote.String(), Iface: route.Interface,
-					MTU: route.MTU, Guard: guard, IO: r.o.io, Version: versionText(),
+					MTU: route.MTU, Guard: guard, IO: r.session.io.String(), Version: versionText(),
 				})
 			}
 			if !r.o.live {

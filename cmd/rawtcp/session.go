@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -37,8 +38,9 @@ type session struct {
 	sums    *trace.Collector
 	total   trace.Total
 	opened  sync.Once
-	drops   func() uint64 // packets that the link's receive queue has lost
-	reader  *readerWatch  // of stdout; nil if that is no pipe
+	drops   func() uint64  // packets that the link's receive queue has lost
+	io      rawsock.IOMode // the way that packets take
+	reader  *readerWatch   // of stdout; nil if that is no pipe
 }
 
 // openSession opens the output files, before anything is sent. With data on
@@ -84,10 +86,29 @@ func (p *program) ladderConfig(o *talkOptions, text io.Writer, tag trace.Tag) tr
 // attach makes the session know the link.
 func (s *session) attach(link *rawsock.Conn) {
 	s.drops = link.Drops
+	var why string
+	if s.io, why = link.IO(); why != "" {
+		s.note("--io packet is not possible, raw IP sockets serve: " + why)
+	}
 	if s.o.verbose > 0 {
 		for _, note := range link.Notes() {
-			s.say("note: " + note)
+			s.note(note)
 		}
+	}
+}
+
+// goes tells the way of a run's packets when it is not the one that was asked for.
+func (s *session) goes(remote netip.Addr, route rawsock.Route) {
+	if route.Raw != "" {
+		s.io = rawsock.RawIO
+		s.note(fmt.Sprintf("packets to %s take the raw IP socket: %s", remote, route.Raw))
+	}
+}
+
+// note is a line about this host, for who has not asked for silence.
+func (s *session) note(text string) {
+	if !s.o.quiet {
+		s.say("note: " + text)
 	}
 }
 
@@ -133,7 +154,7 @@ func (s *session) link(l *rawsock.Conn) engine.Link {
 	}
 	tap, err := l.OpenTap()
 	if err != nil {
-		s.say("note: what we send has the program's time in the capture: " + err.Error())
+		s.note("what we send has the program's time in the capture: " + err.Error())
 		return s.pcap.Link(l, nil)
 	}
 	s.tap = tap
@@ -193,7 +214,7 @@ func (s *session) closeStdout() {
 func (s *session) start(line trace.Start, banner string) {
 	s.opened.Do(func() {
 		if s.json != nil {
-			line.Command, line.IO, line.Version = s.command, s.o.io, versionText()
+			line.Command, line.IO, line.Version = s.command, s.io.String(), versionText()
 			s.json.Start(line)
 		}
 		if !s.o.quiet {

@@ -337,8 +337,8 @@ func (c *capture) write() error {
 	}
 }
 
-// end ends the capture and returns its segments, a line each as tshark prints them.
-func (c *capture) end() []string {
+// stop ends the capture, so that its file is whole.
+func (c *capture) stop() {
 	c.t.Helper()
 	time.Sleep(50 * time.Millisecond) // what is late would be a RST after the end
 	eventually(c.t, patience, "all that was captured is written", c.isWhole())
@@ -346,6 +346,12 @@ func (c *capture) end() []string {
 	if err := <-c.done; err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// end ends the capture and returns its segments, a line each as tshark prints them.
+func (c *capture) end() []string {
+	c.t.Helper()
+	c.stop()
 	out, err := exec.Command("tshark", "-n", "-r", c.file, "-Y", "tcp").Output()
 	if err != nil {
 		c.t.Fatalf("tshark: %v", err)

@@ -184,7 +184,7 @@ func (k talk) captured(t *testing.T, f family, a, b *netlab.Host) (packets []pac
 	meet(t, f, a, b)
 	c := record(t, a, "eth0")
 	lines = k.run(t, f, a, b, []string{"--json", "--pcap", file})
-	c.end()
+	c.stop()
 	pleaseTshark(t, file)
 	packets = readCapture(t, file)
 	ours, theirs = checkTimes(t, packets, c.file)

@@ -6,25 +6,29 @@ package paired
 import (
 	"slices"
 	"testing"
+	"time"
 )
 
-// Rounds measures both ways as many times as n says and returns the ratios, with
-// against without: below 1 is what it costs to do it with. Either comes first in
-// every second round. The measures are of one unit, and less is better.
-func Rounds(n int, without, with func() float64) []float64 {
-	ratios := make([]float64, n)
-	for i := range ratios {
-		var a, b float64
+// A Way does the thing once and returns the time and the processor time it took.
+type Way func() (wall, cpu time.Duration)
+
+// Rounds measures both ways as many times as n says and returns what the first
+// takes against the second, of both times: below 1 is what it costs to do it with.
+// Either comes first in every second round.
+func Rounds(n int, without, with Way) (walls, cpus []float64) {
+	for i := range n {
+		var wall, wallWith, cpu, cpuWith time.Duration
 		if i%2 == 0 {
-			a = without()
+			wall, cpu = without()
 		}
-		b = with()
+		wallWith, cpuWith = with()
 		if i%2 != 0 {
-			a = without()
+			wall, cpu = without()
 		}
-		ratios[i] = a / b
+		walls = append(walls, wall.Seconds()/wallWith.Seconds())
+		cpus = append(cpus, cpu.Seconds()/cpuWith.Seconds())
 	}
-	return ratios
+	return walls, cpus
 }
 
 // Quartiles returns the middle of the ratios and between what the middle half of

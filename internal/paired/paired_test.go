@@ -3,16 +3,23 @@ package paired
 import (
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestRounds(t *testing.T) {
 	var order []byte
-	did := func(what byte, took float64) func() float64 {
-		return func() float64 { order = append(order, what); return took }
+	did := func(what byte, wall, cpu time.Duration) Way {
+		return func() (time.Duration, time.Duration) { order = append(order, what); return wall, cpu }
 	}
-	ratios := Rounds(3, did('a', 1), did('b', 2))
-	if want := []float64{0.5, 0.5, 0.5}; !slices.Equal(ratios, want) || string(order) != "abbaab" {
-		t.Errorf("ratios %v, want %v; order %s, want abbaab", ratios, want, order)
+	walls, cpus := Rounds(3, did('a', 1, 6), did('b', 2, 8))
+	if want := []float64{0.5, 0.5, 0.5}; !slices.Equal(walls, want) {
+		t.Errorf("%v, want %v", walls, want)
+	}
+	if want := []float64{0.75, 0.75, 0.75}; !slices.Equal(cpus, want) {
+		t.Errorf("of the processor %v, want %v", cpus, want)
+	}
+	if string(order) != "abbaab" {
+		t.Errorf("order %s, want abbaab", order)
 	}
 }
 

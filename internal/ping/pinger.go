@@ -32,6 +32,7 @@ type runner struct {
 
 	mu      sync.Mutex
 	prober  *Prober
+	excused bool // a turn came late and the reader got its grace
 	failure error
 	packet  []byte
 	stamps  [rawsock.BatchSize]rawsock.TxStamp
@@ -86,13 +87,33 @@ func (r *runner) turn() (wait time.Duration, done bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.takeStamps() // nobody else does while nothing comes
-	r.prober.Advance(r.now())
+	least := time.Duration(0)
+	if now := r.now(); r.late(now) {
+		least = grace
+	} else {
+		r.prober.Advance(now)
+	}
 	r.flush()
 	wait = time.Hour
 	if due := r.prober.Deadline(); !due.IsZero() {
-		wait = max(due.Sub(r.now()), 0)
+		wait = max(due.Sub(r.now()), least)
 	}
 	return wait, r.prober.Done(), r.failure
+}
+
+// A turn that comes later than tardy after a probe was due means that the process
+// was held up, by a busy machine or a SIGSTOP. The answer may be in the link's
+// queue by now, so the reader gets grace to bring it before the probe is lost.
+const (
+	tardy = 2 * time.Millisecond
+	grace = 2 * time.Millisecond
+)
+
+// late reports, once for each time, whether a probe is long overdue.
+func (r *runner) late(now engine.Time) bool {
+	due := r.prober.due()
+	r.excused = !r.excused && !due.IsZero() && now.Sub(due) >= tardy
+	return r.excused
 }
 
 func (r *runner) stop(grace time.Duration) {

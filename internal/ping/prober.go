@@ -121,14 +121,22 @@ func (p *Prober) Deadline() engine.Time {
 			sooner(t.nextAt)
 		}
 	}
-	p.forgetDecided()
-	if len(p.waiting) > 0 {
-		sooner(p.waiting[0].due)
-		if p.stopped {
-			sooner(p.cut)
-		}
+	if due := p.due(); !due.IsZero() {
+		sooner(due)
 	}
 	return next
+}
+
+// due is when waiting ends for the oldest probe, or for all; zero if none waits.
+func (p *Prober) due() engine.Time {
+	p.forgetDecided()
+	switch {
+	case len(p.waiting) == 0:
+		return 0
+	case p.stopped:
+		return min(p.waiting[0].due, p.cut)
+	}
+	return p.waiting[0].due
 }
 
 // Done reports whether there is nothing left to send or to wait for.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -92,21 +93,14 @@ func (b *Battery) Run(ctx context.Context) (*Report, error) {
 	}
 	results := make([]*Result, len(b.Rows))
 	var wait sync.WaitGroup
-	if b.SideBySide {
-		for i, row := range b.Rows {
-			if row.Risk&Slow != 0 {
-				wait.Add(1)
-				go func() {
-					defer wait.Done()
-					results[i] = b.run(ctx, row)
-				}()
+	for _, lane := range b.lanes() {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for _, i := range lane {
+				results[i] = b.run(ctx, b.Rows[i])
 			}
-		}
-	}
-	for i, row := range b.Rows {
-		if !b.SideBySide || row.Risk&Slow == 0 {
-			results[i] = b.run(ctx, row)
-		}
+		}()
 	}
 	wait.Wait()
 	for _, r := range results {
@@ -117,6 +111,24 @@ func (b *Battery) Run(ctx context.Context) (*Report, error) {
 	report.Cut = len(report.Results) < len(b.Rows)
 	report.Took, report.Resent = b.Board.Now()-began, b.Board.Resent()
 	return report, b.Board.Err()
+}
+
+// lanes are the rows, by index, that run one after the other, each lane beside the
+// others. The passive rows share a port, and with it a lane.
+func (b *Battery) lanes() [][]int {
+	var quick, passive []int
+	var lanes [][]int
+	for i, row := range b.Rows {
+		switch {
+		case b.SideBySide && row.Risk&Passive != 0:
+			passive = append(passive, i)
+		case b.SideBySide && row.Risk&Slow != 0:
+			lanes = append(lanes, []int{i})
+		default:
+			quick = append(quick, i)
+		}
+	}
+	return append(lanes, passive, quick)
 }
 
 // control makes one ordinary handshake.
@@ -153,6 +165,15 @@ func (b *Battery) rtt() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.longest
+}
+
+// attemptsFor returns how many times in a row loss has to be the excuse before it
+// is none any more, on this path: so often that loss alone would do it once in a
+// hundred thousand times.
+func (b *Battery) attemptsFor() int {
+	asked, resent := b.Board.Loss()
+	loss := min(max(2*(float64(resent)+0.5)/(float64(asked)+5), 0.1), 0.5)
+	return int(math.Ceil(math.Log(1e-5) / math.Log(loss)))
 }
 
 // lossy reports whether the path has lost something.
@@ -193,7 +214,7 @@ func (b *Battery) judge(ctx context.Context, row *Row) *Result {
 			return nil
 		}
 		tally.tries = append(tally.tries, a)
-		verdict, a, text := tally.decide(b.lossy())
+		verdict, a, text := tally.decide(b.attemptsFor())
 		if verdict == "" {
 			b.progress(Progress{Row: row, What: RowAgain, Text: a.said()})
 			continue

@@ -73,7 +73,8 @@
 // the campaign (TestGolden -args -golden N). A breakage is an engine behind a
 // road that changes packets so that the host does what it should not
 // (TestBrokenHosts): name the rows that must find it; every other row has to answer
-// as before. TestLossIsNoFault runs everything on a path that loses.
+// as before. TestLossIsNoFault runs everything on a path that loses, TestTargets
+// Linux hosts with other settings. What takes long is asked for: make golden.
 //
 // docs/probe.md is made from the declarations: go test ./internal/probe -run
 // TestPage -update, and read the difference.

@@ -33,6 +33,7 @@ var groupA = []*Row{
 		Risk:     Slow, Takes: 80 * time.Second, Attempts: 3,
 		Outcomes: []Outcome{
 			{Key: "backoff", Verdict: Pass, Says: "it comes again, at growing distances"},
+			{Key: "late-backoff", Verdict: Note, Says: "it comes again, first at constant, then at growing distances"},
 			{Key: "constant", Verdict: Fail, Says: "it comes again, at distances that do not grow"},
 			{Key: "irregular", Verdict: Note, LikeLoss: true, Says: "it comes again, at distances without a rule"},
 			{Key: "once", Verdict: Note, LikeLoss: true, Says: "it comes again once: too little to see a rule"},
@@ -92,7 +93,7 @@ var groupA = []*Row{
 		Risk:     Safe, Takes: 200 * time.Millisecond, Needs: []Field{FieldSeq},
 		Outcomes: []Outcome{
 			{Key: "listen", Verdict: Pass, Says: "the handshake is forgotten: the ACK draws a RST"},
-			{Key: "cookie", Verdict: Note, Says: "the ACK still completes the handshake, and the SYN-ACK is not repeated: a SYN cookie"},
+			{Key: "cookie", Verdict: Note, LikeLoss: true, Says: "the ACK still completes the handshake, and the SYN-ACK is not repeated: a SYN cookie"},
 			{Key: "ignored", Verdict: Fail, LikeLoss: true, Says: "the handshake goes on: the SYN-ACK is repeated"},
 			{Key: "silent", Verdict: Note, LikeLoss: true, Says: "the ACK draws no answer"},
 		},
@@ -162,6 +163,7 @@ var groupA = []*Row{
 		Risk:     Passive | Slow, Takes: 3 * time.Minute,
 		Outcomes: []Outcome{
 			{Key: "backoff", Verdict: Pass, Says: "it comes again, at growing distances"},
+			{Key: "late-backoff", Verdict: Note, Says: "it comes again, first at constant, then at growing distances"},
 			{Key: "constant", Verdict: Note, Says: "it comes again, at distances that do not grow"},
 			{Key: "irregular", Verdict: Note, LikeLoss: true, Says: "it comes again, at distances without a rule"},
 		},
@@ -171,8 +173,7 @@ var groupA = []*Row{
 
 func plainSYN(t *T) string {
 	p := t.Puppet()
-	sent := p.Send(segment.SYN)
-	a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+	sent, a := t.SYN(p)
 	switch {
 	case a != nil && puppet.RST(a):
 		return "closed"
@@ -190,12 +191,7 @@ func plainSYN(t *T) string {
 }
 
 func synACKSchedule(t *T) string {
-	p := t.Puppet()
-	p.Send(segment.SYN)
-	first := t.Answer(p, puppet.SYNACK)
-	if first == nil {
-		t.Unknown("no SYN-ACK to begin with")
-	}
+	p, first := t.halfOpen()
 	times := t.schedule(p, first.At, puppet.SYNACK)
 	if rst := p.Await(0, puppet.RST); rst != nil || p.Reset() {
 		t.Fact("end", "RST")
@@ -215,8 +211,9 @@ func (t *T) afterReset() string {
 	p, _ := t.halfOpen()
 	defer p.Close()
 	p.Provoke(segment.RST)
-	p.Send(text, puppet.Text(t.Octets(p, 1)))
-	a := t.Answer(p, puppet.Either(puppet.RST, puppet.Acks(p.ISS().Add(2))))
+	_, a := t.Insist(p, puppet.Either(puppet.RST, puppet.Acks(p.ISS().Add(2))), func() puppet.Sent {
+		return p.Send(text, puppet.Text(t.Octets(p, 1)), puppet.SeqAt(p.ISS().Add(1)))
+	})
 	switch {
 	case a == nil:
 		return "silent"
@@ -253,27 +250,34 @@ func rule(times []time.Duration) string {
 	case 1:
 		return "once"
 	}
-	grows, same := true, true
-	gap := times[0]
+	gaps := []time.Duration{times[0]}
 	for i := 1; i < len(times); i++ {
-		next := times[i] - times[i-1]
-		grows = grows && next > gap*6/5
-		same = same && next < gap*11/10 && next > gap*9/10
-		gap = next
+		gaps = append(gaps, times[i]-times[i-1])
 	}
-	switch {
-	case grows:
+	even := 0 // how many distances at the beginning are alike
+	for even+1 < len(gaps) && alike(gaps[even+1], gaps[0]) {
+		even++
+	}
+	for i := even + 1; i < len(gaps); i++ {
+		if gaps[i] <= gaps[i-1]*6/5 {
+			return "irregular"
+		}
+	}
+	switch even {
+	case 0:
 		return "backoff"
-	case same:
+	case len(gaps) - 1:
 		return "constant"
 	}
-	return "irregular"
+	return "late-backoff"
 }
+
+// alike reports whether two distances differ by a tenth at most.
+func alike(a, b time.Duration) bool { return (a - b).Abs() <= b/10 }
 
 func dupSYN(t *T) string {
 	p, first := t.halfOpen()
-	p.Send(segment.SYN)
-	second := t.Answer(p, puppet.Any)
+	_, second := t.Insist(p, puppet.Any, func() puppet.Sent { return p.Send(segment.SYN) })
 	switch {
 	case second == nil:
 		return "none"
@@ -292,19 +296,21 @@ func dupSYN(t *T) string {
 // halfOpen sends a SYN and returns the SYN-ACK, or ends the attempt.
 func (t *T) halfOpen(shape ...puppet.Shape) (*puppet.Puppet, *puppet.Arrival) {
 	p := t.Puppet(shape...)
-	p.Send(segment.SYN)
-	a := t.Answer(p, puppet.SYNACK)
-	if a == nil {
-		t.Unknown("no SYN-ACK to begin with")
+	for try := range 3 {
+		p.Ask(try > 0)
+		p.Send(segment.SYN)
+		if a := t.Answer(p, puppet.SYNACK); a != nil {
+			return p, a
+		}
 	}
-	return p, a
+	t.Unknown("no SYN-ACK to begin with")
+	return nil, nil
 }
 
 func newSYN(t *T) string {
 	const further = 1 << 30
 	p, _ := t.halfOpen()
-	p.Provoke(segment.SYN, puppet.Seq(further))
-	a := t.Answer(p, puppet.Any)
+	_, a := t.Insist(p, puppet.Any, func() puppet.Sent { return p.Provoke(segment.SYN, puppet.Seq(further)) })
 	switch {
 	case a == nil:
 		return "none"
@@ -320,8 +326,8 @@ func newSYN(t *T) string {
 
 func badACKInSYNRcvd(t *T) string {
 	p, _ := t.halfOpen()
-	bad := p.Provoke(segment.ACK, puppet.Ack(776))
-	if a := t.Answer(p, puppet.RST); a != nil {
+	bad, a := t.Insist(p, puppet.RST, func() puppet.Sent { return p.Provoke(segment.ACK, puppet.Ack(776)) })
+	if a != nil {
 		if a.Seq != bad.Ack {
 			t.Fact("rst_seq", "%d beyond SEG.ACK", a.Seq.Sub(bad.Ack))
 			return "wrong-reset"
@@ -350,8 +356,7 @@ func rstInSYNRcvd(t *T) string {
 
 func synData(t *T) string {
 	p := t.Puppet()
-	p.Send(segment.SYN, puppet.Text(t.Octets(p, 5)))
-	a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+	_, a := t.SYN(p, puppet.Text(t.Octets(p, 5)))
 	switch {
 	case a == nil:
 		return "dropped"
@@ -380,10 +385,13 @@ var strays = []stray{
 }
 
 // stray sends a segment of no connection from a fresh port and returns it with
-// what answers.
-func (t *T) stray(p *puppet.Puppet, flags segment.Flags) (puppet.Sent, *puppet.Arrival) {
-	sent := p.Provoke(flags, puppet.AckAt(segment.MakeSeq(0x12345678)))
-	return sent, t.Answer(p, puppet.Any)
+// what answers; again if an answer is expected and does not come.
+func (t *T) stray(p *puppet.Puppet, flags segment.Flags, expected bool) (puppet.Sent, *puppet.Arrival) {
+	send := func() puppet.Sent { return p.Provoke(flags, puppet.AckAt(segment.MakeSeq(0x12345678))) }
+	if expected {
+		return t.Insist(p, puppet.Any, send)
+	}
+	return send(), t.Answer(p, puppet.Any)
 }
 
 func oddFlags(t *T) string {
@@ -391,7 +399,7 @@ func oddFlags(t *T) string {
 	said := "exact"
 	for _, o := range odd {
 		p := t.Puppet()
-		sent, a := t.stray(p, o.flags)
+		sent, a := t.stray(p, o.flags, o.flags.Has(segment.ACK))
 		switch carriesACK := o.flags.Has(segment.ACK); {
 		case a == nil && carriesACK:
 			t.Fact(o.name, "nothing")
@@ -431,7 +439,7 @@ func closedPort(t *T) string {
 	said, answered := "exact", 0
 	for _, s := range append([]stray{{"syn", segment.SYN}, {"rst", segment.RST}}, strays...) {
 		p := t.PuppetTo(port)
-		sent, a := t.stray(p, s.flags)
+		sent, a := t.stray(p, s.flags, !s.flags.Has(segment.RST))
 		switch {
 		case s.flags.Has(segment.RST) && a != nil:
 			said = "answers-rst"
@@ -485,8 +493,7 @@ func resetFault(s *segment.Segment, a *puppet.Arrival) string {
 
 func simultaneousOpen(t *T) string {
 	p := t.Accept()
-	p.Send(segment.SYN)
-	a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+	_, a := t.SYN(p)
 	switch {
 	case a == nil:
 		return "silent"

@@ -65,6 +65,21 @@ var groupB = []*Row{
 		Test: mssHonesty,
 	},
 	{
+		ID: "B5", Name: "mss-on-path",
+		Question: "Does the MSS of our SYN arrive as it left?",
+		Stimulus: "SYNs with a growing hop limit, whose MSS the routers quote",
+		Clauses:  []Clause{rfc(9293, "3.7.1")},
+		Risk:     Safe, Takes: time.Second,
+		Outcomes: []Outcome{
+			{Key: "intact", Verdict: Pass, Says: "no router saw another MSS than we sent"},
+			{Key: "clamped", Verdict: Note, Says: "a router saw another MSS: somebody before it clamps it"},
+			{Key: "stripped", Verdict: Note, Says: "a router saw no MSS: somebody before it strips it"},
+			{Key: "unseen", Verdict: Note, LikeLoss: true, Says: "no router quotes enough of the SYN to see"},
+			{Key: "direct", Verdict: Pass, Says: "there is no router between us"},
+		},
+		Test: mssOnPath,
+	},
+	{
 		ID: "B6", Name: "late-mss",
 		Question: "Is an MSS option ignored that comes with data?",
 		Stimulus: "SYN with an MSS of 1000, the request with an MSS option of 200; then a SYN with two MSS options, 1000 and 500",
@@ -218,8 +233,7 @@ var oddOptions = []byte{158, 4, 0xca, 0xfe, 253, 6, 0x0f, 0xf5, 0xbe, 0xef}
 
 func unknownOption(t *T) string {
 	p := t.Puppet()
-	sent := p.Send(segment.SYN, puppet.MoreOptions(oddOptions))
-	a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+	sent, a := t.SYN(p, puppet.MoreOptions(oddOptions))
 	switch {
 	case a == nil:
 		return "no-handshake"
@@ -232,8 +246,10 @@ func unknownOption(t *T) string {
 		return "echoed"
 	}
 	from := p.SndNxt()
-	p.Provoke(text, puppet.Text(t.Octets(p, 1)), puppet.MoreOptions(oddOptions))
-	switch b := t.Answer(p, puppet.Either(puppet.RST, puppet.Acks(from.Add(1)))); {
+	_, b := t.Insist(p, puppet.Either(puppet.RST, puppet.Acks(from.Add(1))), func() puppet.Sent {
+		return p.Provoke(text, puppet.Text(t.Octets(p, 1)), puppet.MoreOptions(oddOptions))
+	})
+	switch {
 	case b == nil && t.Lives(p):
 		return "data-lost"
 	case b == nil || puppet.RST(b):
@@ -244,8 +260,7 @@ func unknownOption(t *T) string {
 
 func illegalLength(t *T) string {
 	p := t.Puppet()
-	p.Provoke(segment.SYN, puppet.RawOptions([]byte{2, 0, 2, 0xf1}))
-	a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+	_, a := t.SYN(p, puppet.RawOptions([]byte{2, 0, 2, 0xf1}))
 	p.Close()
 	alive := t.Puppet()
 	if alive.Open() != puppet.Opened {
@@ -299,6 +314,37 @@ func mssHonesty(t *T) string {
 	return said
 }
 
+func mssOnPath(t *T) string {
+	p := t.Puppet()
+	rungs := t.Ladder(p, puppet.Either(puppet.SYNACK, puppet.RST), func(hops puppet.Mod) puppet.Sent {
+		return p.Send(segment.SYN, hops)
+	})
+	if rungs[0].Answer != nil {
+		return "direct"
+	}
+	said := "unseen"
+	for _, r := range rungs {
+		if r.ICMP == nil {
+			continue
+		}
+		o, whole := quotedOptions(r.ICMP.Quoted)
+		if !whole {
+			continue
+		}
+		mss, there := o.Find(segment.KindMSS)
+		switch {
+		case !there:
+			t.Fact("stripped", "at or before hop %d, %v", r.Hops, r.ICMP.From)
+			return "stripped"
+		case len(mss) == 2 && int(mss[0])<<8+int(mss[1]) != p.Shape().MSS:
+			t.Fact("clamped", "%d to %d at or before hop %d, %v", p.Shape().MSS, int(mss[0])<<8+int(mss[1]), r.Hops, r.ICMP.From)
+			return "clamped"
+		}
+		said = "intact"
+	}
+	return said
+}
+
 func lateMSS(t *T) string {
 	p := t.Connect(puppet.Shape{MSS: 1000, NoTimestamps: true})
 	from := p.SndNxt()
@@ -307,25 +353,25 @@ func lateMSS(t *T) string {
 	if a := p.Await(t.Patience()+2*time.Second, puppet.Either(puppet.RST, puppet.Acks(from.Add(len(request))))); a == nil || puppet.RST(a) {
 		return "refused"
 	}
-	size := t.Largest(t.Rest(p), 1000)
+	flight := t.Rest(p)
+	size := t.Largest(flight, 1000)
 	t.Fact("late", "%d octets", size)
 	p.Close()
 
 	double := t.Connect(puppet.Shape{MSS: 1000, NoTimestamps: true, Raw: []byte{2, 4, 1000 >> 8, 1000 & 255, 2, 4, 500 >> 8, 500 & 255}})
 	t.Fact("double", "%d octets", t.Largest(t.Flight(double), 1000))
 	switch {
-	case size <= 200:
-		return "obeyed"
-	case size < 1000:
-		t.Unknown("the service sent %d octets only", size)
+	case size > 200:
+		return "ignored"
+	case octets(flight) <= 200:
+		t.Unknown("the service sent %d octets only", octets(flight))
 	}
-	return "ignored"
+	return "obeyed"
 }
 
 func wscale15(t *T) string {
 	p := t.Puppet(puppet.Shape{Scale: 15})
-	p.Send(segment.SYN)
-	a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+	_, a := t.SYN(p)
 	switch {
 	case a == nil:
 		return "dropped"
@@ -375,7 +421,7 @@ func stampMissing(t *T) string {
 
 // stamped returns a connection with timestamps, or ends the attempt.
 func (t *T) stamped() *puppet.Puppet {
-	p := t.Connect()
+	p := t.Establish()
 	if !p.Peer().Timestamps {
 		t.Unknown("the host does not use timestamps")
 	}
@@ -415,8 +461,7 @@ func stampEcho(t *T) string {
 
 func reservedBits(t *T) string {
 	p := t.Puppet()
-	p.Send(segment.SYN, puppet.Reserved(7))
-	a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+	_, a := t.SYN(p, puppet.Reserved(7))
 	switch {
 	case a == nil:
 		return "dropped"
@@ -427,8 +472,10 @@ func reservedBits(t *T) string {
 	}
 	p.Send(segment.ACK)
 	from := p.SndNxt()
-	p.Provoke(text, puppet.Text(t.Octets(p, 1)), puppet.Reserved(7))
-	switch b := t.Answer(p, puppet.Either(puppet.RST, puppet.Acks(from.Add(1)))); {
+	_, b := t.Insist(p, puppet.Either(puppet.RST, puppet.Acks(from.Add(1))), func() puppet.Sent {
+		return p.Provoke(text, puppet.Text(t.Octets(p, 1)), puppet.Reserved(7))
+	})
+	switch {
 	case b == nil && t.Lives(p):
 		return "dropped"
 	case b == nil || puppet.RST(b):
@@ -450,7 +497,7 @@ func checksum(t *T) string {
 		}
 		p.Close()
 	}
-	p := t.Connect()
+	p := t.Establish()
 	from := p.SndNxt()
 	p.Provoke(text, puppet.Text(t.Octets(p, 3)), wrong)
 	t.Answer(p, puppet.PureACK)
@@ -464,12 +511,13 @@ func checksum(t *T) string {
 }
 
 func urgent(t *T) string {
-	p := t.Connect()
+	p := t.Establish()
 	for _, pointer := range []uint16{2, 3, 1000} {
 		from := p.SndNxt()
 		data := t.Octets(p, 2)
-		p.Provoke(text|segment.URG, puppet.Text(data), puppet.Urgent(pointer))
-		a := t.Answer(p, puppet.Either(puppet.RST, puppet.Acks(from.Add(2))))
+		_, a := t.Insist(p, puppet.Either(puppet.RST, puppet.Acks(from.Add(2))), func() puppet.Sent {
+			return p.Provoke(text|segment.URG, puppet.Text(data), puppet.Urgent(pointer))
+		})
 		switch life := p.Deliver(data); { // moves SND.NXT over it, and asks again
 		case life == puppet.Dead:
 			return "reset"
@@ -489,8 +537,7 @@ func signatures(t *T) string {
 	answered := map[string]bool{}
 	for name, options := range map[string][]byte{"md5": md5, "ao": ao} {
 		p := t.Puppet()
-		p.Send(segment.SYN, puppet.RawOptions(options))
-		a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+		_, a := t.SYN(p, puppet.RawOptions(options))
 		switch {
 		case a == nil:
 			t.Fact(name, "nothing")
@@ -526,8 +573,7 @@ func (t *T) variants(list []variant) bool {
 	all := true
 	for _, v := range list {
 		p := t.Puppet(v.shape)
-		p.Send(segment.SYN, v.mods...)
-		a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+		_, a := t.SYN(p, v.mods...)
 		switch {
 		case a == nil:
 			t.Fact(v.name, "nothing")

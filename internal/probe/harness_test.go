@@ -218,14 +218,18 @@ type kernelHost struct {
 
 func newKernelHost(t *testing.T) *kernelHost {
 	t.Helper()
-	here, there := netlab.PairHere(t, netlab.LinkConfig{})
+	here, there := netlab.Pair(t, netlab.LinkConfig{})
 	return &kernelHost{here, there}
 }
 
 // probe runs rows against a service of the host, over a raw socket.
 func (k *kernelHost) probe(t *testing.T, port uint16, service string, rows ...string) *probe.Report {
 	t.Helper()
-	link, err := rawsock.Open(rawsock.Config{})
+	var link *rawsock.Conn
+	err := k.here.Do(func() (err error) {
+		link, err = rawsock.Open(rawsock.Config{})
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

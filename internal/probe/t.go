@@ -146,6 +146,16 @@ func (t *T) Accept(shape ...puppet.Shape) *puppet.Puppet {
 	return p
 }
 
+// Establish is Connect that has the host acknowledge an octet first: some hosts
+// judge what follows the handshake at once by other rules, or not at all.
+func (t *T) Establish(shape ...puppet.Shape) *puppet.Puppet {
+	p := t.Connect(shape...)
+	if !t.Lives(p) {
+		t.Unknown("the service ends the connection at the first octet")
+	}
+	return p
+}
+
 // Answer waits for a segment that matches, for as long as an answer may take, and
 // returns nil if none came.
 func (t *T) Answer(p *puppet.Puppet, match puppet.Match) *puppet.Arrival {
@@ -159,6 +169,23 @@ func (t *T) Octets(p *puppet.Puppet, n int) []byte {
 	next := t.Service.Request[min(t.asked[p], len(t.Service.Request)):]
 	next = next[:min(n, len(next))]
 	return append(next[:len(next):len(next)], bytes.Repeat([]byte{'\n'}, n-len(next))...)
+}
+
+// Insist sends up to three times, until an answer comes, and returns what was
+// sent last with its answer, or nil: for a stimulus where no answer is bad news.
+func (t *T) Insist(p *puppet.Puppet, match puppet.Match, send func() puppet.Sent) (puppet.Sent, *puppet.Arrival) {
+	const tries = 3
+	for n := 1; ; n++ {
+		sent := send()
+		if a := t.Answer(p, match); a != nil || n == tries {
+			return sent, a
+		}
+	}
+}
+
+// SYN is Insist with the SYN of a puppet: it returns the SYN-ACK or RST.
+func (t *T) SYN(p *puppet.Puppet, mods ...puppet.Mod) (puppet.Sent, *puppet.Arrival) {
+	return t.Insist(p, puppet.Either(puppet.SYNACK, puppet.RST), func() puppet.Sent { return p.Send(segment.SYN, mods...) })
 }
 
 // Life asks a connection whether it lives: with one octet of data, sent again

@@ -40,49 +40,62 @@ type tally struct {
 // How often an outcome has to come.
 const (
 	solidBad     = 2 // bad news that no loss explains
-	unsureBad    = 5 // bad news that might be loss, unless the row says otherwise
-	unsureGood   = 3 // good news that might be loss, on a path that loses
+	unsureNote   = 2 // a note that might be loss
 	unknownTries = 3 // attempts that show nothing
 )
 
 // decide returns a verdict with the attempt that stands for it, or no verdict and
-// the last attempt if there has to be another one.
+// the last attempt if there has to be another one. excuses is how many times in a
+// row loss may be the excuse for bad news; a row may have its own idea of that.
 //
 // A segment that came is evidence; one that did not come is a hint. So a solid
 // outcome outweighs all others, and bad news wants more of them than good.
-func (t *tally) decide(lossy bool) (Verdict, *attempt, string) {
+func (t *tally) decide(excuses int) (Verdict, *attempt, string) {
 	last := t.tries[len(t.tries)-1]
 	if last.solid() {
 		return t.decideSolid(last)
 	}
-	attempts := t.row.Attempts
-	if attempts == 0 {
-		attempts = unsureBad
+	if t.row.Attempts > 0 {
+		excuses = t.row.Attempts
 	}
-	if solid := t.firstSolid(); solid != nil && len(t.tries) >= attempts+solidBad {
-		return Unknown, last, fmt.Sprintf("it came only once in %d attempts: %s", len(t.tries), solid.said())
+	if solid := t.firstSolid(); solid != nil {
+		if len(t.tries) >= excuses+solidBad {
+			return Unknown, last, fmt.Sprintf("it came only once in %d attempts: %s", len(t.tries), solid.said())
+		}
+		return "", last, ""
 	}
 	if last.outcome == nil {
-		if n := t.count(""); n >= min(unknownTries, attempts) {
+		if t.count("") >= min(unknownTries, excuses) {
 			return Unknown, last, last.why
 		}
 		return "", last, ""
 	}
-	want := 1
+	want := t.wanted(last.outcome.Verdict, excuses)
 	switch {
-	case last.outcome.Verdict.Bad() || t.firstSolid() != nil:
-		want = attempts
-	case lossy:
-		want = min(unsureGood, attempts)
-	}
-	if t.firstSolid() == nil && t.count(last.key()) >= want {
+	case t.count(last.key()) >= want:
 		return last.outcome.Verdict, last, last.said()
-	}
-	if len(t.tries) >= attempts+solidBad {
+	case len(t.tries) >= excuses+solidBad:
 		return Unknown, last, fmt.Sprintf("%d attempts, and no outcome came %d times", len(t.tries), want)
 	}
 	return "", last, ""
 }
+
+// wanted returns how many times an outcome that might be loss has to come. Good
+// news is doubted on a path that loses.
+func (t *tally) wanted(v Verdict, excuses int) int {
+	switch {
+	case v.Bad():
+		return excuses
+	case v == Note:
+		return min(unsureNote, excuses)
+	case excuses > fewestExcuses:
+		return min(2, excuses)
+	}
+	return 1
+}
+
+// fewestExcuses is what a path has that was not seen to lose.
+const fewestExcuses = 5
 
 // decideSolid decides after an attempt that no loss explains.
 func (t *tally) decideSolid(last *attempt) (Verdict, *attempt, string) {

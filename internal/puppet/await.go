@@ -81,6 +81,21 @@ func (p *Puppet) AwaitICMP(d time.Duration) *Arrival {
 	return p.await(d, p.nextICMP)
 }
 
+// AwaitOrICMP is Await that takes an ICMP error about the connection too.
+func (p *Puppet) AwaitOrICMP(d time.Duration, match Match) *Arrival {
+	return p.await(d, func() *Arrival {
+		if a := p.nextICMP(); a != nil {
+			return a
+		}
+		for a := p.next(); a != nil; a = p.next() {
+			if match(a) {
+				return a
+			}
+		}
+		return nil
+	})
+}
+
 func (p *Puppet) nextICMP() *Arrival {
 	p.board.mu.Lock()
 	defer p.board.mu.Unlock()

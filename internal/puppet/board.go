@@ -50,7 +50,8 @@ type Board struct {
 	doors  map[netip.AddrPort]*Door
 	conns  uint64 // connections so far
 	number int    // segments so far
-	resent int    // of ours, for want of an answer
+	asked  int    // segments of ours that any host answers
+	resent int    // of them, those sent again for want of an answer
 	offset int    // of the port to be tried next
 	fault  error  // why the link is of no more use
 	read   segment.Segment
@@ -102,6 +103,14 @@ func (b *Board) Resent() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.resent
+}
+
+// Loss returns how many segments were sent that any host answers, and how many of
+// them again.
+func (b *Board) Loss() (asked, resent int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked, b.resent
 }
 
 // Err returns why the link is of no more use, or nil.

@@ -29,9 +29,7 @@ var synWaits = [...]time.Duration{time.Second, 2 * time.Second, 2 * time.Second,
 // Open makes a handshake; the SYN is sent up to four times.
 func (p *Puppet) Open() Answer {
 	for i, wait := range synWaits {
-		if i > 0 {
-			p.again()
-		}
+		p.Ask(i > 0)
 		sent := p.Send(segment.SYN)
 		a := p.answer(wait)
 		if a == nil {
@@ -86,11 +84,16 @@ func hard(m *engine.ICMP) bool {
 	return m.Type == 3 && m.Code != 4 // but for "fragmentation needed"
 }
 
-// again counts a segment sent again because nothing came.
-func (p *Puppet) again() {
+// Ask counts a segment that any host answers, and whether it is sent again
+// because nothing came: for an estimate of the path's loss. Open and Deliver do so
+// themselves.
+func (p *Puppet) Ask(again bool) {
 	p.board.mu.Lock()
 	defer p.board.mu.Unlock()
-	p.board.resent++
+	p.board.asked++
+	if again {
+		p.board.resent++
+	}
 }
 
 // Again makes the puppet begin a new connection on the same 4-tuple, with numbers
@@ -154,9 +157,7 @@ func (p *Puppet) Deliver(data []byte) Life {
 func (p *Puppet) deliver(data []byte) Life {
 	from := p.SndNxt()
 	for i, wait := range deliverWaits {
-		if i > 0 {
-			p.again()
-		}
+		p.Ask(i > 0)
 		p.Send(segment.ACK|segment.PSH, Text(data), SeqAt(from))
 		a := p.Await(wait+2*p.rtt, Either(RST, Acks(from.Add(len(data)))))
 		switch {

@@ -39,7 +39,7 @@ func (w *world) forge(b *box, e *end) {
 	s := segment.Segment{Src: w.address(e.talk, 1-e.side), Dst: w.address(e.talk, e.side), Window: 5}
 	inside := v.RcvNxt.Add(1 + b.dice.IntN(max(1, v.RcvWnd)))
 	beyond := v.SndNxt.Add(1 + b.dice.IntN(1<<30))
-	guess := b.dice.IntN(7)
+	guess := b.dice.IntN(9)
 	if guess == 2 && e.c.State() == engine.TimeWait {
 		guess = 0 // RFC 6191 lets a good SYN replace TIME-WAIT, whoever sent it
 	}
@@ -62,6 +62,10 @@ func (w *world) forge(b *box, e *end) {
 		s.Flags, s.Seq, s.Ack = segment.ACK|segment.FIN, v.RcvNxt, beyond
 	case 6: // an ACK of long ago, before any window there ever was (RFC 5961 section 5)
 		s.Flags, s.Seq, s.Ack, s.Payload = segment.ACK, v.RcvNxt, v.SndUna.Add(-1<<30-b.dice.IntN(1<<29)), []byte("forged")
+	case 7: // an ACK of all, beyond the window
+		s.Flags, s.Seq, s.Ack = segment.ACK, v.RcvNxt.Add(v.RcvWnd+1+b.dice.IntN(1<<29)), v.SndNxt
+	case 8: // and before it
+		s.Flags, s.Seq, s.Ack = segment.ACK, v.RcvNxt.Add(-1-b.dice.IntN(1<<29)), v.SndNxt
 	}
 	pkt, err := s.Append(w.buffer())
 	if err != nil {

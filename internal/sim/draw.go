@@ -44,6 +44,7 @@ func draw(seed uint64, choices rand.Source) Plan {
 	d.faults(&p)
 	d.talks(&p)
 	d.opening(&p)
+	d.limits(&p)
 	return p
 }
 
@@ -184,6 +185,61 @@ func (d dice) opening(p *Plan) {
 	}
 }
 
+// limits draws what the connections of a host may keep together.
+func (d dice) limits(p *Plan) {
+	forgiving := true
+	for i := range p.Talks {
+		forgiving = forgiving && p.excused(i)
+	}
+	for side := range p.Limits {
+		l := &p.Limits[side]
+		if d.one(6) {
+			l.Memory = max(1, p.wanted(side)>>d.IntN(8))
+			d.watchful(p)
+		}
+		if !forgiving || !d.one(3) {
+			continue // one talk more than may be would end badly
+		}
+		for _, limit := range []*int{&l.HalfOpen, &l.Conns, &l.Orphans, &l.TimeWaits} {
+			if d.one(3) {
+				*limit = 1 + d.IntN(8)
+			}
+		}
+		if l.HalfOpen == 0 || d.one(2) {
+			continue
+		}
+		for i := range p.Talks { // or nobody is answered by a cookie
+			if p.Talks[i].Opener != side {
+				p.Talks[i].Conf[side].ISN = nil
+			}
+		}
+	}
+}
+
+// wanted is how much the ends of a side would hold at most.
+func (p *Plan) wanted(side int) (octets int) {
+	for i := range p.Talks {
+		t := &p.Talks[i]
+		c := &t.Conf[side]
+		octets += min(t.Apps[side].Send, c.SendBuffer) + min(t.Apps[1-side].Send, c.ReceiveBuffer)
+	}
+	return octets
+}
+
+// watchful has all ends ask for a peer that is silent: it may have been reset
+// for lack of memory, by a RST that was lost.
+func (d dice) watchful(p *Plan) {
+	for i := range p.Talks {
+		for side := range p.Talks[i].Conf {
+			c := &p.Talks[i].Conf[side]
+			c.UserTimeoutOption = engine.Default // or the peer's puts keep-alives off
+			if c.KeepAliveIdle == 0 {
+				c.KeepAliveIdle = maxKeepAlive
+			}
+		}
+	}
+}
+
 // dice are what a seed is drawn with.
 type dice struct{ *rand.Rand }
 
@@ -224,7 +280,7 @@ func (d dice) path() Path {
 
 // usual are the faults that a talk has to survive.
 var usual = [...]FaultKind{Loss, Burst, AckLoss, Duplicate, Jitter, Reorder, Detour, Corrupt, Partition, Police, BlackHole,
-	SmallMTU, Unreachable, Merge, Split, Strip, Clamp, Shift, Bleach, MarkCE, Forge, Flood, Drift, Leap, Refuse, Pause}
+	SmallMTU, Unreachable, Merge, Split, Overlap, Strip, Clamp, Shift, Bleach, MarkCE, Forge, Flood, Drift, Leap, Refuse, Pause}
 
 // fault draws one fault that ends before heal.
 func (d dice) fault(heal time.Duration) Fault {

@@ -26,6 +26,7 @@ const (
 	Unreachable                  // with P: lost, and ICMP says that code N of "unreachable" is why
 	Merge                        // neighbours become one segment if they come within D
 	Split                        // payloads are cut to pieces of N
+	Overlap                      // with P: octets of two neighbours come once more, in one segment
 	Strip                        // SYNs lose the options in the set N, all the time
 	Clamp                        // the MSS in SYNs becomes N at most
 	Shift                        // sequence numbers are shifted by ID, all the time
@@ -43,7 +44,7 @@ const (
 )
 
 var faultNames = [numFaults]string{"loss", "burst", "ack loss", "duplicate", "jitter", "reorder", "detour", "corrupt", "mangle",
-	"partition", "police", "black hole", "small MTU", "unreachable", "merge", "split", "strip", "clamp", "shift", "bleach",
+	"partition", "police", "black hole", "small MTU", "unreachable", "merge", "split", "overlap", "strip", "clamp", "shift", "bleach",
 	"mark CE", "forge", "flood", "drift", "leap", "refuse", "pause", "crash", "quit"}
 
 // String returns the fault's name.

@@ -111,8 +111,11 @@ func TestCleanRoadIsFilled(t *testing.T) {
 		{10 * time.Millisecond, 0, 1 << 20, 200_000_000, 0},
 	} {
 		for _, congestion := range []string{"reno", "cubic"} {
-			if test.rate == 0 && congestion == "reno" {
+			switch {
+			case test.rate == 0 && congestion == "reno":
 				continue // the window is the limit, whatever the algorithm
+			case raceDetector && test.octets > 10_000_000:
+				continue // make test has all of them without it
 			}
 			p := clean(test.delay, test.rate, test.queue, test.buffer, test.octets)
 			p.Talks[0].Conf[serverSide].Congestion = congestion

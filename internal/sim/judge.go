@@ -297,14 +297,15 @@ func (h *host) judgeSACK(x *watch, e *engine.Event) {
 // judgeIn holds what a segment did against what it was allowed to.
 func (h *host) judgeIn(x *watch, e *engine.Event) {
 	s, v := e.Segment, &e.Vars
-	refused := e.Note == engine.NotePAWS || e.Note == engine.NoteUnacceptable // as is the SYN of a peer that has begun anew
-	if s.Flags.Has(segment.SYN) && !x.state.Synchronized() && !refused {
+	// The first SYN that is taken says what is agreed on. That of a peer that has begun
+	// anew is refused, and one that comes again says nothing: a box may have changed it.
+	refused := e.Note == engine.NotePAWS || e.Note == engine.NoteUnacceptable || e.State == engine.SynSent
+	if s.Flags.Has(segment.SYN) && !x.state.Synchronized() && !refused && !x.agreed {
 		x.peerStamps, x.peerSACK = s.Options.Has(segment.HasTimestamps), s.Options.Has(segment.HasSACKPermitted)
+		x.agreed = true
 	}
 	if !x.known && e.State.Synchronized() { // a SYN cookie came back: nothing was seen of this connection before
-		x.mayStamp = s.Options.Has(segment.HasTimestamps)
-		x.peerStamps, x.maySACK, x.peerSACK = x.mayStamp, x.mayStamp, x.mayStamp
-		x.guessed, x.wl1 = true, s.Seq
+		x.guess(s, h.w.tainted)
 	}
 	if !x.known {
 		return
@@ -337,6 +338,16 @@ func (h *host) judgeIn(x *watch, e *engine.Event) {
 		x.murky, x.isMurky = v.SndNxt, true
 	}
 	x.repeated.forget(v.SndUna)
+}
+
+// guess says what a handshake that was not seen has agreed on, by the segment that
+// completed it: a cookie remembers more only with timestamps. A box that adds
+// them to a SYN-ACK has the peer believe what was never agreed.
+func (x *watch) guess(s *segment.Segment, tainted bool) {
+	stamps := s.Options.Has(segment.HasTimestamps)
+	x.mayStamp, x.peerStamps = stamps && !tainted, stamps
+	x.maySACK, x.peerSACK = stamps || tainted, stamps || tainted
+	x.guessed, x.wl1 = true, s.Seq
 }
 
 // judgeArrival notes what there is to report (I9). What was here already and lies
@@ -465,6 +476,9 @@ func (h *host) judge() {
 		}
 	}
 	h.touched = h.touched[:0]
+	if h.w.violation == "" {
+		h.judgeMemory()
+	}
 }
 
 // judgeReport: what arrives beyond a hole is told at once, whatever else there is
@@ -505,6 +519,23 @@ func (h *host) audit(x *watch) {
 	if err := x.end.c.Audit(); err != nil {
 		h.w.fail("I10: conn %d of host %d: %v", x.id, h.id, err)
 	}
+}
+
+// leastHeld is what each connection may hold in each direction beside Limits.Memory.
+const leastHeld = 4096
+
+// judgeMemory: what all connections hold together stays within its bounds, and
+// their sum is that of a recount (I23), which is taken so seldom that it costs
+// little.
+func (h *host) judgeMemory() {
+	most, held := h.w.plan.Limits[h.side].Memory, h.stack.Buffered()
+	if most > 0 && held > most+2*leastHeld*h.stack.Conns() {
+		h.w.fail("I23: host %d: %d octets are held for %d connections, and %d are allowed", h.id, held, h.stack.Conns(), most)
+	}
+	if h.auditIn--; h.auditIn > 0 {
+		return
+	}
+	h.auditIn = h.stack.Conns() + auditCost
 	if err := h.stack.Audit(); err != nil {
 		h.w.fail("I23: host %d: %v", h.id, err)
 	}

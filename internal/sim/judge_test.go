@@ -17,12 +17,13 @@ type bench struct {
 	e    engine.Event // the next one's base: state and variables
 	irs  segment.Seq
 	news segment.Segment
+	opts segment.OptionSet // that all segments have
 }
 
 func newBench(t *testing.T, irs uint32) *bench {
 	p := clean(time.Millisecond, 0, 1<<20, 1<<16, 1000)
 	w := newWorld(&p, nil)
-	b := &bench{T: t, h: w.hosts[len(w.hosts)-1], irs: segment.MakeSeq(irs)}
+	b := &bench{T: t, h: w.hosts[len(w.hosts)-1], irs: segment.MakeSeq(irs), opts: segment.HasTimestamps}
 	b.e = engine.Event{Conn: 1, Local: w.address(0, serverSide), Remote: w.address(0, clientSide), State: engine.Established}
 	b.e.Vars = engine.Vars{ISS: segment.MakeSeq(7), SndUna: segment.MakeSeq(8), SndNxt: segment.MakeSeq(8), SndWnd: 1000,
 		IRS: b.irs, RcvNxt: b.irs.Add(1), RcvWnd: 65535, MSS: 1460, Cwnd: 14600, RTO: time.Second}
@@ -48,8 +49,14 @@ func (b *bench) out(blocks ...[2]int) {
 	b.tell(engine.EventSegmentOut, engine.NoteDupAck)
 }
 
+// syn tells of a SYN or SYN-ACK of one side.
+func (b *bench) syn(kind engine.EventKind, seq segment.Seq, flags segment.Flags, note engine.Note) {
+	b.news = segment.Segment{Src: b.e.Local, Dst: b.e.Remote, Seq: seq, Ack: b.e.Vars.RcvNxt, Flags: flags, Window: 65535}
+	b.tell(kind, note)
+}
+
 func (b *bench) tell(kind engine.EventKind, note engine.Note) {
-	b.news.Options.Set |= segment.HasTimestamps
+	b.news.Options.Set |= b.opts
 	e := b.e
 	e.Kind, e.Note, e.Segment = kind, note, &b.news
 	b.h.Trace(&e)
@@ -116,6 +123,36 @@ func TestJudgeOfSilence(t *testing.T) {
 		b.want(violation)
 		b.h.judgeReport(x) // once is enough
 		b.want(violation)
+	}
+}
+
+// What was agreed on with a connection that appears complete is guessed by its first
+// segment, but not where a box may have written options into the handshake.
+func TestJudgeOfUnseenHandshakes(t *testing.T) {
+	for tainted, violation := range map[bool]string{true: "", false: "I16"} {
+		b := newBench(t, 1<<31)
+		b.h.w.tainted = tainted
+		b.begin()
+		b.opts = 0
+		b.out()
+		b.want(violation)
+	}
+}
+
+// The SYN that was answered says what is agreed on, and no copy of it.
+func TestJudgeOfRepeatedSYN(t *testing.T) {
+	for _, note := range []engine.Note{engine.NoteDuplicate, engine.NoteUnacceptable, engine.NotePAWS} {
+		for stamps, violation := range map[segment.OptionSet]string{segment.HasTimestamps: "", 0: "I16"} {
+			b := newBench(t, 1<<31)
+			b.e.State = engine.SynReceived
+			b.syn(engine.EventSegmentIn, b.irs, segment.SYN, engine.NoteNone)
+			b.syn(engine.EventSegmentOut, b.e.Vars.ISS, segment.SYN|segment.ACK, engine.NoteNone)
+			b.opts = 0
+			b.syn(engine.EventSegmentIn, b.irs, segment.SYN, note)
+			b.opts = stamps
+			b.out()
+			b.want(violation)
+		}
 	}
 }
 

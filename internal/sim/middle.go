@@ -45,8 +45,14 @@ func (w *world) mark(pkt []byte) []byte {
 }
 
 // split cuts a payload into pieces of box i's size, as a network interface does.
+// An odd ID cuts each payload in its own way, so that what is sent again has other
+// edges than what came before.
 func (w *world) split(i, dir int, pkt []byte, forged bool) bool {
-	size := w.boxes[i].N
+	b := &w.boxes[i]
+	size := b.N
+	if b.ID&1 == 1 {
+		size = max(1, size/4+b.dice.IntN(size))
+	}
 	var s segment.Segment
 	if s.Parse(pkt) != nil || s.Checksum == segment.ChecksumBad || len(s.Payload) <= size || len(s.Payload) > 64*size ||
 		s.Flags.Any(segment.SYN|segment.RST|segment.URG) {
@@ -122,6 +128,29 @@ func (b *box) release(w *world) {
 			w.through(i+1, b.heldDir, pkt, false)
 		}
 	}
+}
+
+// overlap sends a segment of its own before one that continues the one before: the
+// second half of that and the first half of this, as a proxy does that sends again
+// from what it holds.
+func (w *world) overlap(i, dir int, pkt []byte, forged bool) {
+	b := &w.boxes[i]
+	var last, s segment.Segment
+	if s.Parse(pkt) != nil || s.Checksum == segment.ChecksumBad || len(s.Payload) == 0 || forged || s.Flags&^segment.PSH != segment.ACK {
+		return
+	}
+	if b.held != nil && last.Parse(b.held) == nil && last.Src == s.Src && last.Dst == s.Dst && last.End() == s.Seq && b.hits() {
+		half := len(last.Payload) / 2
+		s.Seq = last.Seq.Add(half)
+		s.Payload = append(append([]byte(nil), last.Payload[half:]...), s.Payload[:(len(s.Payload)+1)/2]...)
+		piece, err := s.Append(w.buffer())
+		if err != nil {
+			w.fail("a middlebox built what cannot be sent: %v", err)
+			return
+		}
+		w.through(i+1, dir, piece, forged)
+	}
+	b.held = append(b.held[:0], pkt...)
 }
 
 // clamp lowers the MSS of a SYN, as a tunnel's end does.

@@ -17,9 +17,10 @@ type Plan struct {
 	Path    [2]Path // from the clients, from the server
 	Faults  []Fault
 	Talks   []Talk
-	Heal    time.Duration // when the faults end
-	Doomed  bool          // they do not: the road stays cut
-	Fates   []byte        // what the faults' dice show, until they are used up; nil: their IDs say
+	Limits  [2]engine.Limits // of all connections of a host together, by side
+	Heal    time.Duration    // when the faults end
+	Doomed  bool             // they do not: the road stays cut
+	Fates   []byte           // what the faults' dice show, until they are used up; nil: their IDs say
 }
 
 // A Path is what one direction of the road is like on a good day.
@@ -86,6 +87,12 @@ func (p *Plan) String() string {
 	}
 	for _, f := range p.Faults {
 		fmt.Fprintf(&b, "\n  fault %v", f)
+	}
+	for side, l := range p.Limits {
+		if l != (engine.Limits{}) {
+			fmt.Fprintf(&b, "\n  limits of side %d: %d octets, half-open %d, connections %d, orphans %d, TIME-WAITs %d",
+				side, l.Memory, l.HalfOpen, l.Conns, l.Orphans, l.TimeWaits)
+		}
 	}
 	for i := range p.Talks {
 		t := &p.Talks[i]

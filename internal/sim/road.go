@@ -56,6 +56,8 @@ func (w *world) through(i, dir int, pkt []byte, forged bool) {
 			if w.split(i, dir, pkt, forged) {
 				return
 			}
+		case Overlap:
+			w.overlap(i, dir, pkt, forged)
 		case Strip:
 			pkt = w.strip(b.N, pkt)
 		case Clamp:

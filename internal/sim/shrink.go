@@ -1,6 +1,10 @@
 package sim
 
-import "slices"
+import (
+	"slices"
+
+	"rawtcp/engine"
+)
 
 // Shrink leaves out of a failing plan what it can while some run of it still
 // fails: faults, talks, then octets. tries bounds the runs.
@@ -33,6 +37,11 @@ func simpler(p *Plan) []Plan {
 	}
 	if n := len(p.Faults); n > 1 {
 		vary(func(q *Plan) { q.Faults = nil })
+	}
+	for side := range p.Limits {
+		if p.Limits[side] != (engine.Limits{}) {
+			vary(func(q *Plan) { q.Limits[side] = engine.Limits{} })
+		}
 	}
 	for i := range p.Faults {
 		vary(func(q *Plan) { q.Faults = slices.Delete(q.Faults, i, i+1) })

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gopacket/gopacket/pcapgo"
 
+	"rawtcp/engine"
 	"rawtcp/segment"
 )
 
@@ -79,6 +80,42 @@ func TestEveryFaultIsDrawn(t *testing.T) {
 	}
 	if none < n/15 || one < n/8 {
 		t.Errorf("%d plans without a fault and %d with one", none, one)
+	}
+}
+
+// The limits of a stack have to be reached, each of them.
+func TestEveryLimitIsReached(t *testing.T) {
+	var all engine.Counters
+	reached := func() bool {
+		return all.MemoryPressures > 0 && all.MemoryShed > 0 && all.MemoryRefused > 0 && all.ConnsRefused > 0 && all.OrphansReset > 0 &&
+			all.TimeWaitsCut > 0 && all.SYNDropped > 0 && all.CookiesSent > 0
+	}
+	for seed := range uint64(3000) {
+		p := Draw(seed)
+		if p.Limits == [2]engine.Limits{} || reached() {
+			continue
+		}
+		w := newWorld(&p, nil)
+		w.play()
+		if w.violation != "" {
+			t.Errorf("seed %d: %s", seed, w.violation)
+		}
+		for _, h := range w.hosts {
+			c := h.stack.Counters()
+			all.MemoryPressures += c.MemoryPressures
+			all.MemoryShed += c.MemoryShed
+			all.MemoryRefused += c.MemoryRefused
+			all.ConnsRefused += c.ConnsRefused
+			all.OrphansReset += c.OrphansReset
+			all.TimeWaitsCut += c.TimeWaitsCut
+			if p.Limits[h.side].HalfOpen > 0 {
+				all.SYNDropped += c.SYNDropped
+				all.CookiesSent += c.CookiesSent
+			}
+		}
+	}
+	if !reached() {
+		t.Errorf("some limit was never reached: %+v", all)
 	}
 }
 

@@ -29,6 +29,7 @@ type watch struct {
 	peerStamps bool
 	maySACK    bool
 	peerSACK   bool
+	agreed     bool        // the peer's SYN was taken
 	guessed    bool        // nothing was seen of the handshake: it may or may not have agreed on SACK
 	repeated   spans       // what was retransmitted and is not acknowledged
 	arrived    spans       // what arrived beyond RCV.NXT

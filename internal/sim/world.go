@@ -317,6 +317,9 @@ func (w *world) start(side, talk int) {
 		w.talks[t.Tuple] = before
 		later(time.Second)
 		return
+	case errors.Is(err, engine.ErrTooMany) && w.plan.Limits[side].Conns > 0:
+		w.talks[t.Tuple] = before
+		return
 	case err != nil:
 		w.fail("dial: %v", err)
 		return
@@ -517,13 +520,25 @@ func (w *world) judgeEnd() {
 		}
 	}
 	for i := range w.ends {
-		if t := &w.plan.Talks[i]; t.Absent || w.plan.excused(i) {
+		if t := &w.plan.Talks[i]; t.Absent || w.plan.excused(i) || w.forsaken(i) {
 			continue
 		}
 		for h := range w.ends[i] {
 			w.judgeTalk(&w.ends[i][h])
 		}
 	}
+}
+
+// forsaken reports whether one of a talk's hosts has reset connections that were
+// closed and not done, for lack of memory.
+func (w *world) forsaken(talk int) bool {
+	for side := range w.ends[talk] {
+		h := w.hostOf(talk, side)
+		if w.plan.Limits[side].Memory > 0 && h.stack.Counters().OrphansReset > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *world) judgeTalk(e *end) {

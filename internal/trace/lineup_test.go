@@ -211,6 +211,53 @@ func (l slowLink) WriteBatch(pkts [][]byte) (int, error) {
 	return len(pkts), nil
 }
 
+// A heldUpTap is asked, and has nothing; then the asker is held up.
+type heldUpTap struct {
+	fakeTap
+	holdUp func() // once
+}
+
+func (h *heldUpTap) Next(headers []byte) (int, int64, bool) {
+	n, at, ok := h.fakeTap.Next(headers)
+	if f := h.holdUp; !ok && f != nil {
+		h.holdUp = nil
+		f()
+	}
+	return n, at, ok
+}
+
+// A machine that stands still for a second between the look at the tap and the
+// one at what was sent makes no packet one that nobody has seen.
+func TestPcapHeldUpAfterTheTap(t *testing.T) {
+	var out strings.Builder
+	now := wallClock()
+	p, err := NewPcap(PcapConfig{Out: &out, Now: func() time.Time { return now }, Interface: "veth0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.round = time.Hour
+	tap := &heldUpTap{}
+	link := p.Link(takingLink{}, tap)
+	pkt, err := newScript(p).parse("> . 1:1(0) ack 1 win 7").Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tap.holdUp = func() {
+		if _, err := link.WriteBatch([][]byte{pkt}); err != nil {
+			t.Error(err)
+		}
+		tap.saw(pkt, after(10))
+		now = now.Add(time.Second)
+	}
+	p.drain(false)
+	if err := p.Close(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if got := inShort(readPcap(t, []byte(out.String()))); got != "in at 10" {
+		t.Errorf("got %s", got)
+	}
+}
+
 // The steady state of a capture allocates little more than its output.
 func TestPcapAllocatesLittle(t *testing.T) {
 	p, err := NewPcap(PcapConfig{Out: discard{}, Now: wallClock})

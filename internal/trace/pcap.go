@@ -340,12 +340,13 @@ func (p *Pcap) endRound() {
 func (p *Pcap) drain(hurry bool) {
 	p.writing.Lock()
 	defer p.writing.Unlock()
+	limit := p.now().UnixNano() - patience // before the look at the tap: we may be held up after it
 	p.takeIn()
 	if hurry {
 		p.line.giveUp((len(p.line.unseen) + 1) / 2)
 	}
 	if len(p.line.unseen) > 0 {
-		p.line.giveUpBefore(p.now().UnixNano() - patience)
+		p.line.giveUpBefore(limit)
 	}
 	p.write(hurry)
 }

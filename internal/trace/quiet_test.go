@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -93,13 +94,13 @@ func (c *chute) send(octets int) {
 	}
 }
 
-// threadTime is the processor time of the calling thread, in seconds.
-func threadTime(tb testing.TB) float64 {
+// threadTime is the processor time of the calling thread.
+func threadTime(tb testing.TB) time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
 		tb.Fatal(err)
 	}
-	return float64(ts.Nano()) / 1e9
+	return time.Duration(ts.Nano())
 }
 
 // BenchmarkSummary compares the processor time of a bulk transfer whose ends
@@ -133,13 +134,17 @@ func BenchmarkSummary(b *testing.B) {
 // summaryRatios is none against the given tracers. Where a transfer's memory lies
 // makes it faster or slower by a hundredth: so there are several of each.
 func summaryRatios(b *testing.B, from, to func() engine.Tracer) (ratios []float64) {
-	const octets, rounds, layouts = 1 << 20, 40, 10
-	measured := func(c *chute) func() float64 {
+	const octets = 1 << 20
+	rounds, layouts := 40, 10
+	if testing.Short() { // that it works; what it costs takes more
+		rounds, layouts = 1, 2
+	}
+	measured := func(c *chute) paired.Way {
 		c.send(16 * octets) // until the windows are open
-		return func() float64 {
-			start := threadTime(b)
+		return func() (wall, cpu time.Duration) {
+			began, start := time.Now(), threadTime(b)
 			c.send(octets)
-			return threadTime(b) - start
+			return time.Since(began), threadTime(b) - start
 		}
 	}
 	for i := range layouts {
@@ -151,7 +156,8 @@ func summaryRatios(b *testing.B, from, to func() engine.Tracer) (ratios []float6
 		if i%2 != 0 {
 			without = newChute(b, nil, nil)
 		}
-		ratios = append(ratios, paired.Rounds(rounds, measured(without), measured(with))...)
+		_, cpus := paired.Rounds(rounds, measured(without), measured(with))
+		ratios = append(ratios, cpus...)
 	}
 	return ratios
 }
