@@ -40,7 +40,7 @@ var breakagesC = []breakage{
 			}
 			return s
 		}},
-		found: map[string]string{"C1": "ignored", "C2": "ignored", "C4": "ignored", "A6": "ignored", "C15": "ignored", "C18": "ignored"},
+		found: map[string]string{"C1": "ignored", "C2": "ignored", "C4": "ignored", "A6": "ignored", "C15": "ignored", "C18": "ignored", "G3": "broken", "H4": "partly"},
 	},
 	{
 		name: "accepts whatever sequence number data has",

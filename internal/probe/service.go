@@ -16,14 +16,17 @@ type Need uint8
 
 // The needs.
 const (
-	NoService  Need = iota // a handshake is enough
-	AnyData                // it says something: a greeting, or an answer to a request
-	BulkData               // the answer is longer than an initial window
-	EchoedData             // it sends back what it is sent
+	NoService   Need = iota // a handshake is enough
+	AnyData                 // it says something: a greeting, or an answer to a request
+	BulkData                // the answer is longer than an initial window
+	EchoedData              // it sends back what it is sent
+	ClosesFirst             // there is something that makes it close first
 )
 
 // String names the need.
-func (n Need) String() string { return [...]string{"none", "data", "bulk data", "echo"}[n] }
+func (n Need) String() string {
+	return [...]string{"none", "data", "bulk data", "echo", "one that can be made to close first"}[n]
+}
 
 // A Service is what is known about the program behind the port.
 type Service struct {
@@ -32,6 +35,7 @@ type Service struct {
 	Echoes  bool   // it sends back what it is sent
 	Closes  bool   // it closes when it has answered
 	Request []byte // asks for data; nil: nothing to ask with
+	Goodbye []byte // makes it close first, with a short answer; nil: nothing does
 }
 
 // Speaks reports whether a service can do what a row needs. Whether it really
@@ -42,6 +46,8 @@ func (s Service) Speaks(n Need) bool {
 		return s.Greets || s.Echoes || s.Request != nil
 	case EchoedData:
 		return s.Echoes
+	case ClosesFirst:
+		return s.Goodbye != nil
 	}
 	return true
 }
@@ -75,14 +81,15 @@ func ParseService(text, host string) (Service, error) {
 		if rest == "" {
 			rest = "/"
 		}
-		return Service{Name: name, Closes: true, Request: httpRequest(rest, host)}, nil
+		return Service{Name: name, Closes: true, Request: httpRequest("GET", rest, host), Goodbye: httpRequest("HEAD", rest, host)}, nil
 	case "https":
 		hello, err := clientHello(host)
-		return Service{Name: name, Request: hello}, err
+		// An alert that ends the session, before there is one (RFC 5246 section 7.2.2).
+		return Service{Name: name, Request: hello, Goodbye: []byte{21, 3, 1, 0, 2, 2, 40}}, err
 	case "ssh":
-		return Service{Name: name, Greets: true, Request: []byte("SSH-2.0-rawtcp_probe\r\n")}, nil
+		return Service{Name: name, Greets: true, Request: []byte("SSH-2.0-rawtcp_probe\r\n"), Goodbye: []byte("goodbye\r\n")}, nil
 	case "smtp":
-		return Service{Name: name, Greets: true, Request: []byte("EHLO probe.invalid\r\n")}, nil
+		return Service{Name: name, Greets: true, Request: []byte("EHLO probe.invalid\r\n"), Goodbye: []byte("QUIT\r\n")}, nil
 	case "echo":
 		return Service{Name: name, Echoes: true, Request: []byte("echo echo echo\r\n")}, nil
 	case "raw":
@@ -96,11 +103,11 @@ func ParseService(text, host string) (Service, error) {
 	return Service{}, fmt.Errorf("want http, https, ssh, smtp, echo, none or raw:TEXT, not %s", strconv.Quote(text))
 }
 
-func httpRequest(path, host string) []byte {
+func httpRequest(method, path, host string) []byte {
 	if strings.Contains(host, ":") && !strings.HasPrefix(host, "[") {
 		host = "[" + host + "]"
 	}
-	return []byte("GET " + path + " HTTP/1.0\r\nHost: " + host + "\r\nUser-Agent: rawtcp-probe\r\nAccept: */*\r\n\r\n")
+	return []byte(method + " " + path + " HTTP/1.0\r\nHost: " + host + "\r\nUser-Agent: rawtcp-probe\r\nAccept: */*\r\n\r\n")
 }
 
 // clientHello returns the first flight of a TLS client, to which a server

@@ -162,11 +162,26 @@ func (t *T) Answer(p *puppet.Puppet, match puppet.Match) *puppet.Arrival {
 	return p.Await(t.Patience(), match)
 }
 
+// script is what the service is sent in this row: a request, or what makes it
+// close first.
+func (t *T) script() []byte {
+	if t.row.Service == ClosesFirst {
+		return t.Service.Goodbye
+	}
+	return t.Service.Request
+}
+
+// rest is what of the script has not been sent yet.
+func (t *T) rest(p *puppet.Puppet) []byte {
+	script := t.script()
+	return script[min(t.asked[p], len(script)):]
+}
+
 // Octets returns the next n octets that the service would be sent, without
 // counting them as sent. Behind the request, or where there is none, they are
 // line feeds.
 func (t *T) Octets(p *puppet.Puppet, n int) []byte {
-	next := t.Service.Request[min(t.asked[p], len(t.Service.Request)):]
+	next := t.rest(p)
 	next = next[:min(n, len(next))]
 	return append(next[:len(next):len(next)], bytes.Repeat([]byte{'\n'}, n-len(next))...)
 }
@@ -213,7 +228,7 @@ func (t *T) Lives(p *puppet.Puppet) bool {
 // Request sends the rest of the service's request, again until it is
 // acknowledged, or ends the attempt. The answer is not acknowledged.
 func (t *T) Request(p *puppet.Puppet) {
-	rest := t.Service.Request[min(t.asked[p], len(t.Service.Request)):]
+	rest := t.rest(p)
 	if len(rest) == 0 {
 		t.Unknown("there is no request to send")
 	}

@@ -19,6 +19,8 @@ type Puppet struct {
 	shape         Shape
 	news          chan struct{}
 	provoked      time.Duration // when the last provocation left
+	booked        int           // packets that may leave without waiting for the pace
+	bookedAt      time.Duration // when they were booked; after a second they are void
 	left          bool
 	rtt           time.Duration // of the handshake; 0: unknown
 
@@ -265,6 +267,30 @@ func (p *Puppet) rest() {
 	}
 }
 
+// Book waits until n packets may leave at once, and lets the next n of this
+// puppet leave without waiting if they do within a second: for a handshake or an
+// exchange whose time the peer measures. n is cut to what a second holds.
+func (p *Puppet) Book(n int) {
+	b := p.board
+	n = min(n, cap(b.pace.last))
+	at := b.pace.reserve(b.Now(), n)
+	if wait := at - b.Now(); wait > 0 && !p.stage.Wait(wait) {
+		return
+	}
+	p.booked, p.bookedAt = n, at
+}
+
+// reserve waits until n packets may leave, and reports whether they may.
+func (p *Puppet) reserve(n int) bool {
+	b := p.board
+	if n <= p.booked && b.Now() < p.bookedAt+time.Second {
+		p.booked -= n
+		return true
+	}
+	wait := b.pace.reserve(b.Now(), n) - b.Now()
+	return wait <= 0 || p.stage.Wait(wait)
+}
+
 // Volley sends segments made by Segment together, as one provocation: SND.NXT
 // stays as it is. No more than the Board's rate fit in one.
 func (p *Puppet) Volley(shots ...Shot) []Sent {
@@ -288,7 +314,7 @@ func (p *Puppet) fire(makers []func() Shot, obedient bool) []Sent {
 	room := cap(b.pace.last)
 	for from := 0; from < len(makers); from += room {
 		to := min(from+room, len(makers))
-		if wait := b.pace.reserve(b.Now(), to-from) - b.Now(); wait > 0 && !p.stage.Wait(wait) {
+		if !p.reserve(to - from) {
 			return sent
 		}
 		if err := p.launch(makers[from:to], sent[from:to], obedient); err != nil {
