@@ -37,7 +37,7 @@ const groupBattery = "Battery"
 
 func (p *program) probeCommand() *command {
 	o := &probeOptions{}
-	o.talkOptions.io, o.color = "raw", "auto"
+	o.color = "auto"
 	return &command{
 		name: "probe", usage: "rawtcp probe [flags] HOST:PORT | --diff A B", help: helpProbe,
 		flags: append(o.batteryFlags(), append(o.probeSourceFlags(), o.probeOutputFlags()...)...),
@@ -275,7 +275,7 @@ func (r *probeRun) open() error {
 	if err := r.mayProbe(addrs[0]); err != nil {
 		return err
 	}
-	r.link, err = rawsock.Open(rawsock.Config{Interface: r.o.iface, Source: r.o.source, Guard: r.o.guard, Family: r.o.family()})
+	r.link, err = rawsock.Open(rawsock.Config{Interface: r.o.iface, Source: r.o.source, Guard: r.o.guard, Family: r.o.family(), IO: r.o.io})
 	if err != nil {
 		return openFailure(err)
 	}
@@ -324,12 +324,20 @@ func (r *probeRun) battery(tracer engine.Tracer) (*probe.Report, error) {
 	r.watch = newProbeWatch(r.rows, conns, r.board.Now, r.session.status)
 	defer r.watch.end()
 	b := &probe.Battery{
-		Board: r.board, Target: r.remote, Service: r.service, Rows: r.rows, SideBySide: r.o.full, Listen: r.o.listen,
+		Board: r.board, Target: r.remote, Service: r.service, Rows: r.rows, SideBySide: r.o.full, Lanes: r.lanes(conns), Listen: r.o.listen,
 		Progress: r.progress, OnPanic: crash,
 	}
 	report, err := b.Run(r.rein.stop)
 	r.table.flush()
 	return report, err
+}
+
+// lanes are how many quick rows run at a time: only a quick look has several.
+func (r *probeRun) lanes(conns int) int {
+	if r.o.fast {
+		return conns
+	}
+	return 1
 }
 
 // sinks are those that have a use for the segments of a battery: nobody takes
