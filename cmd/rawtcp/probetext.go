@@ -89,11 +89,11 @@ func (l probeLook) row(r *probe.Result) string {
 	switch {
 	case rule != "" && (l.columns == 0 || l.verbose > 0 || r.Verdict != probe.Pass):
 		text += " [" + rule + "]"
-	case l.columns > 0:
-		text = shorten(text, l.columns-margin)
+	case l.columns > 0 && r.Verdict == probe.Pass:
+		text = shorten(text, l.columns-margin-1)
 	}
 	if l.columns > 2*margin {
-		text = strings.ReplaceAll(wrap(text, l.columns-margin), "\n  ", "\n"+strings.Repeat(" ", margin+2))
+		text = strings.ReplaceAll(wrap(text, l.columns-margin-1), "\n  ", "\n"+strings.Repeat(" ", margin+1))
 	}
 	line := fmt.Sprintf("%-4s%s %s\n", r.Row.ID, verdict, text)
 	if l.verbose == 0 {

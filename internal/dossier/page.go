@@ -143,7 +143,7 @@ func newPageRow(r *probe.Result) pageRow {
 	}
 	if n := len(r.Record); n > 0 {
 		row.Segments = strconv.Itoa(r.Record[0].Number) + " to " + strconv.Itoa(r.Record[n-1].Number)
-		row.Ladder = strings.TrimRight(Ladder(r, trace.LadderConfig{Width: 110, UTF8: true}), "\n")
+		row.Ladder = strings.TrimRight(Ladder(r, trace.LadderConfig{Width: 96, UTF8: true}), "\n")
 	}
 	return row
 }
