@@ -188,3 +188,17 @@ func checkTimes(t *testing.T, r *probe.Report) {
 		}
 	}
 }
+
+// TestLanes: rows that run side by side answer the same, and sooner.
+func TestLanes(t *testing.T) {
+	expected := allAnswers().of("echo", byEngine)
+	var one, four time.Duration
+	for lanes, took := range map[int]*time.Duration{1: &one, 4: &four} {
+		r := subject{lanes: lanes}.probe(t, keys(expected)...)
+		want(t, r, expected)
+		*took = r.Took
+	}
+	if four > one {
+		t.Errorf("four lanes took %v, one %v", four, one)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"rawtcp/internal/probe"
 	"rawtcp/segment"
 )
 
@@ -76,10 +77,14 @@ type breakage struct {
 	name  string
 	host  broken
 	found map[string]string
+
+	// blurs are rows that measure something else by means of what is broken, and
+	// have nothing bad to say of it.
+	blurs map[string]string
 }
 
 func allBreakages() []breakage {
-	return slices.Concat(breakagesA, breakagesB, breakagesC, breakagesD, breakagesE, breakagesF, breakagesG, breakagesH, breakagesP)
+	return slices.Concat(breakagesA, breakagesB, breakagesC, breakagesD, breakagesE, breakagesF, breakagesG, breakagesH, breakagesP, moreBreakages)
 }
 
 // concerns reports whether a row is of a group that has to find the breakage.
@@ -98,13 +103,20 @@ func TestBrokenHosts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			table := allAnswers()
-			for id, key := range tt.found {
+			changed := maps.Clone(tt.found)
+			maps.Copy(changed, tt.blurs)
+			for id, key := range changed {
 				a, known := table[id]
 				if !known {
 					t.Fatalf("no row %s", id)
 				}
 				a.engine = key
 				table[id] = a
+			}
+			for id, key := range tt.blurs {
+				if o := probe.Find(id).Outcome(key); o == nil || o.Verdict.Bad() {
+					t.Errorf("%s accuses the host of what another row finds", id)
+				}
 			}
 			for _, service := range services {
 				s := tt.host.subject()

@@ -53,5 +53,6 @@ var breakagesA = []breakage{
 			},
 		},
 		found: map[string]string{"A2": "never"},
+		blurs: map[string]string{"H4": "partly"},
 	},
 }

@@ -42,6 +42,7 @@ var breakagesB = []breakage{
 			return s
 		}},
 		found: map[string]string{"B4": "exceeded"},
+		blurs: map[string]string{"D3": "timeout", "D5": "reno", "D6": "go-back-n", "E1": "more", "E3": "quiet"}, // they count small segments
 	},
 	{
 		name: "drops what has an option that it does not know",

@@ -97,7 +97,7 @@ var groupC = []*Row{
 		Clauses:  []Clause{rfc(9293, "3.10.7.4"), rfc(5961, "5.2")},
 		Risk:     Safe, Takes: time.Second, Needs: []Field{FieldSeq, FieldAck},
 		Outcomes: dataOutcomes("the ACK is beyond what was sent"),
-		Test:     func(t *T) string { return badACK(t, puppet.Shape{}, 70000) },
+		Test:     func(t *T) string { return badACK(t, t.Establish(), 70000) },
 	},
 	{
 		ID: "C8", Name: "ack-old",
@@ -106,7 +106,7 @@ var groupC = []*Row{
 		Clauses:  []Clause{rfc(5961, "5.2"), rfc(9293, "3.10.7.4")},
 		Risk:     Safe, Takes: time.Second, Needs: []Field{FieldSeq, FieldAck, FieldWindow},
 		Outcomes: dataOutcomes("the ACK is older than the largest window"),
-		Test:     func(t *T) string { return badACK(t, puppet.Shape{Scale: -1, Window: 32768}, -70000) },
+		Test:     oldACK,
 	},
 	{
 		ID: "C9", Name: "data-without-ack",
@@ -311,11 +311,21 @@ func synACKInEstablished(t *T) string {
 	return "challenge"
 }
 
-func badACK(t *T, shape puppet.Shape, by int) string {
-	p := t.Establish(shape)
+func badACK(t *T, p *puppet.Puppet, by int) string {
 	from := p.SndNxt()
 	sent := p.Provoke(text, puppet.Text(t.Octets(p, 3)), puppet.Ack(by))
 	return refused(t, p, from, sent, t.Answer(p, puppet.PureACK))
+}
+
+// oldACK judges a fresh connection. Some hosts have a faster path for segments
+// that are the next in order, which looks at less: what they do there is a fact.
+func oldACK(t *T) string {
+	p := t.Connect(puppet.Shape{Scale: -1, Window: 32768})
+	said := badACK(t, p, -70000)
+	if said == "refused" {
+		t.Fact("after_data", "%s", badACK(t, p, -70000))
+	}
+	return said
 }
 
 // refused says what became of three octets sent at from that should not have been

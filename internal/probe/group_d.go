@@ -567,6 +567,9 @@ func (t *T) undo(stamped bool) string {
 // something to say, what a probe of it looks like, and when the service was asked.
 func (t *T) closedWindow() (p *puppet.Puppet, isProbe puppet.Match, start time.Duration) {
 	p = t.Connect()
+	if !t.Lives(p) { // some hosts believe in a smaller window only of a later segment
+		t.Unknown("the connection does not take data")
+	}
 	p.Window(0)
 	t.Request(p)
 	una := p.RcvNxt()
@@ -715,7 +718,7 @@ func idleTimeout(t *T) string {
 	for i, idle := range idleTimes {
 		p := puppets[i]
 		t.Waiting("a connection to be idle for %v", idle)
-		t.Wait(start + idle - t.Now())
+		t.idle(puppets[i:], start+idle)
 		ended := p.Reset() || p.PeerClosed()
 		life := t.Life(p)
 		t.Fact("after_"+idle.String(), "%v", life)
@@ -730,4 +733,19 @@ func idleTimeout(t *T) string {
 		}
 	}
 	return said
+}
+
+// idle lets time pass, and answers keep-alives, or the host would end what is
+// idle by itself.
+func (t *T) idle(puppets []*puppet.Puppet, until time.Duration) {
+	for t.Now() < until {
+		t.Wait(min(time.Second, until-t.Now()))
+		for _, p := range puppets {
+			keepAlive := func(a *puppet.Arrival) bool { return a.Seq.Less(p.RcvNxt()) && len(a.Payload) <= 1 }
+			if p.Await(0, keepAlive) != nil {
+				t.Fact("keep_alives", "answered")
+				p.Send(segment.ACK)
+			}
+		}
+	}
 }

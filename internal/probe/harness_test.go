@@ -33,6 +33,7 @@ type subject struct {
 	toUs    func(packet []byte) []byte // changes what the host sends
 	seed    uint64
 	v6      bool
+	lanes   int // of the battery; more than one: at 40 packets a second
 }
 
 const subjectPort = 4000
@@ -81,9 +82,13 @@ func (s subject) run(t *testing.T, ids []string) *probe.Report {
 		return host.Dial(ctx, netip.AddrPortFrom(us, callPort), engine.DialConfig{})
 	})
 
-	board := puppet.NewBoard(puppet.Config{Link: here, Rate: 10})
+	cfg := puppet.Config{Link: here}
+	if s.lanes > 1 {
+		cfg.Rate, cfg.Conns = 40, 2*s.lanes
+	}
+	board := puppet.NewBoard(cfg)
 	defer board.Close()
-	return runBattery(t, board, target, s.service, ids)
+	return runBattery(t, board, target, s.service, ids, s.lanes)
 }
 
 // callPort is where a host calls us back, for the rows that need that.
@@ -105,8 +110,8 @@ func callBack(ctx context.Context, dial func(context.Context) (net.Conn, error))
 	}
 }
 
-// runBattery runs the rows of the given ids, or all, in the polite default manner.
-func runBattery(t *testing.T, board *puppet.Board, target netip.AddrPort, service string, ids []string) *probe.Report {
+// runBattery runs the rows of the given ids, or all.
+func runBattery(t *testing.T, board *puppet.Board, target netip.AddrPort, service string, ids []string, lanes int) *probe.Report {
 	t.Helper()
 	rows := probe.Rows()
 	if len(ids) > 0 {
@@ -119,7 +124,7 @@ func runBattery(t *testing.T, board *puppet.Board, target netip.AddrPort, servic
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &probe.Battery{Board: board, Target: target, Service: named, Rows: rows, SideBySide: true, Listen: callPort}
+	b := &probe.Battery{Board: board, Target: target, Service: named, Rows: rows, SideBySide: true, Listen: callPort, Lanes: lanes}
 	report, err := b.Run(t.Context())
 	if err != nil || report.Cut {
 		t.Fatalf("the battery: %v, cut %v", err, report.Cut)
@@ -240,5 +245,5 @@ func (k *kernelHost) probe(t *testing.T, port uint16, service string, rows ...st
 	go callBack(ctx, func(ctx context.Context) (net.Conn, error) {
 		return k.there.Dial(ctx, netip.AddrPortFrom(k.here.Addr4(), callPort))
 	})
-	return runBattery(t, board, netip.AddrPortFrom(k.there.Addr4(), port), service, rows)
+	return runBattery(t, board, netip.AddrPortFrom(k.there.Addr4(), port), service, rows, 1)
 }
