@@ -33,6 +33,7 @@ type talkOptions struct {
 	show       bool
 	explain    bool
 	force      bool
+	live       bool // a terminal shows what the run waits for
 	conn       engine.ConnConfig
 }
 

@@ -30,6 +30,8 @@ type session struct {
 	text    io.Writer     // where a person reads
 	ladder  *trace.Ladder // nil: no text is wanted
 	columns int           // of the terminal; 0: lines may be of any length
+	look    trace.LadderConfig
+	status  *statusLine // the last line of the terminal; nil: it has none
 	json    *trace.JSONLines
 	pcap    *trace.Pcap
 	tap     *rawsock.Tap // of the capture, or nil
@@ -70,7 +72,11 @@ func (p *program) openSession(command string, o *talkOptions, dataOnStdout bool,
 	}
 	if !o.json || o.verbose > 0 || o.explain {
 		cfg := p.ladderConfig(o, s.text, tag)
-		s.ladder, s.columns = trace.NewLadder(cfg), cfg.Width
+		if o.live && cfg.Width > 0 && isTerminal(s.text) && p.env("TERM") != "dumb" {
+			s.status = &statusLine{out: s.text, columns: cfg.Width}
+			cfg.Out = s.status
+		}
+		s.ladder, s.columns, s.look = trace.NewLadder(cfg), cfg.Width, cfg
 	}
 	return s, nil
 }

@@ -79,6 +79,12 @@ var rules = []rule{
 		why:   "a row is a conversation and a verdict; sockets, sinks and terminals are cmd's",
 	},
 	{
+		room:  "internal/dossier",
+		rooms: []string{"segment", "engine", "internal/puppet", "internal/probe", "internal/trace"},
+		mods:  []string{"github.com/gopacket/gopacket", "golang.org/x/net/bpf", "golang.org/x/sys"}, // behind trace
+		why:   "a dossier is made of a run that is over, and touches no network",
+	},
+	{
 		room:  "internal/simnet",
 		rooms: []string{"segment", "engine"},
 		why:   "the simulated network opens no socket",

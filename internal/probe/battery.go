@@ -27,23 +27,20 @@ type Battery struct {
 	// the Board has seats. Default: one row after the other.
 	SideBySide bool
 
-	// Lanes is how many of the other rows run side by side, each on connections of
-	// its own: default 1. More are quicker, and measure times less well. The Board
-	// wants a seat for each.
+	// Lanes is how many of the other rows run at a time; default 1. Those of group
+	// H share one: they compare connections.
 	Lanes int
 
 	// Listen is the local port that passive rows wait at. 0: they are unknown.
 	Listen uint16
-
-	// Altered says what the path does to a field, or "": "rewritten at or before
-	// hop 3". nil: nobody looked.
-	Altered func(Field) string
 
 	Progress func(Progress)  // told by any goroutine, one at a time; may be nil
 	OnPanic  func(cause any) // of a row's goroutine; nil: the program dies
 
 	mu      sync.Mutex
 	longest time.Duration // the longest round trip of a handshake
+	path    *pathView     // nil: nobody has looked yet
+	looking sync.Mutex    // held by who looks
 }
 
 // Progress is news of a Battery.
@@ -97,16 +94,12 @@ func (b *Battery) Run(ctx context.Context) (*Report, error) {
 		return report, err
 	}
 	results := make([]*Result, len(b.Rows))
-	quick, lanes := b.lanes()
-	for range max(b.Lanes, 1) {
-		lanes = append(lanes, quick)
-	}
 	var wait sync.WaitGroup
-	for _, lane := range lanes {
+	for _, lane := range b.lanes() {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			for i := range lane {
+			for _, i := range lane {
 				results[i] = b.run(ctx, b.Rows[i])
 			}
 		}()
@@ -122,31 +115,41 @@ func (b *Battery) Run(ctx context.Context) (*Report, error) {
 	return report, b.Board.Err()
 }
 
-// lanes returns the rows, by index, that several lanes may take from, and those
-// that have a lane of their own. The passive rows share a port, and with it a lane.
-func (b *Battery) lanes() (quick <-chan int, own []<-chan int) {
-	var shared, passive []int
-	for i, row := range b.Rows {
-		switch {
+// lanes are the rows, by index, that run one after the other, each lane beside the
+// others. The passive rows share a port, and with it a lane.
+func (b *Battery) lanes() [][]int {
+	var passive []int
+	var slow [][]int
+	quick := make([][]int, max(b.Lanes, 1))
+	for i, n := 0, 0; i < len(b.Rows); i++ {
+		switch row := b.Rows[i]; {
 		case b.SideBySide && row.Risk&Passive != 0:
 			passive = append(passive, i)
 		case b.SideBySide && row.Risk&Slow != 0:
-			own = append(own, queueOf([]int{i}))
+			slow = append(slow, []int{i})
+		case row.Group() == "H":
+			quick[0] = append(quick[0], i)
 		default:
-			shared = append(shared, i)
+			quick[n] = append(quick[n], i)
+			n = b.emptiest(quick)
 		}
 	}
-	return queueOf(shared), append(own, queueOf(passive))
+	return append(append(slow, passive), quick...)
 }
 
-// queueOf is a channel that holds the numbers and is closed.
-func queueOf(numbers []int) <-chan int {
-	c := make(chan int, len(numbers))
-	for _, n := range numbers {
-		c <- n
+// emptiest is the lane that takes the least time.
+func (b *Battery) emptiest(lanes [][]int) (least int) {
+	var shortest time.Duration
+	for n, lane := range lanes {
+		var takes time.Duration
+		for _, i := range lane {
+			takes += b.Rows[i].Takes
+		}
+		if n == 0 || takes < shortest {
+			least, shortest = n, takes
+		}
 	}
-	close(c)
-	return c
+	return least
 }
 
 // control makes one ordinary handshake.
@@ -245,7 +248,7 @@ func (b *Battery) judge(ctx context.Context, row *Row) *Result {
 		}
 		break
 	}
-	if result.Verdict.Bad() {
+	if result.Verdict != Pass {
 		b.doubt(ctx, result)
 	}
 	result.Took = b.Board.Now() - result.Began
@@ -255,18 +258,23 @@ func (b *Battery) judge(ctx context.Context, row *Row) *Result {
 // doubt looks once more whether it is the host that is to blame.
 func (b *Battery) doubt(ctx context.Context, r *Result) {
 	var control *ControlError
-	if err := b.control(ctx); errors.As(err, &control) {
-		r.Verdict, r.Text = Unknown, fmt.Sprintf("the host stopped answering (%v) after: %s", control, r.Text)
-		return
-	}
-	if b.Altered == nil {
-		return
-	}
-	for _, f := range r.Row.Needs {
-		if what := b.Altered(f); what != "" {
-			r.Verdict, r.Text = Unknown, fmt.Sprintf("changed on the path: %s %s", f, what)
+	if r.Verdict.Bad() {
+		if err := b.control(ctx); errors.As(err, &control) {
+			r.Verdict, r.Text = Unknown, fmt.Sprintf("the host stopped answering (%v) after: %s", control, r.Text)
 			return
 		}
+	}
+	if r.Row.Group() == "P" {
+		return
+	}
+	if what := strayReset(r.Record); what != "" {
+		r.Verdict, r.Text = Unknown, "changed on the path: "+what
+	}
+	if r.Verdict == Unknown || len(r.Row.Needs) == 0 {
+		return
+	}
+	if f, what := b.alteredFor(ctx, r.Row); what != "" {
+		r.Verdict, r.Text = Unknown, fmt.Sprintf("changed on the path: %s %s", f, what)
 	}
 }
 
@@ -294,7 +302,7 @@ func (b *Battery) attempt(ctx context.Context, row *Row, n int) *attempt {
 	case stage.Err() != nil:
 		t.why = "this host could not send: " + stage.Err().Error()
 	}
-	a := &attempt{facts: t.facts, record: stage.Log(), why: t.why}
+	a := &attempt{facts: t.facts, record: stage.Log(), why: t.why, detail: t.detail}
 	if t.why == "" {
 		if a.outcome = row.Outcome(key); a.outcome == nil {
 			panic(fmt.Sprintf("probe: row %s has no outcome %q", row.ID, key))

@@ -53,3 +53,42 @@ func microseconds(times []time.Duration) []int64 {
 	}
 	return us
 }
+
+// A Declaration is a Row as a line of JSON, type "declaration": what --list shows.
+type Declaration struct {
+	Type     string        `json:"type"` // "declaration"
+	Row      string        `json:"row"`
+	Name     string        `json:"name"`
+	Group    string        `json:"group"`
+	Question string        `json:"question"`
+	Stimulus string        `json:"stimulus"`
+	Clauses  []string      `json:"clauses"`
+	Risk     string        `json:"risk"`
+	TakesUS  int64         `json:"takes_us"` // expected
+	Service  string        `json:"service"`  // what it has to do
+	Outcomes []OutcomeLine `json:"outcomes"`
+}
+
+// An OutcomeLine is an Outcome in JSON.
+type OutcomeLine struct {
+	Outcome string  `json:"outcome"`
+	Verdict Verdict `json:"verdict"`
+	Text    string  `json:"text"`
+	Rule    string  `json:"rule"`
+}
+
+// NewDeclaration makes the line of a row.
+func NewDeclaration(r *Row) Declaration {
+	d := Declaration{
+		Type: "declaration", Row: r.ID, Name: r.Name, Group: r.Group(), Question: r.Question, Stimulus: r.Stimulus,
+		Clauses: []string{}, Risk: r.Risk.String(), TakesUS: r.Takes.Microseconds(), Service: r.Service.String(), Outcomes: []OutcomeLine{},
+	}
+	for _, c := range r.Clauses {
+		d.Clauses = append(d.Clauses, c.String())
+	}
+	for i := range r.Outcomes {
+		o := &r.Outcomes[i]
+		d.Outcomes = append(d.Outcomes, OutcomeLine{o.Key, o.Verdict, o.Says, r.rule(o).String()})
+	}
+	return d
+}

@@ -23,9 +23,8 @@ func TestLinesFitTheSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report := subject{}.probe(t, "A3", "C1", "C2")
-	for i := range report.Results {
-		text, err := json.Marshal(probe.NewLine(&report.Results[i], "host:1", 5))
+	check := func(line any) {
+		text, err := json.Marshal(line)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,6 +35,13 @@ func TestLinesFitTheSchema(t *testing.T) {
 		if err != nil {
 			t.Errorf("%v\n%s", err, text)
 		}
+	}
+	report := subject{}.probe(t, "A3", "C1", "C2")
+	for i := range report.Results {
+		check(probe.NewLine(&report.Results[i], "host:1", 5))
+	}
+	for _, r := range probe.Rows() {
+		check(probe.NewDeclaration(r))
 	}
 }
 
@@ -54,7 +60,9 @@ func TestSchemaNamesTheFields(t *testing.T) {
 	if err := json.Unmarshal(text, &file); err != nil {
 		t.Fatal(err)
 	}
-	for name, v := range map[string]any{"row": probe.Line{}, "fact": probe.FactLine{}} {
+	for name, v := range map[string]any{
+		"row": probe.Line{}, "fact": probe.FactLine{}, "declaration": probe.Declaration{}, "outcome": probe.OutcomeLine{},
+	} {
 		var all, required []string
 		for i := range reflect.TypeOf(v).NumField() {
 			key, rest, _ := strings.Cut(reflect.TypeOf(v).Field(i).Tag.Get("json"), ",")

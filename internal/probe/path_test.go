@@ -36,6 +36,9 @@ func newRouted(t *testing.T) *routed {
 	}
 	must(r.first.Forward())
 	must(r.second.Forward())
+	for _, router := range []*netlab.Host{r.first, r.second} { // or it tells only so many senders so often
+		must(router.Sysctl("net.ipv4.icmp_ratelimit", "0"))
+	}
 	for i, h := range chain {
 		for j, l := range links {
 			dst := l.A.Addr4.Masked()

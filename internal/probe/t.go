@@ -24,6 +24,7 @@ type T struct {
 	facts   []Fact
 	asked   map[*puppet.Puppet]int // octets of the request that were sent
 	why     string                 // of Unknown
+	detail  string                 // stands behind what the outcome says
 }
 
 // Unknown ends the attempt: nothing can be said, for a reason that fits behind
@@ -32,6 +33,9 @@ func (t *T) Unknown(format string, args ...any) {
 	t.why = fmt.Sprintf(format, args...)
 	runtime.Goexit()
 }
+
+// Detail makes a text stand behind what the outcome says: who, or where.
+func (t *T) Detail(format string, args ...any) { t.detail = fmt.Sprintf(format, args...) }
 
 // Try returns the number of this attempt at the row: 1, 2, 3 …
 func (t *T) Try() int { return t.try }

@@ -10,6 +10,7 @@ import (
 type attempt struct {
 	outcome *Outcome // nil: unknown
 	why     string   // unknown
+	detail  string   // behind what the outcome says
 	facts   []Fact
 	record  []puppet.Record
 }
@@ -24,6 +25,9 @@ func (a *attempt) key() string {
 func (a *attempt) said() string {
 	if a.outcome == nil {
 		return a.why
+	}
+	if a.detail != "" {
+		return a.outcome.Says + ": " + a.detail
 	}
 	return a.outcome.Says
 }
