@@ -29,7 +29,7 @@ type probeOptions struct {
 	service    string
 	listen     uint16
 	rate       int
-	report     string
+	page       string // FILE of --report; talkOptions.report is one connection's
 	diff       bool
 }
 
@@ -52,11 +52,12 @@ func (o *probeOptions) probeSourceFlags() []flagSpec {
 }
 
 // probeOutputFlags are those of every command that talks, without the narrator
-// and the first segment: a battery has many.
+// and the first segment, for a battery has many, and with a report of its own:
+// a page of verdicts instead of one connection's pictures.
 func (o *probeOptions) probeOutputFlags() []flagSpec {
-	flags := slices.DeleteFunc(o.outputFlags(), func(f flagSpec) bool { return f.name == "explain" || f.name == "show" })
+	flags := slices.DeleteFunc(o.outputFlags(), func(f flagSpec) bool { return slices.Contains([]string{"explain", "show", "report"}, f.name) })
 	return append(flags, flagSpec{name: "report", arg: "FILE", group: groupOutput,
-		usage: "write a page of HTML: verdicts, and each row's evidence to fold out", set: textTo(&o.report)})
+		usage: "write a page of HTML: verdicts, and each row's evidence to fold out", set: textTo(&o.page)})
 }
 
 func (o *probeOptions) batteryFlags() []flagSpec {
@@ -82,8 +83,10 @@ func (o *probeOptions) check() error {
 		return usageError("--fast and --full exclude each other")
 	case o.authorized && !o.intrusive:
 		return usageError("--authorized says who agrees to --intrusive, which is not given")
-	case o.diff && o.report != "":
+	case o.diff && o.page != "":
 		return usageError("--diff and --report exclude each other")
+	case o.page == "-":
+		return usageError("--report wants a file")
 	case o.diff && o.list:
 		return usageError("--diff and --list exclude each other")
 	}
@@ -223,11 +226,11 @@ type probeRun struct {
 
 // run does all that a run does around its rows.
 func (r *probeRun) run(ctx context.Context) (err error) {
-	if r.o.report != "" {
-		if r.page, err = openOutput(r.o.report, r.o.force); err != nil {
+	if r.o.page != "" {
+		if r.page, err = openOutput(r.o.page, r.o.force); err != nil {
 			return err
 		}
-		defer func() { err = firstOf(err, outputFailure("report "+r.o.report, r.page.Close())) }()
+		defer func() { err = firstOf(err, outputFailure(r.o.page, r.page.Close())) }()
 	}
 	r.o.live = !r.o.quiet
 	if r.session, err = r.p.openSession("probe", &r.o.talkOptions, false, trace.TagLocal); err != nil {
@@ -257,13 +260,6 @@ func (r *probeRun) early(err error) error {
 		return stopFailure(stopped, r.o.timeout)
 	}
 	return err
-}
-
-func outputFailure(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fail(exitOutput, "", "%s: %w", what, err)
 }
 
 // open resolves the target and opens the link.
@@ -399,7 +395,7 @@ func (r *probeRun) tell(group string, result *probe.Result) {
 func (r *probeRun) sum(report *probe.Report, err error) error {
 	err = r.outcome(report, err)
 	if r.page != nil {
-		err = firstOf(err, outputFailure("report "+r.o.report, r.writePage(report, err)))
+		err = firstOf(err, outputFailure(r.o.page, r.writePage(report, err)))
 	}
 	r.session.fail(err)
 	line := newProbeSummary(report, r.remote.String(), r.route.Source.String())

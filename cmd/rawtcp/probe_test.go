@@ -267,7 +267,7 @@ func TestProbeRows(t *testing.T) {
 			}
 		}
 	}
-	for _, o := range []probeOptions{{fast: true, full: true}, {authorized: true}, {diff: true, list: true}, {diff: true, report: "x"}} {
+	for _, o := range []probeOptions{{fast: true, full: true}, {authorized: true}, {diff: true, list: true}, {diff: true, page: "x"}, {page: "-"}} {
 		if codeOf(o.check()) != exitUsage {
 			t.Errorf("%+v is accepted", o)
 		}
