@@ -299,7 +299,7 @@ func TestNotesAgainstTshark(t *testing.T) {
 		recordings []recording
 	}{{"client", client}, {"server", server}, {"converted", converted}} {
 		t.Run(set.name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "all.pcapng")
+			file := filepath.Join(t.ArtifactDir(), "all.pcapng") // go test -artifacts keeps it
 			starts := join(t, file, set.recordings)
 			opinions := ask(t, file)
 			segments, conns := read(t, file)
@@ -328,7 +328,7 @@ func TestNotesAgainstTshark(t *testing.T) {
 						x.sender = base(x.capture.name, server)
 					}
 					if r, ruled := rulings[word]; !ruled || !r.holds(x) {
-						t.Errorf("%s, frame %d (%d of the capture): of %q, %s is not ruled upon, or not so (ruled: %v)\n%+v", x.capture.name, i+1, x.frame+1, words, word, ruled, line)
+						t.Errorf("%s, frame %d (%d of the capture): of %q, %s is not ruled upon, or not so (ruled: %v; the very same packet: %v; among those sent with its first octet: %v; asked for: %v)\n%+v", x.capture.name, i+1, x.frame+1, words, word, ruled, x.copied(), x.turns(), x.asked(), line)
 					}
 				}
 				history[line.Conn] = append(history[line.Conn], line)
