@@ -16,7 +16,7 @@ type copies [1 << 14]sighting
 
 // A sighting is what is remembered of a packet. The zero value is none.
 type sighting struct {
-	print uint64
+	mark  uint64
 	at    int64
 	place uint64
 }
@@ -32,10 +32,10 @@ const (
 // seen reports whether a packet is one that was seen a moment ago, and remembers
 // it. rtt is that of the connection, in ns; 0: not known.
 func (c *copies) seen(k *key, s *segment.Segment, d *capture.Detail, at, rtt int64) bool {
-	print := printOf(k, s)
-	was := &c[print>>50]
+	mark := markOf(k, s)
+	was := &c[mark>>50]
 	apart := at - was.at
-	if was.print == print && was.at != 0 {
+	if was.mark == mark && was.at != 0 {
 		if was.place != d.Place {
 			if max(apart, -apart) < copiesForCertain {
 				return true
@@ -44,7 +44,7 @@ func (c *copies) seen(k *key, s *segment.Segment, d *capture.Detail, at, rtt int
 			return true
 		}
 	}
-	*was = sighting{print, at, d.Place}
+	*was = sighting{mark, at, d.Place}
 	return false
 }
 
@@ -59,9 +59,9 @@ func limitOf(s *segment.Segment, rtt int64) int64 {
 	return copiesPerhaps
 }
 
-// printOf makes a number of what is the same in two copies of one packet: of
+// markOf makes a number of what is the same in two copies of one packet: of
 // everything but the time to live.
-func printOf(k *key, s *segment.Segment) uint64 {
+func markOf(k *key, s *segment.Segment) uint64 {
 	const prime = 0x9e3779b97f4a7c15
 	h := uint64(s.Src.Port())<<16 | uint64(s.Dst.Port())
 	for i := 0; i < 32; i += 8 {
