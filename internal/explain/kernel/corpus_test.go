@@ -29,6 +29,7 @@ type frame struct {
 // A recording is a capture in memory.
 type recording struct {
 	name   string
+	talk   string // that it is of
 	link   layers.LinkType
 	frames []frame
 }
@@ -77,7 +78,9 @@ func (k *talk) hold(t *testing.T, port uint16) (client, server recording) {
 	huge := k.link.Link.Offload
 	left, right := record(t, a, k.name+", client's side", huge), record(t, b, k.name+", server's side", huge)
 	k.run(&world{t: t, a: a, b: b, r: r, v6: k.v6, port: port})
-	return end(t, left, right)
+	client, server = end(t, left, right)
+	client.talk, server.talk = k.name, k.name
+	return client, server
 }
 
 // join writes recordings into one file, each on an interface of its own, and
