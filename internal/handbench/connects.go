@@ -5,7 +5,9 @@
 package handbench
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"net/netip"
 	"time"
 
@@ -27,17 +29,17 @@ type Report struct {
 // PerSecond returns how much was done in a second.
 func (r Report) PerSecond() float64 { return float64(r.Done) / r.Elapsed.Seconds() }
 
-// Connects says what connections are made.
+// Connects makes whole connections, handshake and a close of four segments, as many
+// as it can for a time.
 type Connects struct {
-	IO       rawsock.IOMode
-	Remotes  []netip.AddrPort // in turns; several let each port rest longer
-	Parallel int
-	Count    int
-	Ports    int // claimed before the clock starts
+	IO           rawsock.IOMode
+	Remotes      []netip.AddrPort // listeners, in turns; several let each port rest longer
+	Parallel     int              // connections at once
+	Ports        int              // source ports, claimed before the clock starts; default 4096
+	Warm, Length time.Duration    // what happens in Warm does not count
 }
 
-// Run makes whole connections: handshake, and a close of four segments. Opening the
-// link and claiming the ports is not in the time.
+// Run does it. Opening the link and claiming the ports is not in the time.
 func (c Connects) Run() (Report, error) {
 	link, err := rawsock.Open(rawsock.Config{IO: c.IO})
 	if err != nil {
@@ -45,54 +47,45 @@ func (c Connects) Run() (Report, error) {
 	}
 	d := handshakes.New(handshakes.Config{
 		Link: link, Conn: engine.ConnConfig{TimeWait: -1}, // one RTO
-		Parallel: c.Parallel, Ports: c.Ports,
+		Parallel: c.Parallel,
 	})
 	defer d.Close()
-	targets := make([]handshakes.Target, len(c.Remotes))
+	if err := c.start(link, d); err != nil {
+		return Report{}, err
+	}
+	time.Sleep(c.Warm)
+	before, began, cpu := d.Stats(), time.Now(), CPUTime()
+	time.Sleep(c.Length)
+	after, elapsed, spent := d.Stats(), time.Since(began), CPUTime()-cpu
+	d.Cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return Report{
+		Done: after.Closed - before.Closed, Failed: after.Failed - before.Failed, Elapsed: elapsed, CPU: spent,
+	}, d.Wait(ctx)
+}
+
+// start claims the ports and asks for more connections than there will be time for.
+func (c Connects) start(link *rawsock.Conn, d *handshakes.Driver) error {
 	for i, remote := range c.Remotes {
 		source, mtu, err := link.Route(remote.Addr(), netip.Addr{})
 		if err != nil {
-			return Report{}, err
+			return err
 		}
-		targets[i] = handshakes.Target{Local: source, Remote: remote, MTU: mtu}
-	}
-	if err := d.Reserve(targets[0].Local, c.Ports); err != nil {
-		return Report{}, err
-	}
-	if err := c.warmUp(d, targets); err != nil {
-		return Report{}, err
-	}
-	before := d.Stats()
-	began, cpu := time.Now(), cpuTime()
-	err = c.all(d, targets, c.Count)
-	r := Report{Elapsed: time.Since(began), CPU: cpuTime() - cpu}
-	after := d.Stats()
-	r.Done, r.Failed = after.Closed-before.Closed, after.Failed-before.Failed
-	return r, err
-}
-
-// warmUp makes the first few, for which neighbours are resolved and memory is taken.
-func (c Connects) warmUp(d *handshakes.Driver, targets []handshakes.Target) error {
-	return c.all(d, targets, min(c.Count, 4*max(c.Parallel, len(targets))))
-}
-
-func (c Connects) all(d *handshakes.Driver, targets []handshakes.Target, n int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	for i, t := range targets {
-		share := n / len(targets)
-		if i < n%len(targets) {
-			share++
+		if i == 0 {
+			if err := d.Reserve(source, cmp.Or(c.Ports, 4096)); err != nil {
+				return err
+			}
 		}
-		if err := d.Open(t, share); err != nil {
+		if err := d.Open(handshakes.Target{Local: source, Remote: remote, MTU: mtu}, math.MaxInt32); err != nil {
 			return err
 		}
 	}
-	return d.Wait(ctx)
+	return nil
 }
 
-// cpuTime is what the process has used of processors so far.
-func cpuTime() time.Duration {
+// CPUTime is what the process has used of processors so far.
+func CPUTime() time.Duration {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
 		return 0

@@ -46,6 +46,9 @@ func (d *Driver) received(bufs [][]byte, sizes []int, stamps []int64, err error)
 		d.stack.Deliver(now, buf[:sizes[i]], stamps[i])
 	}
 	goOn := err == nil || d.readError(now, err)
+	if due := d.due(); !due.IsZero() && due <= now { // the other goroutine need not wake up for it
+		d.advance(now)
+	}
 	d.work(now)
 	return goOn
 }
@@ -97,9 +100,14 @@ func (d *Driver) fire() {
 		d.timer.Reset(grace)
 		return
 	}
+	d.advance(now)
+	d.work(now)
+}
+
+// advance fires the timers that are due.
+func (d *Driver) advance(now engine.Time) {
 	d.stack.Advance(now)
 	d.losePatience(now)
-	d.work(now)
 }
 
 // due is when the next timer is due, zero if none is.
@@ -111,14 +119,19 @@ func (d *Driver) due() engine.Time {
 	return due
 }
 
+// leastWait is how far ahead the timer is set at least: of many connections some
+// timer is always due, and as long as packets come, the reader fires them anyway.
+const leastWait = time.Millisecond
+
 // arm sets the timer to the next moment. One that is set to an earlier one stays.
 func (d *Driver) arm() {
 	due := d.due()
 	if due.IsZero() || !d.armed.IsZero() && (d.armed <= due || d.excused) || d.isClosed {
 		return
 	}
-	d.armed = due
-	d.timer.Reset(max(due.Sub(d.now()), 0))
+	now := d.now()
+	d.armed = max(due, now.Add(leastWait))
+	d.timer.Reset(d.armed.Sub(now))
 }
 
 // work does all there is to do at a time: it looks at the connections with news,

@@ -21,7 +21,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +33,7 @@ var (
 	role     = flag.String("role", "", "raw, packet, net or server: do that, here and now")
 	roles    = flag.String("roles", "raw,net,packet", "who takes turns")
 	to       = flag.String("to", "", "address and ports of the server, as ADDR:PORT+N")
-	count    = flag.Int("n", 40000, "connections each time")
+	length   = flag.Duration("d", 2*time.Second, "what is measured each time")
 	parallel = flag.Int("parallel", 64, "connections at once")
 	ports    = flag.Int("ports", 4096, "source ports to claim")
 	rounds   = flag.Int("rounds", 5, "turns")
@@ -95,7 +94,7 @@ func client() error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	work := handbench.Connects{Remotes: remotes, Parallel: *parallel, Count: *count, Ports: *ports}
+	work := handbench.Connects{Remotes: remotes, Parallel: *parallel, Ports: *ports, Warm: time.Second, Length: *length}
 	var report handbench.Report
 	var err error
 	switch *role {
@@ -119,22 +118,22 @@ func client() error {
 func overNet(remotes []netip.AddrPort) handbench.Report {
 	var r handbench.Report
 	var next, failed atomic.Int64
-	var all sync.WaitGroup
-	began := time.Now()
 	for range *parallel {
-		all.Go(func() {
-			for i := next.Add(1); i <= int64(*count); i = next.Add(1) {
-				c, err := net.DialTCP("tcp", nil, net.TCPAddrFromAddrPort(remotes[int(i)%len(remotes)]))
+		go func() {
+			for {
+				c, err := net.DialTCP("tcp", nil, net.TCPAddrFromAddrPort(remotes[int(next.Add(1))%len(remotes)]))
 				if err != nil || c.Close() != nil {
 					failed.Add(1)
 				}
 			}
-		})
+		}()
 	}
-	all.Wait()
-	r.Elapsed = time.Since(began)
-	r.Failed = int(failed.Load())
-	r.Done = *count - r.Failed
+	time.Sleep(time.Second)
+	did, not, began, cpu := next.Load(), failed.Load(), time.Now(), handbench.CPUTime()
+	time.Sleep(*length)
+	r.Elapsed, r.CPU = time.Since(began), handbench.CPUTime()-cpu
+	r.Failed = int(failed.Load() - not)
+	r.Done = int(next.Load()-did) - r.Failed
 	return r
 }
 
@@ -184,7 +183,7 @@ func turns(ctx context.Context, a, b *netlab.Host) error {
 	rates := map[string][]float64{}
 	for range *rounds {
 		for _, name := range names {
-			args := []string{"-c", "0", os.Args[0], "-role", name, "-to", b.Addr4().String(), "-n", strconv.Itoa(*count),
+			args := []string{"-c", "0", os.Args[0], "-role", name, "-to", b.Addr4().String(), "-d", length.String(),
 				"-parallel", strconv.Itoa(*parallel), "-ports", strconv.Itoa(*ports)}
 			if *profile != "" {
 				args = append(args, "-cpuprofile", *profile+"."+name)
@@ -202,11 +201,13 @@ func turns(ctx context.Context, a, b *netlab.Host) error {
 			}
 			fmt.Printf("%-8s %8.0f/s  cpu %6.2f us each, %d failed\n", name, r.PerSecond(), float64(r.CPU.Nanoseconds())/1e3/float64(max(r.Done, 1)), r.Failed)
 			rates[name] = append(rates[name], r.PerSecond())
+			rates[name+" cpu"] = append(rates[name+" cpu"], float64(r.CPU.Nanoseconds())/1e3/float64(max(r.Done, 1)))
 		}
 	}
 	for _, name := range names {
 		slices.Sort(rates[name])
-		fmt.Printf("%-8s median %8.0f/s\n", name, rates[name][len(rates[name])/2])
+		slices.Sort(rates[name+" cpu"])
+		fmt.Printf("%-8s median %8.0f/s, cpu %6.2f us each\n", name, rates[name][len(rates[name])/2], rates[name+" cpu"][len(rates[name])/2])
 	}
 	return nil
 }
