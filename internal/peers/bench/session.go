@@ -33,13 +33,14 @@ type Session struct {
 	peerCPU  int // where the kernel's side runs
 	port     uint16
 	terminal bool
+	began    time.Time
 	dirty    bool // a line of progress stands on the terminal
 }
 
 // Run holds every contest that the options want and returns their rows in the
 // order of the goals. The process must be Privileged, or one that netlab has isolated.
 func Run(ctx context.Context, o Options) (Report, error) {
-	s := &Session{Options: o, ctx: ctx, port: firstPort}
+	s := &Session{Options: o, ctx: ctx, port: firstPort, began: time.Now()}
 	if f, ok := o.Log.(*os.File); ok {
 		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 		s.terminal = err == nil
@@ -49,7 +50,6 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	defer s.clear()
 	defer s.leave()
-	began := time.Now()
 	var rows []Row
 	for _, c := range contests() {
 		c, wanted := c.wanted(o.Only)
@@ -74,7 +74,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return Report{}, err
 	}
 	return Report{Machine: machine, Rounds: o.Rounds, Length: o.Length, Warm: o.Warm, TestCPU: s.testCPU, PeerCPU: s.peerCPU,
-		Began: began, Took: time.Since(began), Only: o.Only, Rows: rows}, nil
+		Began: s.began, Took: time.Since(s.began), Only: o.Only, Rows: rows}, nil
 }
 
 // Privileged reports whether this process may do all that the benchmark does
