@@ -52,6 +52,9 @@ func TestPictures(t *testing.T) {
 			if got := eval[int](b, `moves(".lanes path.fired")`); got != want.fired {
 				t.Errorf("%d timers fire, want %d", got, want.fired)
 			}
+			if got := eval[int](b, `moves(".graph path.shut")`); (got > 0) != want.shut {
+				t.Errorf("%d marks of a zero window, and there is one: %t", got, want.shut)
+			}
 			if got := eval[string](b, `mismatch()`); got != "" {
 				t.Errorf("the script and the table disagree: %s", got)
 			}
