@@ -25,9 +25,16 @@ var figureStyle string
 //go:embed assets/page.js
 var pageScript string
 
+// pageOpener says before anything is laid out that scripts run: what the script
+// draws anew need not be drawn before. When the script fails, or is none that
+// this browser can read, the page is as it is without.
+const pageOpener = `"use strict";
+document.documentElement.classList.add("js");
+addEventListener("error", e => { if (e.error) document.documentElement.classList.remove("js"); });`
+
 var (
 	wholeStyle = pageStyle + figureStyle
-	pagePolicy = policy(wholeStyle, pageScript)
+	pagePolicy = policy(wholeStyle, pageOpener, pageScript)
 )
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
@@ -37,6 +44,7 @@ type page struct {
 	Title, Lead string
 	Policy      string
 	Style       template.CSS
+	Opener      template.JS // runs first
 	Script      template.JS
 	Version     string
 	Sources     []sourceView
@@ -127,8 +135,8 @@ func (r *Run) Write(w io.Writer) error {
 }
 
 // policy lets nothing in but what the file itself holds.
-func policy(style, script string) string {
-	return fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; img-src data:; base-uri 'none'; form-action 'none'", digest(style), digest(script))
+func policy(style, opener, script string) string {
+	return fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s' '%s'; img-src data:; base-uri 'none'; form-action 'none'", digest(style), digest(opener), digest(script))
 }
 
 func digest(text string) string {
@@ -138,7 +146,7 @@ func digest(text string) string {
 
 func (r *Run) page() *page {
 	p := &page{
-		Policy: pagePolicy, Style: template.CSS(wholeStyle), Script: template.JS(pageScript),
+		Policy: pagePolicy, Style: template.CSS(wholeStyle), Opener: pageOpener, Script: template.JS(pageScript),
 		Errors: r.errors, Findings: findingRows(r.findings),
 	}
 	p.Title, p.Lead = r.title()

@@ -665,7 +665,6 @@ function copying() {
   }
 }
 
-root.classList.add("js");
 colours();
 copying();
 // A section comes to life when it comes near: a page of many opens at once.
