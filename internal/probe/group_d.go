@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"slices"
 	"time"
 
 	"rawtcp/engine"
@@ -29,7 +30,7 @@ var groupD = []*Row{
 	{
 		ID: "D2", Name: "tail-loss-probe",
 		Question: "Does the host probe for a lost tail before its retransmission timer runs out?",
-		Stimulus: "a request on a connection with SACK, and no ACK of the first flight; then the same without SACK",
+		Stimulus: "a request on a connection with SACK, and no ACK of the first flight, three times over; then the same without SACK",
 		Clauses:  []Clause{rfc(8985, "7.2"), rfc(8985, "7.3")},
 		Risk:     Data, Service: BulkData, Takes: 8 * time.Second, Needs: []Field{FieldSACK, FieldAck},
 		Outcomes: []Outcome{
@@ -293,25 +294,36 @@ func ruleBehindProbe(times []time.Duration) string {
 }
 
 func tailLossProbe(t *T) string {
-	p := t.Connect()
-	if !p.Peer().SACK {
-		return "not-offered"
+	var n *neglect
+	var after []time.Duration
+	// Whatever is busy makes a time longer and never shorter: of several the least
+	// is the nearest to what the host has set.
+	for range 3 {
+		p := t.Connect()
+		if !p.Peer().SACK {
+			return "not-offered"
+		}
+		n = t.neglect(p, 4*time.Second, 1)
+		p.Close()
+		if len(n.repeated) == 0 {
+			t.Unknown("no retransmission came to compare with")
+		}
+		if n.probe == nil {
+			break
+		}
+		after = append(after, n.ptoAfter)
 	}
-	n := t.neglect(p, 4*time.Second, 1)
-	p.Close()
 	if without := t.neglect(t.Connect(puppet.Shape{NoSACK: true}), 4*time.Second, 1); without.probe == nil {
 		t.Fact("without_sack", "none")
 	} else {
 		t.Fact("without_sack", "a probe")
 	}
-	switch {
-	case len(n.repeated) == 0:
-		t.Unknown("no retransmission came to compare with")
-	case n.probe == nil:
+	if n.probe == nil {
 		t.Times("rto", n.repeated...)
 		return "none"
 	}
-	t.Times("probe_after", n.ptoAfter)
+	t.Times("probe_after", slices.Min(after))
+	t.Times("each", after...)
 	t.Fact("flight", "%d octets", n.flight)
 	if n.probe.Seq.Sub(n.una) >= n.flight {
 		return "new"
@@ -367,15 +379,16 @@ func (t *T) burst(least int, shape puppet.Shape) *burst {
 // timeout.
 func (t *T) soon() time.Duration { return 50*time.Millisecond + t.battery.rtt()*5/4 }
 
-// bring sends ACKs together, and returns the data that they bring.
-func (t *T) bring(b *burst, acks ...puppet.Shot) (data []*puppet.Arrival) {
-	b.p.Volley(acks...)
+// bring sends ACKs together, and returns the data that they bring, and when the
+// last ACK left.
+func (t *T) bring(b *burst, acks ...puppet.Shot) (data []*puppet.Arrival, at time.Duration) {
+	sent := b.p.Volley(acks...)
 	for _, a := range b.p.Collect(t.soon()) {
 		if puppet.Data(a) {
 			data = append(data, a)
 		}
 	}
-	return data
+	return data, sent[len(sent)-1].At
 }
 
 // ack is an ACK of the first n segments with SACK blocks.
@@ -417,8 +430,8 @@ func lossDetection(t *T) string {
 		return "not-offered"
 	}
 	t.timedOut(one)
-	at := t.Now()
-	if a := one.has(t.bring(one, one.ack(0, one.block(2, 3))), 0); a != nil {
+	data, at := t.bring(one, one.ack(0, one.block(2, 3)))
+	if a := one.has(data, 0); a != nil {
 		t.Times("after_one", a.At-at)
 		one.p.Close()
 		t.afterThree()
@@ -431,17 +444,25 @@ func lossDetection(t *T) string {
 	return "timeout"
 }
 
-// afterThree reports whether three reports bring the hole at once.
+// afterThree reports whether three reports bring the hole at once, and takes down
+// how soon: the least of three times, for being busy makes them longer only.
 func (t *T) afterThree() bool {
-	b := t.burst(5, puppet.Shape{NoTimestamps: true})
-	defer b.p.Close()
-	t.timedOut(b)
-	at := t.Now()
-	a := b.has(t.bring(b, b.ack(0, b.block(1, 2)), b.ack(0, b.block(1, 3)), b.ack(0, b.block(1, 4))), 0)
-	if a == nil {
+	var after []time.Duration
+	for range 3 {
+		b := t.burst(5, puppet.Shape{NoTimestamps: true})
+		t.timedOut(b)
+		data, at := t.bring(b, b.ack(0, b.block(1, 2)), b.ack(0, b.block(1, 3)), b.ack(0, b.block(1, 4)))
+		b.p.Close()
+		a := b.has(data, 0)
+		if a == nil {
+			break
+		}
+		after = append(after, a.At-at)
+	}
+	if after == nil {
 		return false
 	}
-	t.Times("after_three", a.At-at)
+	t.Times("after_three", slices.Min(after))
 	return true
 }
 
@@ -489,7 +510,7 @@ func (t *T) repairBySACK() string {
 		return "not offered"
 	}
 	t.timedOut(b)
-	data := t.bring(b, b.ack(0, b.block(1, 2)), b.ack(0, b.block(3, 4), b.block(1, 2)),
+	data, _ := t.bring(b, b.ack(0, b.block(1, 2)), b.ack(0, b.block(3, 4), b.block(1, 2)),
 		b.ack(0, b.block(3, 5), b.block(1, 2)), b.ack(0, b.block(3, 6), b.block(1, 2)))
 	switch {
 	case b.has(data, 1) != nil || b.has(data, 3) != nil:
@@ -506,7 +527,7 @@ func (t *T) repairByPartialACK() string {
 	b := t.burst(6, puppet.Shape{NoTimestamps: true, NoSACK: true})
 	defer b.p.Close()
 	t.timedOut(b)
-	if b.has(t.bring(b, b.ack(0), b.ack(0), b.ack(0), b.ack(0)), 0) == nil {
+	if data, _ := t.bring(b, b.ack(0), b.ack(0), b.ack(0), b.ack(0)); b.has(data, 0) == nil {
 		return "timeout"
 	}
 	b.p.Send(segment.ACK, puppet.AckAt(b.at(2)))

@@ -215,6 +215,8 @@ func delayedACK(t *T) string {
 	}
 	longest := slices.Max(delays)
 	first := slices.IndexFunc(delays, func(d time.Duration) bool { return d > quick+rtt })
+	slices.Sort(delays)
+	t.Times("median", delays[len(delays)/2])
 	t.Times("longest", longest)
 	if first >= 0 {
 		t.Fact("first_delayed", "octet %d", first+1)
@@ -372,7 +374,7 @@ func shrunkenWindow(t *T) string {
 		case a == nil && again == nil:
 			return "silent"
 		case a == nil:
-			return insideOr(again, b, window)
+			return t.insideOr(again, b, window)
 		case puppet.RST(a):
 			return "reset"
 		case end.LessEq(a.Seq) && a.At > shrunk.At+2*t.battery.rtt()+10*time.Millisecond:
@@ -381,11 +383,12 @@ func shrunkenWindow(t *T) string {
 			again = a
 		}
 	}
-	return insideOr(again, b, window)
+	return t.insideOr(again, b, window)
 }
 
 // insideOr says where data is that was sent again after the window had shrunk.
-func insideOr(a *puppet.Arrival, b *burst, window int) string {
+func (t *T) insideOr(a *puppet.Arrival, b *burst, window int) string {
+	t.Fact("again", "%d octets at %d", len(a.Payload), a.Seq.Sub(b.una))
 	beyond := a.Seq.Add(len(a.Payload)).Sub(b.una.Add(window))
 	if a.Seq != b.una || beyond > 0 {
 		return "beyond"

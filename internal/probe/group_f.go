@@ -365,15 +365,18 @@ func seconds(n ...int) (times []time.Duration) {
 type edge struct {
 	lastACK, firstRST time.Duration // 0: none
 	silent            int
+	last              waiter // which drew the last ACK
+}
+
+// A waiter is a connection that is asked some time after its beginning.
+type waiter struct {
+	p    *puppet.Puppet
+	from time.Duration
 }
 
 // edge asks connections, one after the other, each at its time after from, until
 // one draws a RST. ask sends the question.
 func (t *T) edge(times []time.Duration, begin func() *puppet.Puppet, ask func(*puppet.Puppet)) (e edge) {
-	type waiter struct {
-		p    *puppet.Puppet
-		from time.Duration
-	}
 	var waiters []waiter
 	for range times {
 		p := begin()
@@ -382,11 +385,7 @@ func (t *T) edge(times []time.Duration, begin func() *puppet.Puppet, ask func(*p
 	for i, w := range waiters {
 		t.Waiting("a connection closed for %v", times[i])
 		t.Wait(w.from + times[i] - t.Now())
-		var a *puppet.Arrival
-		for try := 0; a == nil && try < 3; try++ {
-			ask(w.p)
-			a = t.Answer(w.p, puppet.Either(puppet.RST, puppet.Acks(w.p.SndNxt())))
-		}
+		a := t.ask(w.p, ask)
 		switch name := fmt.Sprintf("after_%v", times[i]); {
 		case a == nil:
 			e.silent++
@@ -397,10 +396,19 @@ func (t *T) edge(times []time.Duration, begin func() *puppet.Puppet, ask func(*p
 			return e
 		default:
 			t.Fact(name, "ACK")
-			e.lastACK = times[i]
+			e.lastACK, e.last = times[i], w
 		}
 	}
 	return e
+}
+
+// ask asks a connection up to three times whether the host remembers it.
+func (t *T) ask(p *puppet.Puppet, ask func(*puppet.Puppet)) (a *puppet.Arrival) {
+	for try := 0; a == nil && try < 3; try++ {
+		ask(p)
+		a = t.Answer(p, puppet.Either(puppet.RST, puppet.Acks(p.SndNxt())))
+	}
+	return a
 }
 
 func finWait2(t *T) string {
@@ -419,8 +427,8 @@ func finWait2(t *T) string {
 }
 
 func timeWait(t *T) string {
-	e := t.edge(timeWaitTimes, func() *puppet.Puppet { return t.waiting() },
-		func(p *puppet.Puppet) { p.Provoke(segment.FIN|segment.ACK, puppet.Seq(-1)) })
+	again := func(p *puppet.Puppet) { p.Provoke(segment.FIN|segment.ACK, puppet.Seq(-1)) }
+	e := t.edge(timeWaitTimes, func() *puppet.Puppet { return t.waiting() }, again)
 	last := timeWaitTimes[len(timeWaitTimes)-1]
 	switch {
 	case e.silent > 1 || e.lastACK == 0 && e.firstRST == 0:
@@ -432,6 +440,15 @@ func timeWait(t *T) string {
 		return "none"
 	}
 	t.Fact("time_wait", "between %v and %v", e.lastACK, e.firstRST)
+	t.Wait(time.Second)
+	after := (t.Now() - e.last.from).Round(time.Second)
+	switch a := t.ask(e.last.p, again); { // did the first question begin TIME-WAIT anew?
+	case a == nil:
+	case puppet.RST(a):
+		t.Fact("asked_twice", "RST after %v", after)
+	default:
+		t.Fact("asked_twice", "ACK after %v", after)
+	}
 	return "shorter"
 }
 
@@ -497,7 +514,7 @@ func (t *T) replay(p *puppet.Puppet, acked, reset string) string {
 }
 
 func lostLastACK(t *T) string {
-	p := t.Connect()
+	p := t.Connect(puppet.Shape{NoSACK: true}) // or a tail loss probe stands in front of the timeouts
 	p.HoldAck()
 	if a := t.sendFIN(p); a == nil || puppet.RST(a) {
 		t.Unknown("our FIN is not acknowledged")
