@@ -48,7 +48,7 @@ var groupF = []*Row{
 		Risk:     Data, Service: ClosesFirst, Takes: 2 * time.Second, Needs: []Field{FieldPayload},
 		Outcomes: []Outcome{
 			{Key: "reset", Verdict: Pass, Says: "a RST"},
-			{Key: "fin", Verdict: Note, Says: "a FIN alone: the service has read all, or the loss of data is hidden"},
+			{Key: "fin", Verdict: Note, LikeLoss: true, Says: "a FIN alone: the service has read all, or the loss of data is hidden"},
 			{Key: "open", Verdict: Note, LikeLoss: true, Says: "neither a FIN nor a RST"},
 		},
 		Test: unreadData,
@@ -335,8 +335,10 @@ func unreadData(t *T) string {
 func dataAfterClose(t *T) string {
 	p := t.halfClosed()
 	p.Collect(t.Patience()) // the service may close for reading a little later
-	sent := p.Provoke(text, puppet.Text([]byte{'\n'}))
-	a := t.Answer(p, puppet.Either(puppet.RST, puppet.Acks(sent.End())))
+	end := p.SndNxt().Add(1)
+	sent, a := t.Insist(p, puppet.Either(puppet.RST, puppet.Acks(end)), func() puppet.Sent {
+		return p.Provoke(text, puppet.Text([]byte{'\n'}))
+	})
 	switch {
 	case a == nil:
 		return "silent"
@@ -476,8 +478,9 @@ func (t *T) reopen(name string, shape puppet.Shape, by int, mods ...puppet.Mod) 
 	p := t.waiting(shape)
 	defer p.Close()
 	at := p.SndNxt().Add(by)
-	p.Provoke(segment.SYN, append(mods, puppet.SeqAt(at))...)
-	a := t.Answer(p, puppet.Any)
+	_, a := t.Insist(p, puppet.Any, func() puppet.Sent {
+		return p.Provoke(segment.SYN, append(mods, puppet.SeqAt(at))...)
+	})
 	switch {
 	case a == nil:
 		said = "nothing"
@@ -502,8 +505,7 @@ func assassination(t *T) string {
 // replay sends our FIN again to a connection that should be in TIME-WAIT, and
 // returns acked or reset by what it draws.
 func (t *T) replay(p *puppet.Puppet, acked, reset string) string {
-	p.Provoke(segment.FIN|segment.ACK, puppet.Seq(-1))
-	a := t.Answer(p, puppet.Either(puppet.RST, puppet.Acks(p.SndNxt())))
+	a := t.ask(p, func(p *puppet.Puppet) { p.Provoke(segment.FIN|segment.ACK, puppet.Seq(-1)) })
 	switch {
 	case a == nil:
 		return "silent"
