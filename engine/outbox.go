@@ -37,30 +37,30 @@ const (
 )
 
 // flush sends until the stack has nothing more to say or the link is full.
-func (h *Host) flush() {
-	now := h.now()
-	if h.out.retry.IsZero() || h.out.retry <= now {
-		for h.fill(now) && h.write(now) {
+func (s *shard) flush() {
+	now := s.now()
+	if s.out.retry.IsZero() || s.out.retry <= now {
+		for s.fill(now) && s.write(now) {
 		}
 	}
-	h.stack.tellTally() // also when the link is full
-	h.arm(now)
+	s.stack.tellTally() // also when the link is full
+	s.arm(now)
 }
 
 // fill builds packets and reports whether there are any to write.
-func (h *Host) fill(now Time) bool {
-	o := &h.out
+func (s *shard) fill(now Time) bool {
+	o := &s.out
 	if !o.isEmpty() {
 		return true
 	}
 	o.first, o.end = 0, 0
-	for o.end < writeBatch && h.stack.Transmit(now, &o.seg) {
+	for o.end < writeBatch && s.stack.Transmit(now, &o.seg) {
 		if o.bufs[o.end] == nil {
 			o.bufs[o.end] = make([]byte, 0, typicalPacket)
 		}
 		pkt, err := o.seg.Append(o.bufs[o.end][:0])
 		if err != nil {
-			h.traceLocal(now, o.seg.Src, o.seg.Dst, fmt.Sprintf("cannot build segment: %v", err))
+			s.traceLocal(now, o.seg.Src, o.seg.Dst, fmt.Sprintf("cannot build segment: %v", err))
 			continue
 		}
 		o.bufs[o.end] = pkt
@@ -70,17 +70,17 @@ func (h *Host) fill(now Time) bool {
 }
 
 // write hands packets to the link and reports whether it took them all.
-func (h *Host) write(now Time) bool {
-	o := &h.out
+func (s *shard) write(now Time) bool {
+	o := &s.out
 	for !o.isEmpty() {
-		n, err := h.link.WriteBatch(o.bufs[o.first:o.end])
+		n, err := s.link.WriteBatch(o.bufs[o.first:o.end])
 		if n > 0 {
 			o.first += min(n, o.end-o.first)
 			o.misses = 0
 		}
 		switch {
 		case err == nil:
-		case isFull(err) && o.misses < maxMisses && !h.isClosed:
+		case isFull(err) && o.misses < maxMisses && !s.isClosed:
 			o.misses++
 			o.retry = now.Add(retryAfter)
 			return false
@@ -88,7 +88,7 @@ func (h *Host) write(now Time) bool {
 			pkt := o.bufs[o.first]
 			o.first++ // lost; the stack will send it again if it matters
 			o.misses = 0
-			h.sendError(now, pkt, err)
+			s.sendError(now, pkt, err)
 		}
 	}
 	o.retry = 0
@@ -104,18 +104,18 @@ func isFull(err error) bool {
 
 // sendError reports a packet that the link did not take. It does not end a
 // connection: the error may pass, and if not, retransmission gives up in time.
-func (h *Host) sendError(now Time, pkt []byte, err error) {
+func (s *shard) sendError(now Time, pkt []byte, err error) {
 	var seg segment.Segment
 	if seg.Parse(pkt) != nil {
 		seg = segment.Segment{}
 	}
-	h.traceLocal(now, seg.Src, seg.Dst, sendReason(err))
+	s.traceLocal(now, seg.Src, seg.Dst, sendReason(err))
 	if !errors.Is(err, syscall.EMSGSIZE) {
 		return
 	}
 	// The link's own limit has shrunk. The stack learns it as from a router
 	// that says "fragmentation needed" (RFC 1191, RFC 8201).
-	_, mtu, err := h.link.Route(seg.Dst.Addr(), seg.Src.Addr())
+	_, mtu, err := s.link.Route(seg.Dst.Addr(), seg.Src.Addr())
 	if err != nil || mtu >= len(pkt) {
 		return
 	}
@@ -123,7 +123,7 @@ func (h *Host) sendError(now Time, pkt []byte, err error) {
 	if seg.Src.Addr().Is6() {
 		m.Type, m.Code = 2, 0
 	}
-	h.stack.DeliverICMP(now, m)
+	s.stack.DeliverICMP(now, m)
 }
 
 func sendReason(err error) string {
