@@ -114,9 +114,11 @@ func NewHost(cfg HostConfig) *Host {
 	if len(h.shards) > 1 {
 		link, h.tracer = oneWriter(link), oneTeller(h.tracer)
 	}
+	cutter, super := superSegment(link)
 	common := newCommons(len(h.shards))
 	for i := range h.shards {
-		h.shards[i] = h.newShard(link, newStack(StackConfig{Secret: cfg.Secret, Tracer: h.tracer, Conn: cfg.Conn, Limits: cfg.Limits, ISN: cfg.ISN}, common))
+		stack := newStack(StackConfig{Secret: cfg.Secret, Tracer: h.tracer, Conn: cfg.Conn, Limits: cfg.Limits, ISN: cfg.ISN, SuperSegment: super}, common)
+		h.shards[i] = h.newShard(stack, link, cutter)
 	}
 	h.running.Go(func() { h.watched(h.read) })
 	for _, s := range h.shards {
@@ -125,8 +127,9 @@ func NewHost(cfg HostConfig) *Host {
 	return h
 }
 
-func (h *Host) newShard(link Link, stack *Stack) *shard {
-	s := &shard{host: h, link: link, stack: stack, timer: time.NewTimer(time.Hour), conns: map[*NetConn]struct{}{}}
+// newShard returns a shard that writes to link, or to cutter if that is of use.
+func (h *Host) newShard(stack *Stack, link Link, cutter SegmentingLink) *shard {
+	s := &shard{host: h, link: link, stack: stack, out: outbox{link: cutter}, timer: time.NewTimer(time.Hour), conns: map[*NetConn]struct{}{}}
 	s.timer.Stop()
 	s.progress.L = &s.mu
 	return s

@@ -27,7 +27,7 @@ func shardedPair(t *testing.T, shards int, cfg HostConfig, lcfg ListenConfig) (c
 		if cfg.Tracer != nil {
 			cfg.Tracer = countingTracer{} // each its own
 		}
-		cfg.Link, cfg.Shards = network.NewPort(simnet.PortConfig{Addrs: []netip.Addr{addr}}), shards
+		cfg.Link, cfg.Shards = network.NewPort(simnet.PortConfig{Addrs: []netip.Addr{addr}, SuperSegment: 20_000}), shards
 		h := NewHost(cfg)
 		t.Cleanup(func() {
 			if err := h.audit(); err != nil {
@@ -165,6 +165,47 @@ func TestShutdownOfShardsInVain(t *testing.T) {
 		}
 		l.Close()
 		server.Close()
+	})
+}
+
+// A cutCounter counts the super-segments that are written to it, one goroutine at a time.
+type cutCounter struct {
+	*simnet.Port
+	cut int
+}
+
+func (l *cutCounter) WriteSegments(pkts [][]byte, sizes []int) (int, error) {
+	for _, size := range sizes {
+		if size > 0 {
+			l.cut++
+		}
+	}
+	return l.Port.WriteSegments(pkts, sizes)
+}
+
+// Shards of a link that cuts super-segments send them.
+func TestShardsSendSuperSegments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		port := simnet.New(simnet.Config{}).NewPort(simnet.PortConfig{Addrs: []netip.Addr{us.Addr()}, SuperSegment: 20_000})
+		link := &cutCounter{Port: port}
+		h := NewHost(HostConfig{Link: link, Shards: 4})
+		defer h.Close()
+		l, err := h.Listen(us, ListenConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := h.Dial(t.Context(), us, DialConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.AcceptConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		carry(t, c, s, 1)
+		if link.cut == 0 {
+			t.Error("no super-segment was written")
+		}
 	})
 }
 
