@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,8 +30,8 @@ type Session struct {
 	Options
 	ctx      context.Context
 	lab      *scene
-	testCPU  int // where the tested side runs
-	peerCPU  int // where the kernel's side runs
+	testCPU  string // where the tested side runs, as pin takes it
+	peerCPU  string // where the kernel's side runs
 	port     uint16
 	terminal bool
 	began    time.Time
@@ -117,10 +118,10 @@ func (s *Session) chooseCPUs() error {
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		return fmt.Errorf("ask which processors we may use: %w", err)
 	}
-	var allowed []int
+	var allowed []string
 	for cpu := range len(set) * 64 {
 		if set.IsSet(cpu) {
-			allowed = append(allowed, cpu)
+			allowed = append(allowed, strconv.Itoa(cpu))
 		}
 	}
 	s.testCPU, s.peerCPU = allowed[0], allowed[min(1, len(allowed)-1)]
