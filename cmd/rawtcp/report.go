@@ -97,7 +97,7 @@ func (o *reportOptions) checkOutputs() error {
 
 // readRun reads the input: JSON Lines begin with a brace, and no capture does.
 func (p *program) readRun(o *reportOptions, name string) (*report.Run, error) {
-	in, size, err := p.openCapture(name)
+	in, size, err := p.openCapture(context.Background(), name)
 	if err != nil {
 		return nil, err
 	}

@@ -378,7 +378,7 @@ func TestText(t *testing.T) {
 	golden(t, "two.golden", textOf(t, two(t), Options{}, TextConfig{Width: 80}))
 	golden(t, "two-verbose.golden", textOf(t, two(t), Options{Port: 1000}, TextConfig{Width: 80, Verbose: 1, UTF8: true, Time: trace.TimeEpoch, Absolute: true}))
 	golden(t, "two-all.golden", textOf(t, two(t), Options{}, TextConfig{Ladder: LadderAll}))
-	golden(t, "two-table.golden", textOf(t, two(t), Options{Stream: 2}, TextConfig{Ladder: LadderNone, Width: 100}))
+	golden(t, "two-table.golden", textOf(t, two(t), Options{Stream: 2}, TextConfig{Ladder: LadderNone, Width: 110}))
 }
 
 func TestJSON(t *testing.T) {
