@@ -15,6 +15,10 @@ type StackConfig struct {
 	Conn   ConnConfig // defaults of connections
 	Limits Limits     // of all connections together
 
+	// SuperSegment is the size in octets, IP header included, of the largest
+	// super-segment that Transmit may give, 0 for none: see SegmentingLink.
+	SuperSegment int
+
 	// ISN, if set, chooses initial sequence numbers instead of RFC 6528. A
 	// ConnConfig's ISN comes before it.
 	ISN func(now Time, local, remote netip.AddrPort) segment.Seq
@@ -149,7 +153,9 @@ func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg Con
 		return nil, err
 	}
 	s.lastID++
-	c := &Conn{stack: s, id: s.lastID, local: local, remote: remote, cfg: shared, mtu: mtu, link: int32(mtu), created: now, lastRecv: now}
+	c := s.spares.takeConn()
+	c.stack, c.id, c.local, c.remote, c.cfg = s, s.lastID, local, remote, shared
+	c.mtu, c.link, c.created, c.lastRecv = mtu, int32(mtu), now, now
 	c.node.owner = c
 	c.peer.WindowScale = -1
 	c.startAt(s.isn(now, local, remote, shared))

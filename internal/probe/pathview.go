@@ -24,8 +24,8 @@ func (b *Battery) seenPath() *pathView {
 // alteredFor returns which of the fields that a row relies on the path changes,
 // and how. Who asks first looks along the path, as row P3 does.
 func (b *Battery) alteredFor(ctx context.Context, row *Row) (Field, string) {
-	b.looking.Lock()
-	defer b.looking.Unlock()
+	b.looking <- struct{}{}
+	defer func() { <-b.looking }()
 	if b.seenPath() == nil {
 		look := Find("P3")
 		if b.attempt(ctx, look, 1); b.seenPath() == nil {
