@@ -320,6 +320,17 @@ func TestOddTimesAndLengths(t *testing.T) {
 	}
 }
 
+// A time beyond all calendars does not become another one with what an interface
+// adds to it.
+func TestTimeDoesNotWrap(t *testing.T) {
+	pkt := packetOf(t, false, 0)
+	f := (&file{order: binary.LittleEndian}).section().iface(uint16(LinkRaw), 9, 0, 1, 0, 0, 0, 0, 0, 14, 0, 8, 0, 10, 0, 0, 0, 0, 0, 0, 0)
+	packets, err := readAll(t, f.enhanced(0, 5, pkt, len(pkt)).enhanced(0, 1<<64-5, pkt, len(pkt)).b, false)
+	if err != nil || len(packets) != 2 || packets[0].At != 15e9 || packets[1].At != 15e9 || packets[1].Timed {
+		t.Errorf("%v, %+v", err, packets)
+	}
+}
+
 // What a file says of the longest packet in it is no reason to make room for one.
 func TestSnapLengthIsNotBelieved(t *testing.T) {
 	pkt := packetOf(t, false, 10)
