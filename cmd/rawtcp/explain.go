@@ -34,7 +34,7 @@ func (p *program) explainCommand() *command {
 		flags: []flagSpec{
 			{name: "host", arg: "ADDR", group: groupFilter, usage: "only connections with this address", set: addrTo(&o.Host)},
 			{name: "port", arg: "N", group: groupFilter, usage: "only connections with this port", set: numberTo(&o.Port, 1, 65535)},
-			{name: "stream", arg: "N", group: groupFilter, usage: "only the connection of this number, as the table has it", set: streamTo(&o.Stream)},
+			{name: "stream", arg: "N", group: groupFilter, usage: "only the connection of this number, as the table has it: Wireshark's tcp.stream + 1", set: streamTo(&o.Stream)},
 			{name: "ladder", arg: "HOW", group: groupOutput, usage: "auto (the beginning of each, if they are few), all (every segment, in the order of the capture) or none", set: oneOf(&o.ladder, "auto", "all", "none")},
 			{name: "json", short: "j", group: groupOutput, usage: "JSON Lines on stdout", set: switchTo(&o.json)},
 			{name: "verbose", short: "v", counted: true, group: groupOutput, usage: "show payload too", set: numberTo(&o.verbose, 0, 9)},
