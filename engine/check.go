@@ -80,7 +80,7 @@ const maxTime = 100 * 365 * 24 * time.Hour
 
 // checkWords refuses names and kinds that are not known.
 func (c *ConnConfig) checkWords() error {
-	if _, err := newController(c, defaultMSS, c.InitialWindow); err != nil {
+	if _, err := newController(c, defaultMSS, c.InitialWindow, nil); err != nil {
 		return err
 	}
 	if err := c.checkAckPolicy(); err != nil {

@@ -87,7 +87,7 @@ func (c *Conn) SetCongestion(name string) error {
 	if err := c.change(func(cfg *ConnConfig) { cfg.Congestion = name }); err != nil || c.cc == nil {
 		return err // or the handshake is not done
 	}
-	cc, err := newController(c.cfg, c.payloadRoom(0), c.cfg.InitialWindow)
+	cc, err := newController(c.cfg, c.payloadRoom(0), c.cfg.InitialWindow, nil)
 	if err != nil {
 		return err
 	}

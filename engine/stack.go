@@ -154,7 +154,9 @@ func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg Con
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{stack: s, id: s.common.nextID(), local: local, remote: remote, cfg: shared, mtu: mtu, link: int32(mtu), created: now, lastRecv: now}
+	c := s.spares.takeConn()
+	c.stack, c.id, c.local, c.remote, c.cfg = s, s.common.nextID(), local, remote, shared
+	c.mtu, c.link, c.created, c.lastRecv = mtu, int32(mtu), now, now
 	c.node.owner = c
 	c.peer.WindowScale = -1
 	c.startAt(s.isn(now, local, remote, shared))
