@@ -71,7 +71,7 @@ func (c *Conn) buried() {
 }
 
 // crowded reports whether there are as many connections as may be.
-func (s *Stack) crowded() bool { return s.cfg.Limits.Conns > 0 && s.conns.len() >= s.cfg.Limits.Conns }
+func (s *Stack) crowded() bool { return s.cfg.Limits.Conns > 0 && s.Conns() >= s.cfg.Limits.Conns }
 
 // manyHalfOpen reports whether as many handshakes are under way as may be.
 func (s *Stack) manyHalfOpen() bool {

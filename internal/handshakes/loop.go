@@ -142,6 +142,7 @@ func (d *Driver) work(now engine.Time) {
 		d.look(now)
 		d.fillUp(now)
 		d.send(now)
+		d.retire()
 		if len(d.closing) == 0 && len(d.news) == 0 {
 			break
 		}
@@ -158,7 +159,7 @@ func (d *Driver) work(now engine.Time) {
 func (d *Driver) fillUp(now engine.Time) {
 	for tries := len(d.orders); tries > 0 && len(d.orders) > 0 && d.underway < d.cfg.Parallel; {
 		t := d.orders[0]
-		port, err := t.take()
+		port, err := t.take(d.stack)
 		if err == nil {
 			err = d.open(now, port, t, true)
 		}
@@ -166,9 +167,6 @@ func (d *Driver) fillUp(now engine.Time) {
 		case err == nil:
 			tries = len(d.orders)
 			t.orders--
-		case errors.Is(err, engine.ErrInUse): // by OpenFrom: it has its turn again when all others had theirs
-			t.rested.push(port)
-			tries--
 		case errors.Is(err, errNoPort):
 			tries-- // the end of a TIME-WAIT brings us here again
 		default:
