@@ -3,6 +3,7 @@
 GO    ?= go
 TAGS  := urfave_cli_no_docs,urfave_cli_no_suggest
 PEERS := internal/peers
+BROWSER := internal/browser
 LINT  := bin/golangci-lint
 
 # Settings of the caller's shell must not change what is built or tested.
@@ -16,7 +17,7 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak bulk differ check bench bench-ping fuzz sim mutants cover clean FORCE
+.PHONY: help build demo test soak bulk differ check bench bench-ping bench-explain fuzz sim mutants golden cover clean FORCE
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,7 @@ test: ## every test, with the race detector, then short runs of the slow campaig
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=1 -timeout=15m ./...
 	$(GO) test -count=1 -timeout=10m -run='$(SAMPLED)' ./engine ./internal/model ./internal/sim
 	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=10m ./...
+	$(GO) -C $(BROWSER) test -count=1 -timeout=15m ./...
 	$(GO) -C $(PEERS) run ./cmd/bench -quick >/dev/null
 	scripts/fuzz.sh 500x
 	$(GO) test -run='^$$' -bench=. -benchtime=1x -short -timeout=10m $$(scripts/having.sh Benchmark)
@@ -68,6 +70,10 @@ bench-ping: build ## ping against a capture, beside hping3 and nping
 	@scripts/deps.sh bench
 	$(GO) run ./internal/e2e/pingbench bin/rawtcp
 
+bench-explain: build ## explain on a capture of 1 GiB, beside tshark
+	@scripts/deps.sh bench
+	$(GO) run ./internal/explain/cmd/bench bin/rawtcp
+
 T ?= Fuzz
 FROM ?= 1
 D ?= 30s
@@ -83,6 +89,11 @@ mutants: ## bring back known bugs, one at a time: which test notices? M=REGEXP p
 differ: ## the same conversations with us, the kernel and gVisor; D=30s is the time for each, FROM the first seed
 	$(GO) test -count=1 -timeout=24h ./internal/differ/kernel -v -args -differ $(D) -from $(FROM)
 	$(GO) -C $(PEERS) test -count=1 -timeout=24h ./differ -v -args -differ $(D) -from $(FROM)
+
+RUNS ?= 1
+golden: ## every row of the probe against the kernel, other hosts and lossy roads; RUNS=20 is how many times
+	@scripts/deps.sh test
+	$(GO) test -count=1 -timeout=24h ./internal/probe -run 'TestGolden|TestTargets|TestBrokenHosts|TestLossIsNoFault' -v -args -golden $(RUNS) -everyrow -losses 50
 
 cover: ## test coverage: totals here, lines in bin/cover.html
 	@mkdir -p bin

@@ -39,6 +39,7 @@ test_needs=(
 	wrk:wrk
 	redis-server:redis-server
 	redis-benchmark:redis-tools
+	chromium-headless-shell:chromium-headless-shell
 )
 
 # An ordinary user's PATH often lacks the directories where nft and sshd live.
@@ -49,15 +50,31 @@ die() {
 	exit 1
 }
 
+# browsers are the names that a Chromium goes by; any of them will do.
+browsers=(chromium chromium-headless-shell chromium-browser google-chrome google-chrome-stable)
+
+has_browser() {
+	local name
+	for name in "${browsers[@]}"; do
+		command -v "$name" >/dev/null && return
+	done
+	return 1
+}
+
 # missing prints the packages of those needs whose command is not there.
 missing() {
 	local need
 	for need in "$@"; do
+		[[ $need == chromium-headless-shell:* ]] && has_browser && continue
 		command -v "${need%%:*}" >/dev/null || printf '%s\n' "${need##*:}"
 	done
 	# Of the three programs called nc, the tests speak to OpenBSD's.
 	if [[ " $* " == *" nc:netcat-openbsd "* && -n $(command -v nc) && $(nc -h 2>&1) != *OpenBSD* ]]; then
 		printf 'netcat-openbsd\n'
+	fi
+	# A browser without a font shows no text.
+	if [[ " $* " == *" chromium-headless-shell:"* && -z $(find /usr/share/fonts -name '*.ttf' -print -quit 2>/dev/null) ]]; then
+		printf 'fonts-dejavu-core\n'
 	fi
 	# A compiler without the C library's headers cannot link the race detector.
 	if [[ " $* " == *" gcc:gcc "* && ! -e /usr/include/stdlib.h ]]; then

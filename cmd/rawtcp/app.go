@@ -14,8 +14,6 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-
-	"rawtcp/internal/trace"
 )
 
 // A program is one run of the command.
@@ -24,8 +22,9 @@ type program struct {
 	stdout, stderr io.Writer
 	env            func(string) string
 
-	command string // as the user named it
-	json    bool   // errors are wanted as JSON too, and no one has written them yet
+	command string   // as the user named it
+	words   []string // the whole command line
+	json    bool     // errors are wanted as JSON too, and no one has written them yet
 }
 
 // A command is one of the words after rawtcp.
@@ -76,6 +75,7 @@ func spawn(f func()) {
 }
 
 func (p *program) main(ctx context.Context, words []string) error {
+	p.words = words
 	commands := p.commands()
 	line, err := normalise(commands, words)
 	if findByName(commands, line.command) != nil {
@@ -143,7 +143,7 @@ func (p *program) report(err error) {
 		return
 	}
 	if p.json {
-		line, _ := json.Marshal(trace.ErrorLine{Type: "error", Code: codeOf(err), Message: err.Error(), Hint: hintOf(err)})
+		line, _ := json.Marshal(errorLine(err))
 		fmt.Fprintf(p.stdout, "%s\n", line)
 	}
 	if f != nil && f.bare {
@@ -160,13 +160,30 @@ func (p *program) commands() []*command {
 		p.listenCommand(),
 		p.proxyCommand(),
 		p.pingCommand(),
+		p.probeCommand(),
+		p.reportCommand(),
 		p.demoCommand(),
 		p.doctorCommand(),
+		p.explainCommand(),
 		{name: "version", usage: "rawtcp version", help: helpVersion, run: func(context.Context, []string) error { return p.printVersion() }},
 	}
 	help := &command{name: "help", usage: "rawtcp help [COMMAND|exit-codes]", help: helpHelp}
 	list = append(list, help)
 	help.run = func(_ context.Context, args []string) error { return p.helpOn(list, args) }
+	return list
+}
+
+// variables are those of the environment that stand in for a flag of the
+// command.
+func (p *program) variables() []string {
+	var list []string
+	if c := findByName(p.commands(), p.command); c != nil {
+		for i := range c.flags {
+			if value := p.env(c.flags[i].env()); value != "" {
+				list = append(list, c.flags[i].env()+"="+value)
+			}
+		}
+	}
 	return list
 }
 

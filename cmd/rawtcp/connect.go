@@ -244,7 +244,7 @@ func (r *connectRun) run(ctx context.Context) (err error) {
 	if r.session, err = r.p.openSession("connect", &r.o.talkOptions, r.o.cat || r.o.out == "-", trace.TagLocal); err != nil {
 		return err
 	}
-	defer func() { err = firstOf(err, r.session.close()) }()
+	defer func() { err = firstOf(err, r.session.end(err)) }()
 	r.rein = newControl(ctx, r.o.timeout, r.status)
 	defer r.rein.end()
 	if err := r.openOut(); err != nil {

@@ -23,7 +23,7 @@ const demoPort = 80
 const demoWait = 200 * time.Millisecond
 
 // demoFlags are those of connect that have a meaning where all else is given.
-var demoFlags = []string{"ipv4", "ipv6", "verbose", "explain", "quiet", "json", "pcap", "force", "color", "time", "absolute-seq"}
+var demoFlags = []string{"ipv4", "ipv6", "verbose", "explain", "quiet", "json", "pcap", "report", "force", "color", "time", "absolute-seq"}
 
 func (p *program) demoCommand() *command {
 	o := newConnectOptions()

@@ -187,7 +187,7 @@ func (r *listenRun) run(ctx context.Context, args []string) (err error) {
 	if r.session, err = r.p.openSession("listen", &r.o.talkOptions, r.o.cat, trace.TagPeer); err != nil {
 		return err
 	}
-	defer func() { err = firstOf(err, r.session.close()) }()
+	defer func() { err = firstOf(err, r.session.end(err)) }()
 	r.rein = newControl(ctx, r.o.timeout, r.status)
 	defer r.rein.end()
 	if err := r.open(); err != nil {

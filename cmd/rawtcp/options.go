@@ -24,6 +24,7 @@ type talkOptions struct {
 	numeric    bool
 	json       bool
 	pcap       string // file, - for stdout, or empty
+	report     string // file, or empty
 	color      string
 	time       trace.TimeStyle
 	absolute   bool
@@ -32,6 +33,7 @@ type talkOptions struct {
 	show       bool
 	explain    bool
 	force      bool
+	live       bool // a terminal shows what the run waits for
 	conn       engine.ConnConfig
 }
 
@@ -69,6 +71,7 @@ func (o *talkOptions) outputFlags() []flagSpec {
 		{name: "numeric", short: "n", group: groupOutput, usage: "numbers only; rawtcp never looks names of addresses up, so this is how it always is", set: switchTo(&o.numeric)},
 		{name: "json", short: "j", group: groupOutput, usage: "JSON Lines on stdout; with -v the ladder on stderr as well", set: switchTo(&o.json)},
 		{name: "pcap", arg: "FILE", group: groupOutput, usage: "write a pcapng capture; - is stdout, the text then goes to stderr", set: textTo(&o.pcap)},
+		{name: "report", arg: "FILE", group: groupOutput, usage: "write a report at the end: one HTML file with ladder, graphs, states and timers", set: textTo(&o.report)},
 		{name: "color", arg: "WHEN", group: groupOutput, usage: "auto, always or never", set: oneOf(&o.color, "auto", "always", "never")},
 		{name: "time", arg: "STYLE", group: groupOutput, usage: "time of each line: rel, delta, abs or epoch", set: o.setTime},
 		{name: "absolute-seq", short: "S", group: groupOutput, usage: "sequence numbers as on the wire", set: switchTo(&o.absolute)},
@@ -103,6 +106,8 @@ func (o *talkOptions) check() error {
 		return usageError("-q and --explain exclude each other")
 	case o.json && o.pcap == "-":
 		return usageError("--json and --pcap - both want stdout; write the capture to a file")
+	case o.report == "-":
+		return usageError("--report wants a file; for stdout: -j into rawtcp report - -o -")
 	case o.source.IsValid() && o.ipv4 && !o.source.Is4():
 		return usageError("-4 and the source %s exclude each other", o.source)
 	case o.source.IsValid() && o.ipv6 && !o.source.Is6():

@@ -46,10 +46,10 @@ func (p *program) pingCommand() *command {
 	}
 }
 
-// pingFlags are those of every command that talks, without the narrator: a
-// probe is no conversation.
+// pingFlags are those of every command that talks, without the narrator and the
+// report: a probe is no conversation.
 func pingFlags(o *talkOptions) []flagSpec {
-	return slices.DeleteFunc(o.flags(), func(f flagSpec) bool { return f.name == "explain" })
+	return slices.DeleteFunc(o.flags(), func(f flagSpec) bool { return f.name == "explain" || f.name == "report" })
 }
 
 func (o *pingOptions) probeFlags() []flagSpec {

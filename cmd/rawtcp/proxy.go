@@ -79,7 +79,7 @@ func (r *proxyRun) run(ctx context.Context, local string) (err error) {
 	if r.session, err = r.p.openSession("proxy", &r.o.talkOptions, false, trace.TagLocal); err != nil {
 		return err
 	}
-	defer func() { err = firstOf(err, r.session.close()) }()
+	defer func() { err = firstOf(err, r.session.end(err)) }()
 	r.rein = newControl(ctx, r.o.timeout, r.status)
 	defer r.rein.end()
 	if err := r.open(); err != nil {

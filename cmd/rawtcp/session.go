@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"rawtcp/engine"
+	"rawtcp/internal/report"
 	"rawtcp/internal/trace"
 	"rawtcp/rawsock"
 )
@@ -29,10 +30,14 @@ type session struct {
 	text    io.Writer     // where a person reads
 	ladder  *trace.Ladder // nil: no text is wanted
 	columns int           // of the terminal; 0: lines may be of any length
+	look    trace.LadderConfig
+	status  *statusLine // the last line of the terminal; nil: it has none
 	json    *trace.JSONLines
 	pcap    *trace.Pcap
 	tap     *rawsock.Tap // of the capture, or nil
 	file    *os.File     // of the capture; nil if that is stdout
+	report  *report.Recorder
+	page    *os.File // of the report
 	sums    *trace.Collector
 	total   trace.Total
 	opened  sync.Once
@@ -55,12 +60,23 @@ func (p *program) openSession(command string, o *talkOptions, dataOnStdout bool,
 		}
 		s.file = f
 	}
+	if o.report != "" {
+		f, err := openOutput(o.report, o.force)
+		if err != nil {
+			return nil, errors.Join(err, s.closeFile())
+		}
+		s.report, s.page = report.NewRecorder(), f
+	}
 	if o.json {
 		s.json = trace.NewJSONLines(p.stdout)
 	}
 	if !o.json || o.verbose > 0 || o.explain {
 		cfg := p.ladderConfig(o, s.text, tag)
-		s.ladder, s.columns = trace.NewLadder(cfg), cfg.Width
+		if o.live && cfg.Width > 0 && isTerminal(s.text) && p.env("TERM") != "dumb" {
+			s.status = &statusLine{out: s.text, columns: cfg.Width}
+			cfg.Out = s.status
+		}
+		s.ladder, s.columns, s.look = trace.NewLadder(cfg), cfg.Width, cfg
 	}
 	return s, nil
 }
@@ -138,6 +154,9 @@ func (s *session) begin(iface string, first func(local string)) (engine.Tracer, 
 	if s.pcap != nil {
 		tracers = append(tracers, s.pcap)
 	}
+	if s.report != nil {
+		tracers = append(tracers, s.report)
+	}
 	return tracers, nil
 }
 
@@ -207,9 +226,13 @@ func (s *session) closeStdout() {
 // start tells what the run is about to do.
 func (s *session) start(line trace.Start, banner string) {
 	s.opened.Do(func() {
+		line.Command, line.IO, line.Version = s.command, s.io.String(), versionText()
+		line.Args, line.Env = s.p.words, s.p.variables()
 		if s.json != nil {
-			line.Command, line.IO, line.Version = s.command, s.io.String(), versionText()
 			s.json.Start(line)
+		}
+		if s.report != nil {
+			s.report.Add(line)
 		}
 		if !s.o.quiet {
 			s.say(banner)
@@ -239,6 +262,9 @@ func (s *session) sum(one trace.Summary, show func(trace.Summary) string) {
 	if s.json != nil {
 		s.json.Summary(one)
 	}
+	if s.report != nil {
+		s.report.Add(one)
+	}
 	s.say(show(one))
 }
 
@@ -248,7 +274,7 @@ func (s *session) fail(err error) {
 	if err == nil || s.json == nil || errors.As(err, &f) && f.silent {
 		return
 	}
-	s.json.Error(trace.ErrorLine{Code: codeOf(err), Message: err.Error(), Hint: hintOf(err)})
+	s.json.Error(errorLine(err))
 	s.p.json = false
 }
 
@@ -260,7 +286,22 @@ func (s *session) all(name string) {
 		sum.LinesLost = s.json.Lost()
 		s.json.Summary(sum)
 	}
+	if s.report != nil {
+		s.report.Add(sum)
+	}
 	s.say(totalText(name, sum))
+}
+
+func errorLine(err error) trace.ErrorLine {
+	return trace.ErrorLine{Type: "error", Code: codeOf(err), Message: err.Error(), Hint: hintOf(err)}
+}
+
+// end is close for a run that has ended with err, which the report tells.
+func (s *session) end(err error) error {
+	if s.report != nil && err != nil {
+		s.report.Add(errorLine(err))
+	}
+	return s.close()
 }
 
 // close writes out what is left. It returns why an output is not whole: a
@@ -297,7 +338,19 @@ func (s *session) close() error {
 		}
 		note("capture "+s.o.pcap, err, s.pcap.Lost())
 	}
+	if s.page != nil {
+		err := s.report.Write(s.page)
+		note("report "+s.o.report, errors.Join(err, s.page.Close()), 0)
+	}
 	return errors.Join(errs...)
+}
+
+// closeFile closes a capture that was opened for nothing.
+func (s *session) closeFile() error {
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
 }
 
 // openOutput creates a file that does not exist yet, or, when forced, empties

@@ -19,7 +19,10 @@ const helpShort = `usage: rawtcp COMMAND [flags] [arguments]
   connect HOST:PORT            open a connection of hand-built segments, shown
   listen [ADDR]:PORT           accept connections
   ping HOST:PORT...            measure round trips with TCP's own SYN
+  probe HOST:PORT              judge a host's TCP, row by row
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
+  explain FILE...              what a capture shows: ladders, states, findings
+  report FILE -o REPORT.html   a run as one page to attach to a ticket
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
 
@@ -33,7 +36,10 @@ shown, every state and timer too; the kernel's TCP is kept silent meanwhile.
   connect HOST:PORT            open a connection
   listen [ADDR]:PORT           accept connections
   ping HOST:PORT...            measure round trips with TCP's own SYN
+  probe HOST:PORT              judge a host's TCP, row by row
   proxy LOCAL:PORT HOST:PORT   carry any program's connections
+  explain FILE...              what a capture shows: ladders, states, findings
+  report FILE -o REPORT.html   a run as one page to attach to a ticket
   demo                         see it work: no root, no set-up, nothing left
   doctor                       what this machine allows, and what to mend
   version                      what this is
@@ -61,8 +67,9 @@ shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off
 where   -4 -6 -I IFACE -s, --source ADDR --source-port N -w, --timeout D
         --guard auto|socket|nft|none --io raw|packet
-output  -v -vv --explain -q -n -j, --json --pcap FILE|- --show --force
+output  -v -vv --explain -q -n -j, --json --pcap FILE|- --report FILE.html
         --color auto|always|never --time rel|delta|abs|epoch -S, --absolute-seq
+        --show --force
 
 All flags, one by one: rawtcp help connect. Exit codes: rawtcp help exit-codes.
 Examples:
@@ -85,8 +92,9 @@ shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off
 where   -4 -6 -I IFACE -s, --source ADDR -w, --timeout D
         --guard auto|socket|nft|none --io raw|packet
-output  -v -vv --explain -q -n -j, --json --pcap FILE|- --show --force
+output  -v -vv --explain -q -n -j, --json --pcap FILE|- --report FILE.html
         --color auto|always|never --time rel|delta|abs|epoch -S, --absolute-seq
+        --show --force
 
 All flags, one by one: rawtcp help listen. Exit codes: rawtcp help exit-codes.
 Examples:
@@ -101,8 +109,8 @@ the kernel's own TCP in one of them, and fetches its page from the other with
 rawtcp connect. Needs no root where user namespaces are allowed, sends nothing
 outside, and leaves nothing behind.
 
-output  -v -vv --explain -q -j, --json --pcap FILE|- --force -S, --absolute-seq
-        --color auto|always|never --time rel|delta|abs|epoch
+output  -v -vv --explain -q -j, --json --pcap FILE|- --report FILE.html --force
+        --color auto|always|never --time rel|delta|abs|epoch -S, --absolute-seq
 shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off   -4 -6
 
@@ -127,6 +135,42 @@ Examples:
   rawtcp doctor --json | jq 'select(.status != "ok")'
 `
 
+const helpReport = `usage: rawtcp report [flags] FILE -o REPORT.html
+Makes one HTML file of a run: summary, ladder, sequence graph, timers, states,
+options, segments, and the command that repeats it. The file needs no network,
+works without scripts, and can be attached to a ticket. FILE holds the JSON
+Lines of a run (-j), or is a capture of any tool; - is stdin.
+
+        -o, --output FILE|-   --force
+        --conn N, --stream N (only this connection)
+        --svg DIR|NAME.svg (ladder and graphs as SVG: NAME-ladder.svg ...)
+
+All flags, one by one: rawtcp help report.
+
+Examples:
+  rawtcp report run.jsonl -o run.html
+  rawtcp demo -j | rawtcp report - -o demo.html
+  rawtcp report --conn 3 --svg pictures talk.pcapng
+`
+
+const helpExplain = `usage: rawtcp explain [flags] FILE...
+What a capture (pcap or pcapng of any tool; - is stdin) shows: every TCP
+connection, the states of both ends, what was sent again and why, who closed,
+who sent the RST. No privilege is needed, and nothing is sent.
+
+pick    --host ADDR   --port N   --stream N (number of the connection)
+show    --ladder auto|all|none   -v, --verbose (payload)   -S, --absolute-seq
+        --time rel|delta|abs|epoch   -j, --json   --color auto|always|never
+
+In the ladder the client is left and the server right, a number is that of the
+frame, <== and ==> are sent again, and CLIENT/SERVER are the states.
+
+Examples:
+  rawtcp explain capture.pcapng
+  sudo tcpdump -i any -w - tcp | rawtcp explain --ladder all -
+  rawtcp explain -j x.pcap | jq 'select(.type == "finding" and .conn == 3)'
+`
+
 const helpVersion = `usage: rawtcp version
 Prints the version, the commit and the Go release it was built with.
 
@@ -149,7 +193,7 @@ const helpExitCodes = `exit code
     0  did what was asked: handshake and the asked-for close;
        of a series, at least one connection got its reply
     1  the network said no: not one connection of a series got its reply;
-       doctor: something fails
+       doctor: something fails; probe: a row is fail or vulnerable
     2  usage or bad configuration; nothing was sent
     6  name not resolved
     7  refused: RST to our SYN, or ICMP unreachable
@@ -403,8 +447,9 @@ shape   --mss N --wscale N --window N --ttl N --tos N --isn N
         --sack on|off --timestamps on|off --ecn on|off
 where   -4 -6 -I IFACE -s, --source ADDR --guard auto|socket|nft|none
         --io raw|packet
-output  -v -vv --explain -q -n -j, --json --pcap FILE|- --color WHEN
-        --time rel|delta|abs|epoch -S, --absolute-seq --show --force
+output  -v -vv --explain -q -n -j, --json --pcap FILE|- --report FILE.html
+        --color WHEN --time rel|delta|abs|epoch -S, --absolute-seq
+        --show --force
 
 All flags, one by one: rawtcp help proxy. Exit codes: rawtcp help exit-codes.
 Examples:

@@ -41,10 +41,48 @@ var rules = []rule{
 		why:   "a sink reads the event stream and touches no socket",
 	},
 	{
+		room:  "internal/capture",
+		rooms: []string{"segment"},
+		why:   "a file is octets: what they mean for a connection is flow's",
+	},
+	{
+		room:  "internal/flow",
+		rooms: []string{"segment", "engine", "internal/capture"},
+		why:   "an observer runs no TCP and has no words: of engine it has the names of states and timers",
+	},
+	{
+		room:  "internal/explain",
+		rooms: []string{"segment", "engine", "internal/capture", "internal/flow", "internal/trace"},
+		mods:  []string{"github.com/gopacket/gopacket", "golang.org/x/net/bpf", "golang.org/x/sys"}, // behind trace
+		why:   "explaining a file needs no socket",
+	},
+	{
+		room:  "internal/report",
+		rooms: []string{"segment", "engine", "internal/trace"},
+		mods:  []string{"github.com/gopacket/gopacket", "golang.org/x/net/bpf", "golang.org/x/sys"}, // behind trace
+		why:   "a report is made of lines, and asks nothing of a socket or the network",
+	},
+	{
 		room:  "internal/ping",
 		rooms: []string{"segment", "engine", "rawsock"},
 		mods:  append(netlinkMods, "github.com/google/nftables", "github.com/mdlayher/netlink", "github.com/mdlayher/socket", "golang.org/x/sync"), // behind rawsock
 		why:   "ping measures and has no words: cmd tells what it found",
+	},
+	{
+		room:  "internal/puppet",
+		rooms: []string{"segment", "engine"},
+		why:   "a puppet speaks over engine's Link, so that it stands on a simulated network too; cmd wires the socket in",
+	},
+	{
+		room:  "internal/probe",
+		rooms: []string{"segment", "engine", "internal/puppet"},
+		why:   "a row is a conversation and a verdict; sockets, sinks and terminals are cmd's",
+	},
+	{
+		room:  "internal/dossier",
+		rooms: []string{"segment", "engine", "internal/puppet", "internal/probe", "internal/trace"},
+		mods:  []string{"github.com/gopacket/gopacket", "golang.org/x/net/bpf", "golang.org/x/sys"}, // behind trace
+		why:   "a dossier is made of a run that is over, and touches no network",
 	},
 	{
 		room:  "internal/simnet",
@@ -143,8 +181,14 @@ func TestArrowsBite(t *testing.T) {
 		{"internal/trace", "rawtcp/rawsock"},
 		{"internal/ping", "rawtcp/internal/trace"},
 		{"internal/ping", "golang.org/x/term"},
+		{"internal/puppet", "rawtcp/rawsock"},
+		{"internal/probe", "rawtcp/internal/trace"},
 		{"internal/simnet", "rawtcp/rawsock"},
 		{"internal/netlab", "rawtcp/engine"},
+		{"internal/capture", "rawtcp/engine"},
+		{"internal/flow", "rawtcp/internal/trace"},
+		{"internal/explain", "rawtcp/rawsock"},
+		{"internal/report", "golang.org/x/net/html"},
 	} {
 		t.Run(sin.room+" imports "+sin.path, func(t *testing.T) {
 			imports := []string{"errors", sin.path}

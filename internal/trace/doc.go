@@ -5,6 +5,7 @@
 //	                       +-> Ladder    -> queue -> terminal
 //	                       +-> Explain   -> Ladder
 //	engine -> Tee -> Trace +-> JSONLines -> queue -> stdout
+//	                       +-> Lines     -> a function
 //	                       +-> Pcap      -> queue -> file
 //	                       +-> Collector            (Summary)
 //

@@ -30,6 +30,11 @@ type Start struct {
 	Guard   string `json:"guard"`
 	IO      string `json:"io"`
 	Version string `json:"version"`
+
+	// How to repeat the run: the words behind "rawtcp", and the variables
+	// RAWTCP_... as NAME=VALUE.
+	Args []string `json:"args,omitempty"`
+	Env  []string `json:"env,omitempty"`
 }
 
 // A SegmentLine is one segment sent or received. Seq and Ack count from the
@@ -55,6 +60,11 @@ type SegmentLine struct {
 	Note     string      `json:"note,omitempty"`
 	Reason   string      `json:"reason,omitempty"` // why we sent it, or why it was refused
 	State    string      `json:"state,omitempty"`  // after the segment
+
+	// Only of a segment in a capture.
+	Frame     uint64   `json:"frame,omitempty"`      // its number in the file, from 1
+	PeerState string   `json:"peer_state,omitempty"` // of the other side, after the segment
+	Notes     []string `json:"notes,omitempty"`      // all that is remarkable, if it is more than Note
 }
 
 // An OptionsLine holds the options of a segment; what is absent was not there.
@@ -78,6 +88,10 @@ type StateLine struct {
 	From   string `json:"from"`
 	To     string `json:"to"`
 	Cause  string `json:"cause"`
+
+	// Only in a capture.
+	Side  string `json:"side,omitempty"`  // whose state: "local" or "remote"
+	Frame uint64 `json:"frame,omitempty"` // what shows it
 }
 
 // A TimerLine is a timer armed, fired or stopped.
@@ -88,6 +102,10 @@ type TimerLine struct {
 	Timer  string `json:"timer"`
 	What   string `json:"what"`
 	DueUS  *int64 `json:"due_us"` // when it is due, on the scale of t_us; null unless armed
+
+	// Only in a capture, where a timer is inferred from what was sent.
+	Side  string `json:"side,omitempty"`  // whose timer: "local" or "remote"
+	Frame uint64 `json:"frame,omitempty"` // what shows it
 }
 
 // A DataLine is data handed to or by the application.
@@ -130,6 +148,34 @@ type JSONLines struct {
 	encoder *json.Encoder
 }
 
+// Lines hands the lines of a run to a function as values, each one for good,
+// instead of writing them.
+type Lines struct {
+	mu    sync.Mutex
+	time  timeline
+	yield func(line any)
+}
+
+// NewLines returns a sink that calls yield, with a lock of its own held, for
+// each line in turn.
+func NewLines(yield func(line any)) *Lines { return &Lines{time: lineTime(), yield: yield} }
+
+// Trace implements engine.Tracer.
+func (l *Lines) Trace(e *engine.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if line := l.time.line(e); line != nil {
+		l.yield(line)
+	}
+}
+
+// Add hands over a line that is no event: a Start, a Summary or an ErrorLine.
+func (l *Lines) Add(line any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.yield(line)
+}
+
 // writer is a buffer that a json.Encoder fills.
 type writer []byte
 
@@ -140,11 +186,7 @@ func (w *writer) Write(p []byte) (int, error) {
 
 // NewJSONLines starts a sink that writes to out until Close.
 func NewJSONLines(out io.Writer) *JSONLines {
-	j := &JSONLines{
-		queue: newQueue(out, queueLimit, chunkSize),
-		// t_us counts from the first event: the wall clock does not matter.
-		time: timeline{now: func() time.Time { return time.Time{} }},
-	}
+	j := &JSONLines{queue: newQueue(out, queueLimit, chunkSize), time: lineTime()}
 	j.encoder = json.NewEncoder(&j.line)
 	j.encoder.SetEscapeHTML(false)
 	return j
@@ -154,44 +196,59 @@ func NewJSONLines(out io.Writer) *JSONLines {
 func (j *JSONLines) Trace(e *engine.Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	at := microseconds(j.time.since(e.At))
-	switch e.Kind {
-	case engine.EventSegmentIn, engine.EventSegmentOut:
-		j.write(segmentLine(e, e.Segment, at))
-	case engine.EventState:
-		j.write(StateLine{"state", e.Conn, at, e.From.String(), e.To.String(), e.Reason})
-	case engine.EventTimerArmed:
-		due := microseconds(j.time.since(e.Due))
-		j.write(TimerLine{"timer", e.Conn, at, e.Timer.String(), "armed", &due})
-	case engine.EventTimerFired:
-		j.write(TimerLine{"timer", e.Conn, at, e.Timer.String(), "fired", nil})
-	case engine.EventTimerStopped:
-		j.write(TimerLine{"timer", e.Conn, at, e.Timer.String(), "stopped", nil})
-	case engine.EventDataIn:
-		j.write(DataLine{"data", e.Conn, at, "in", e.Size})
-	case engine.EventDataOut:
-		j.write(DataLine{"data", e.Conn, at, "out", e.Size})
-	case engine.EventICMP:
-		m := e.ICMP
-		j.write(ICMPLine{"icmp", e.Conn, at, m.From.String(), m.Type, m.Code, m.MTU, ICMPText(m), string(e.Note)})
-	case engine.EventDrop:
-		j.drop(e, at)
+	if line := j.time.line(e); line != nil {
+		j.write(line)
 	}
 }
 
-// drop writes a refused packet as a segment with the note "dropped", if it can
-// be read at all.
-func (j *JSONLines) drop(e *engine.Event, at int64) {
+// lineTime counts from the first event: the wall clock does not matter.
+func lineTime() timeline { return timeline{now: func() time.Time { return time.Time{} }} }
+
+// line is an event as the value that becomes its line, or nil if it has none.
+func (tl *timeline) line(e *engine.Event) any {
+	at := microseconds(tl.since(e.At))
+	switch e.Kind {
+	case engine.EventSegmentIn, engine.EventSegmentOut:
+		return segmentLine(e, e.Segment, at)
+	case engine.EventState:
+		return StateLine{Type: "state", Conn: e.Conn, TimeUS: at, From: e.From.String(), To: e.To.String(), Cause: e.Reason}
+	case engine.EventTimerArmed:
+		due := microseconds(tl.since(e.Due))
+		return timerLine(e, at, "armed", &due)
+	case engine.EventTimerFired:
+		return timerLine(e, at, "fired", nil)
+	case engine.EventTimerStopped:
+		return timerLine(e, at, "stopped", nil)
+	case engine.EventDataIn:
+		return DataLine{"data", e.Conn, at, "in", e.Size}
+	case engine.EventDataOut:
+		return DataLine{"data", e.Conn, at, "out", e.Size}
+	case engine.EventICMP:
+		m := e.ICMP
+		return ICMPLine{"icmp", e.Conn, at, m.From.String(), m.Type, m.Code, m.MTU, ICMPText(m), string(e.Note)}
+	case engine.EventDrop:
+		return dropLine(e, at)
+	}
+	return nil
+}
+
+// dropLine is a refused packet as a segment with the note "dropped", or nil if
+// it cannot be read at all.
+func dropLine(e *engine.Event, at int64) any {
 	s := e.Segment
 	if s == nil {
 		s = new(segment.Segment)
 		if s.Parse(e.Packet) != nil {
-			return
+			return nil
 		}
 	}
 	line := segmentLine(e, s, at)
 	line.Note = "dropped"
-	j.write(line)
+	return line
+}
+
+func timerLine(e *engine.Event, at int64, what string, due *int64) TimerLine {
+	return TimerLine{Type: "timer", Conn: e.Conn, TimeUS: at, Timer: e.Timer.String(), What: what, DueUS: due}
 }
 
 // Start writes the first line. Type and Schema are filled in.

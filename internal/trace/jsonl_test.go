@@ -101,3 +101,29 @@ func FuzzJSON(f *testing.F) {
 		}
 	})
 }
+
+// Lines are the lines of JSONLines, as values.
+func TestLinesAreThoseOfJSONLines(t *testing.T) {
+	for _, p := range plots {
+		s := newStory(t, false)
+		var lines [2]strings.Builder
+		for side, v := range s.views {
+			encoder := json.NewEncoder(&lines[side])
+			encoder.SetEscapeHTML(false)
+			v.tee = append(v.tee, NewLines(func(line any) {
+				if err := encoder.Encode(line); err != nil {
+					t.Error(err)
+				}
+			}))
+			s.stacks[side] = engine.NewStack(engine.StackConfig{Secret: [32]byte{byte(side + 1)}, Tracer: v.tee})
+		}
+		p.play(s)
+		s.run()
+		for side, v := range s.views {
+			want, _, _ := strings.Cut(v.outs["json"].String(), `{"type":"summary"`)
+			if got := lines[side].String(); got != want {
+				t.Errorf("%s, side %d: lines\n%s\nJSON Lines\n%s", p.name, side, got, want)
+			}
+		}
+	}
+}

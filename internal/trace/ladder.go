@@ -36,13 +36,18 @@ type LadderConfig struct {
 	Absolute bool             // sequence numbers as on the wire
 	Time     TimeStyle
 	Tag      Tag
+
+	// Direct makes the caller's goroutine write each line: nothing is lost, and
+	// a slow writer makes the caller wait. It is for captures, never for an engine.
+	Direct     bool
+	StateWidth int // columns for the state on the right; 0: 12
 }
 
 // A Ladder writes one line for each segment, timer, ICMP message and change of
 // state, for a person to read.
 type Ladder struct {
 	cfg   LadderConfig
-	queue *queue
+	queue recorder
 
 	mu       sync.Mutex
 	time     timeline
@@ -76,12 +81,16 @@ func NewLadder(cfg LadderConfig) *Ladder {
 	if cfg.Width <= 0 {
 		cfg.Width = defaultWidth
 	}
-	return &Ladder{
-		cfg:   cfg,
-		queue: newQueue(cfg.Out, queueLimit, chunkSize),
-		time:  timeline{now: cfg.Now},
-		conns: map[uint64]*ladderConn{},
+	if cfg.StateWidth <= 0 {
+		cfg.StateWidth = stateWidth
 	}
+	l := &Ladder{cfg: cfg, time: timeline{now: cfg.Now}, conns: map[uint64]*ladderConn{}}
+	if cfg.Direct {
+		l.queue = newDirect(cfg.Out)
+	} else {
+		l.queue = newQueue(cfg.Out, queueLimit, chunkSize)
+	}
+	return l
 }
 
 // Trace implements engine.Tracer.
@@ -147,7 +156,7 @@ func (l *Ladder) explain(text string) {
 func (l *Ladder) Lost() uint64 { return l.queue.lost() }
 
 // Failed is closed when a line could not be written.
-func (l *Ladder) Failed() <-chan struct{} { return l.queue.failed }
+func (l *Ladder) Failed() <-chan struct{} { return l.queue.failing() }
 
 // Err returns the first failed write, or nil.
 func (l *Ladder) Err() error { return l.queue.failure() }
@@ -237,7 +246,7 @@ func (l *Ladder) body(e *engine.Event, state string) {
 	head, options := cutOptions(l.text)
 	rest := notes(e)
 	l.line = append(l.line, head...)
-	room := l.room() - reserved(state)
+	room := l.room() - l.reserved(state)
 	if rest != "" && (len(rest)+1 <= room || l.cfg.Unbroken) {
 		l.line = append(append(l.line, ' '), rest...)
 		room -= len(rest) + 1
@@ -262,13 +271,11 @@ func notes(e *engine.Event) string {
 	if note := noteOf(e); note != engine.NoteNone {
 		words = append(words, "["+spaced(string(note))+"]")
 	}
-	if e.Kind == engine.EventSegmentIn {
-		switch e.Segment.Checksum {
-		case segment.ChecksumBad:
-			words = append(words, "[bad checksum]")
-		case segment.ChecksumPartial: // it has never left this machine (offload)
-			words = append(words, "[checksum unfinished]")
-		}
+	switch e.Segment.Checksum { // what an engine sends has none yet
+	case segment.ChecksumBad:
+		words = append(words, "[bad checksum]")
+	case segment.ChecksumPartial: // it has never left this machine (offload)
+		words = append(words, "[checksum unfinished]")
 	}
 	return strings.Join(words, " ")
 }
@@ -391,7 +398,7 @@ func (l *Ladder) flushState(c *ladderConn) {
 	c.pending, c.shown = false, c.to
 	l.begin(c.at, c.tag, markState, colorQuiet)
 	reason := safe(c.reason)
-	if len(reason) <= l.room()-reserved(c.to.String()) {
+	if len(reason) <= l.room()-l.reserved(c.to.String()) {
 		l.line = append(l.line, reason...)
 		reason = ""
 	}
@@ -519,11 +526,11 @@ func columns(line []byte) int {
 	return n
 }
 
-func reserved(state string) int {
+func (l *Ladder) reserved(state string) int {
 	if state == "" {
 		return 0
 	}
-	return stateWidth + 1
+	return l.cfg.StateWidth + 1
 }
 
 // right writes a state at the right edge.
@@ -539,7 +546,7 @@ func (l *Ladder) right(state string) {
 	if l.cfg.Unbroken {
 		least = 2
 	}
-	for range max(l.room()-stateWidth, least) {
+	for range max(l.room()-l.cfg.StateWidth, least) {
 		l.line = append(l.line, ' ')
 	}
 	l.line = l.paint(l.line, colorState, state)

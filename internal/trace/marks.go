@@ -11,15 +11,16 @@ const (
 	markDrop              // received and refused
 	markICMP              // somebody on the path speaks
 	markTimer
-	markState // a change of state without a segment
-	markLocal // something this host did
+	markState   // a change of state without a segment
+	markLocal   // something this host did
+	markAgainIn // a segment of the other side, sent again
 )
 
 const markWidth = 3
 
 var (
-	asciiMarks = [...]string{"-->", "==>", "<--", "x--", "<~~", "...", "---", "!!!"}
-	utf8Marks  = [...]string{"──→", "══→", "←──", "x──", "←~~", "···", "───", "!!!"}
+	asciiMarks = [...]string{"-->", "==>", "<--", "x--", "<~~", "...", "---", "!!!", "<=="}
+	utf8Marks  = [...]string{"──→", "══→", "←──", "x──", "←~~", "···", "───", "!!!", "←══"}
 )
 
 func (m mark) text(utf8 bool) string {

@@ -202,3 +202,6 @@ func (q *queue) failure() error {
 	defer q.mu.Unlock()
 	return q.err
 }
+
+// failing is closed at the first failed write.
+func (q *queue) failing() <-chan struct{} { return q.failed }

@@ -146,7 +146,8 @@ func TestSchemaNamesTheFieldsOfTheTypes(t *testing.T) {
 	for name, v := range map[string]any{
 		"start": Start{}, "segment": SegmentLine{}, "options": OptionsLine{}, "state": StateLine{}, "timer": TimerLine{},
 		"data": DataLine{}, "icmp": ICMPLine{}, "summary": Summary{}, "peer": Peer{}, "close": Close{}, "origin": Origin{},
-		"spread": Spread{}, "error": ErrorLine{},
+		"spread": Spread{}, "error": ErrorLine{}, "connection": ConnectionLine{}, "side": SideLine{}, "finding": FindingLine{},
+		"captureStart": CaptureStart{},
 	} {
 		var all, required []string
 		for i := range reflect.TypeOf(v).NumField() {

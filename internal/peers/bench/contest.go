@@ -23,7 +23,7 @@ type contender struct {
 
 // contests are all there are, in the order of the goals.
 func contests() []contest {
-	return slices.Concat(codecContests(), bulkContests())
+	return slices.Concat(codecContests(), handshakeContests(), bulkContests(), latencyContests())
 }
 
 // Goals are the names of all goals, in order.

@@ -32,10 +32,14 @@ type Spec struct {
 
 // works are what a process can do.
 var works = map[string]func(Spec) (sample, error){
-	"send":    send,
-	"receive": receive,
-	"sink":    sink,
-	"source":  source,
+	"send":     send,
+	"receive":  receive,
+	"sink":     sink,
+	"source":   source,
+	"connect":  connect,
+	"accept":   accept,
+	"pingpong": pingpong,
+	"echo":     echo,
 }
 
 // Role does what a process was started for by the benchmark itself; done is false

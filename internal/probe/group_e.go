@@ -1,0 +1,465 @@
+package probe
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"rawtcp/internal/puppet"
+	"rawtcp/segment"
+)
+
+// groupE: window, acknowledgements, congestion.
+var groupE = []*Row{
+	{
+		ID: "E1", Name: "initial-window",
+		Question: "How much does the host send before the first ACK?",
+		Stimulus: "requests on connections with an MSS of 64, 536 and 1460, and no ACK until all is quiet",
+		Clauses:  []Clause{rfc(6928, "2"), rfc(5681, "3.1")},
+		Risk:     Data, Service: BulkData, Takes: 3 * time.Second, Needs: []Field{FieldMSS, FieldAck, FieldWindow},
+		Outcomes: []Outcome{
+			{Key: "ten", Verdict: Pass, Says: "ten segments, whatever their size"},
+			{Key: "fewer", Verdict: Pass, Rule: rfc(5681, "3.1"), Says: "less than ten segments"},
+			{Key: "more", Verdict: Note, Says: "more than RFC 6928 allows"},
+		},
+		Test: initialWindow,
+	},
+	{
+		ID: "E3", Name: "ack-division",
+		Question: "Does an ACK that is cut in pieces open the congestion window further than a whole one?",
+		Stimulus: "five ACKs that share the first segment of a flight",
+		Clauses:  []Clause{rfc(5681, "3.1"), rfc(3465, "2")},
+		Risk:     Data, Service: BulkData, Takes: 2 * time.Second, Needs: []Field{FieldAck},
+		Outcomes: []Outcome{
+			{Key: "bytes", Verdict: Pass, Says: "no: what counts is octets, or whole segments"},
+			{Key: "acks", Verdict: Note, Says: "yes: what counts is ACKs, and a receiver can have more than its share"},
+			{Key: "quiet", Verdict: Note, LikeLoss: true, Says: "the ACKs bring nothing"},
+		},
+		Test: ackDivision,
+	},
+	{
+		ID: "E6", Name: "delayed-ack",
+		Question: "How long does the host wait with an ACK?",
+		Stimulus: "24 octets, each after the ACK of the one before; then two full segments",
+		Clauses:  []Clause{rfc(9293, "3.8.6.3", "MUST-40"), rfc(9293, "3.8.6.3", "SHLD-19")},
+		Risk:     Safe, Takes: 4 * time.Second, Needs: []Field{FieldAck},
+		Outcomes: []Outcome{
+			{Key: "delayed", Verdict: Pass, Says: "some time, less than half a second"},
+			{Key: "at-once", Verdict: Pass, Says: "not at all"},
+			{Key: "late", Verdict: Fail, LikeLoss: true, Says: "half a second or longer"},
+		},
+		Test: delayedACK,
+	},
+	{
+		ID: "E7", Name: "ack-on-gap",
+		Question: "Is a segment beyond a gap answered at once?",
+		Stimulus: "an octet one beyond RCV.NXT",
+		Clauses:  []Clause{rfc(5681, "4.2")},
+		Risk:     Safe, Takes: 300 * time.Millisecond, Needs: []Field{FieldSeq, FieldAck},
+		Outcomes: []Outcome{
+			{Key: "at-once", Verdict: Pass, Says: "a duplicate ACK at once"},
+			{Key: "delayed", Verdict: Note, Says: "a duplicate ACK, more than 100 ms later"},
+			{Key: "none", Verdict: Note, LikeLoss: true, Says: "no ACK"},
+		},
+		Test: ackOnGap,
+	},
+	{
+		ID: "E8", Name: "sack-blocks",
+		Question: "Do SACK blocks tell what has arrived, the latest first?",
+		Stimulus: "single octets 3, 6, 9 and 12 beyond RCV.NXT",
+		Clauses:  []Clause{rfc(2018, "4")},
+		Risk:     Safe, Takes: 2 * time.Second, Needs: []Field{FieldSACK, FieldSeq},
+		Outcomes: []Outcome{
+			{Key: "exact", Verdict: Pass, Says: "every block is exact, the latest first, three at least"},
+			{Key: "order", Verdict: Fail, Says: "the first block is not that of the segment that has just arrived"},
+			{Key: "shifted", Verdict: Fail, Says: "a block tells of what was never sent"},
+			{Key: "few", Verdict: Note, Says: "less blocks than there is room for"},
+			{Key: "none", Verdict: Note, LikeLoss: true, Says: "no blocks, although both sides agreed to SACK"},
+			{Key: "not-offered", Verdict: Note, Says: "the host does not use SACK"},
+		},
+		Test: sackBlocks,
+	},
+	{
+		ID: "E9", Name: "dsack",
+		Question: "Is a duplicate reported by SACK?",
+		Stimulus: "two octets again that have been acknowledged",
+		Clauses:  []Clause{rfc(2883, "4")},
+		Risk:     Safe, Takes: 300 * time.Millisecond, Needs: []Field{FieldSACK, FieldSeq},
+		Outcomes: []Outcome{
+			{Key: "reported", Verdict: Pass, Says: "the first block is the duplicate"},
+			{Key: "unreported", Verdict: Note, Says: "an ACK without such a block"},
+			{Key: "none", Verdict: Note, LikeLoss: true, Says: "no ACK"},
+			{Key: "not-offered", Verdict: Note, Says: "the host does not use SACK"},
+		},
+		Test: duplicateSACK,
+	},
+	{
+		ID: "E10", Name: "shrunken-window",
+		Question: "Is the host robust against a window whose right edge moves back?",
+		Stimulus: "after a first flight an ACK with a window of 500 octets, less than is in flight",
+		Clauses:  []Clause{rfc(9293, "3.8.6", "MUST-34"), rfc(9293, "3.8.6", "SHLD-15"), rfc(9293, "3.8.6", "SHLD-16")},
+		Risk:     Data, Service: BulkData, Takes: 3 * time.Second, Needs: []Field{FieldWindow, FieldAck},
+		Outcomes: []Outcome{
+			{Key: "inside", Verdict: Pass, Says: "no new data; what is inside of the window is sent again"},
+			{Key: "beyond", Verdict: Pass, Rule: rfc(9293, "3.8.6", "MAY-7"), Says: "no new data; old data beyond the window is sent again"},
+			{Key: "new-data", Verdict: Fail, Rule: rfc(9293, "3.8.6", "SHLD-15"), Says: "new data beyond the window"},
+			{Key: "reset", Verdict: Fail, Says: "the connection is dead"},
+			{Key: "silent", Verdict: Note, Rule: rfc(9293, "3.8.6", "SHLD-16"), LikeLoss: true, Says: "nothing is sent again within three seconds"},
+		},
+		Test: shrunkenWindow,
+	},
+	{
+		ID: "E11", Name: "tiny-window",
+		Question: "Does the host wait before it fills a tiny window?",
+		Stimulus: "a request with a window of 100 octets, after one of 65535",
+		Clauses:  []Clause{rfc(9293, "3.8.6.2.1", "MUST-38")},
+		Risk:     Data, Service: BulkData, Takes: 3 * time.Second, Needs: []Field{FieldWindow},
+		Outcomes: []Outcome{
+			{Key: "waits", Verdict: Pass, Says: "it sends only after some time, as much as fits"},
+			{Key: "fills", Verdict: Note, Says: "it sends at once what fits: a silly window"},
+			{Key: "exceeded", Verdict: Fail, Rule: rfc(9293, "3.8.6", "MUST-34"), Says: "it sends more than fits"},
+			{Key: "silent", Verdict: Note, LikeLoss: true, Says: "it sends nothing within ten seconds"},
+		},
+		Test: tinyWindow,
+	},
+	{
+		ID: "E13", Name: "window-update",
+		Question: "Does the host's window open in large steps?",
+		Stimulus: "data until the window is closed, while an echo service cannot write; then we read on",
+		Clauses:  []Clause{rfc(9293, "3.8.6.2.2", "MUST-39")},
+		Risk:     Data | Slow, Service: EchoedData, Takes: 20 * time.Second, Needs: []Field{FieldWindow}, Attempts: 1,
+		Outcomes: []Outcome{
+			{Key: "large", Verdict: Pass, Says: "the first step is a full segment or half of the buffer, at least"},
+			{Key: "silly", Verdict: Fail, Says: "the first step is smaller: a silly window"},
+			{Key: "closed", Verdict: Note, LikeLoss: true, Says: "the window stays closed"},
+		},
+		Test: windowUpdate,
+	},
+}
+
+func initialWindow(t *T) string {
+	said, facts := "ten", ""
+	for _, mss := range []int{64, 536, 1460} {
+		p := t.Connect(puppet.Shape{MSS: mss, NoSACK: true, NoTimestamps: true})
+		inFlight := octets(t.Flight(p))
+		segments := (inFlight + mss - 1) / mss
+		facts += sizeText(mss, segments)
+		limit := min(10*mss, max(2*mss, 14600))
+		switch {
+		case inFlight > limit:
+			said = "more"
+		case segments < 10 && !t.goesOn(p):
+			t.Unknown("the service sent %d octets only", inFlight)
+		case segments < 10 && said == "ten":
+			said = "fewer"
+		}
+		p.Close()
+	}
+	t.Fact("segments", "%s", facts[1:])
+	return said
+}
+
+// goesOn reports whether an ACK of all brings more data.
+func (t *T) goesOn(p *puppet.Puppet) bool {
+	p.Send(segment.ACK)
+	return t.Answer(p, puppet.Data) != nil
+}
+
+func ackDivision(t *T) string {
+	const pieces = 5
+	b := t.burst(6, puppet.Shape{NoTimestamps: true, NoSACK: true})
+	t.timedOut(b)
+	end := b.p.RcvNxt()
+	var acks []puppet.Shot
+	for i := range pieces {
+		acks = append(acks, b.p.Segment(segment.ACK, puppet.AckAt(b.una.Add((i+1)*b.size/pieces))))
+	}
+	t.bring(b, acks...)
+	brought := (b.p.RcvNxt().Sub(end) + b.size - 1) / b.size
+	t.Fact("new_segments", "%d", brought)
+	switch {
+	case brought == 0:
+		return "quiet"
+	case brought >= pieces: // one that has left, and one for each ACK but the first
+		return "acks"
+	}
+	return "bytes"
+}
+
+func delayedACK(t *T) string {
+	const octets = 24
+	const quick = 15 * time.Millisecond
+	p := t.Connect()
+	rtt := max(p.RTT(), t.battery.rtt())
+	var delays []time.Duration
+	for range octets {
+		from := p.SndNxt()
+		sent := p.Send(segment.ACK, puppet.Text(t.Octets(p, 1))) // PSH would hurry it
+		t.asked[p]++
+		// What comes later than an ACK may, is an answer to the octet that is sent
+		// again, and no measure.
+		a := p.Await(2*time.Second+2*rtt, puppet.Either(puppet.RST, puppet.Acks(from.Add(1))))
+		switch {
+		case a == nil && p.Deliver([]byte{'\n'}) != puppet.Alive:
+			t.Unknown("the connection fell silent")
+		case a == nil:
+		case puppet.RST(a):
+			t.Unknown("the service ended the connection")
+		default:
+			delays = append(delays, a.At-sent.At)
+		}
+	}
+	if len(delays) == 0 {
+		t.Unknown("no octet was acknowledged the first time")
+	}
+	longest := slices.Max(delays)
+	first := slices.IndexFunc(delays, func(d time.Duration) bool { return d > quick+rtt })
+	t.Times("longest", longest)
+	if first >= 0 {
+		t.Fact("first_delayed", "octet %d", first+1)
+	}
+	if t.Service.Echoes || t.Service.Request == nil {
+		t.fullSegments(p)
+	}
+	switch {
+	case longest > 500*time.Millisecond+2*rtt:
+		return "late"
+	case first < 0:
+		return "at-once"
+	}
+	return "delayed"
+}
+
+// fullSegments takes down how long an ACK of two full segments takes.
+func (t *T) fullSegments(p *puppet.Puppet) {
+	p.Book(2)
+	p.Send(text, puppet.Text(t.Octets(p, p.Room())))
+	sent := p.Send(text, puppet.Text(t.Octets(p, p.Room())))
+	if a := t.Answer(p, puppet.Acks(p.SndNxt())); a != nil {
+		t.Times("two_full_segments", a.At-sent.At)
+	}
+}
+
+func ackOnGap(t *T) string {
+	p := t.Connect()
+	if !t.Lives(p) {
+		t.Unknown("the connection does not take data")
+	}
+	p.Collect(50 * time.Millisecond) // an echo
+	from := p.SndNxt()
+	sent := p.Provoke(text, puppet.Text([]byte{'\n'}), puppet.Seq(1))
+	a := t.Answer(p, func(a *puppet.Arrival) bool { return puppet.PureACK(a) && a.Ack == from })
+	if a == nil {
+		return "none"
+	}
+	t.Times("answered_after", a.At-sent.At)
+	if a.At-sent.At > 100*time.Millisecond+2*t.battery.rtt() {
+		return "delayed"
+	}
+	return "at-once"
+}
+
+func sackBlocks(t *T) string {
+	p := t.Connect()
+	if !p.Peer().SACK {
+		return "not-offered"
+	}
+	room := 4
+	if p.Peer().Timestamps {
+		room = 3
+	}
+	from := p.SndNxt()
+	var islands []segment.SACKBlock // the latest first
+	said := "none"
+	for _, d := range []int{3, 6, 9, 12} {
+		island := segment.SACKBlock{Start: from.Add(d), End: from.Add(d + 1)}
+		islands = append([]segment.SACKBlock{island}, islands...)
+		_, a := t.Insist(p, puppet.PureACK, func() puppet.Sent {
+			return p.Provoke(text, puppet.Text([]byte{'\n'}), puppet.Seq(d))
+		})
+		if a == nil {
+			t.Unknown("data beyond a gap is not answered")
+		}
+		blocks := once(a.Options.Blocks())
+		t.Fact(fmt.Sprintf("at_%d", d), "%s", blockText(blocks, from))
+		now := judgeBlocks(blocks, islands[:min(len(islands), room)], islands)
+		if now != "exact" {
+			return now
+		}
+		said = now
+	}
+	return said
+}
+
+// once is blocks without those that repeat another, as the report of a duplicate
+// does (RFC 2883 section 4).
+func once(blocks []segment.SACKBlock) (out []segment.SACKBlock) {
+	for _, b := range blocks {
+		if !slices.Contains(out, b) {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+func blockText(blocks []segment.SACKBlock, from segment.Seq) string {
+	var parts []string
+	for _, b := range blocks {
+		parts = append(parts, fmt.Sprintf("[%d,%d]", b.Start.Sub(from), b.End.Sub(from)))
+	}
+	if parts == nil {
+		return "none"
+	}
+	return strings.Join(parts, " ")
+}
+
+// judgeBlocks compares blocks with those that should be there, and with all that
+// may be.
+func judgeBlocks(blocks, want, all []segment.SACKBlock) string {
+	for _, b := range blocks {
+		if !slices.Contains(all, b) {
+			return "shifted"
+		}
+	}
+	switch {
+	case len(blocks) == 0:
+		return "none"
+	case blocks[0] != want[0]:
+		return "order"
+	case len(blocks) < min(len(want), 3):
+		return "few"
+	}
+	return "exact"
+}
+
+func duplicateSACK(t *T) string {
+	p := t.Connect()
+	if !p.Peer().SACK {
+		return "not-offered"
+	}
+	from := p.SndNxt()
+	data := t.Octets(p, 2)
+	if p.Deliver(data) != puppet.Alive {
+		t.Unknown("the connection does not take data")
+	}
+	p.Collect(50 * time.Millisecond) // an echo
+	report := func(a *puppet.Arrival) bool { return puppet.PureACK(a) && a.Ack == from.Add(2) }
+	_, a := t.Insist(p, report, func() puppet.Sent {
+		return p.Provoke(text, puppet.Text(data), puppet.SeqAt(from))
+	})
+	if a == nil {
+		return "none"
+	}
+	blocks := a.Options.Blocks()
+	t.Fact("blocks", "%s", blockText(blocks, from.Add(-1)))
+	if len(blocks) > 0 && blocks[0] == (segment.SACKBlock{Start: from, End: from.Add(2)}) {
+		return "reported"
+	}
+	return "unreported"
+}
+
+func shrunkenWindow(t *T) string {
+	const window = 500
+	b := t.burst(3, puppet.Shape{Scale: -1, Window: 65535, NoSACK: true, NoTimestamps: true})
+	end := b.p.RcvNxt()
+	b.p.Window(window)
+	shrunk := b.p.Send(segment.ACK)
+	var again *puppet.Arrival
+	for again == nil || t.Now() < again.At+time.Second {
+		a := b.p.Await(shrunk.At+3*time.Second-t.Now(), puppet.Either(puppet.Data, puppet.RST))
+		switch {
+		case a == nil && again == nil:
+			return "silent"
+		case a == nil:
+			return insideOr(again, b, window)
+		case puppet.RST(a):
+			return "reset"
+		case end.LessEq(a.Seq) && a.At > shrunk.At+2*t.battery.rtt()+10*time.Millisecond:
+			return "new-data"
+		case a.Seq.Less(end) && again == nil:
+			again = a
+		}
+	}
+	return insideOr(again, b, window)
+}
+
+// insideOr says where data is that was sent again after the window had shrunk.
+func insideOr(a *puppet.Arrival, b *burst, window int) string {
+	beyond := a.Seq.Add(len(a.Payload)).Sub(b.una.Add(window))
+	if a.Seq != b.una || beyond > 0 {
+		return "beyond"
+	}
+	return "inside"
+}
+
+func tinyWindow(t *T) string {
+	const window = 100
+	p := t.Connect(puppet.Shape{Scale: -1, Window: 65535, NoSACK: true})
+	// Some hosts believe in a smaller window only if the segment is a later one.
+	if !t.Lives(p) {
+		t.Unknown("the connection does not take data")
+	}
+	p.Window(window)
+	p.HoldAck()
+	una := p.RcvNxt()
+	t.Request(p)
+	sent := t.sentAt(p)
+	first := t.seen(p, 10*time.Second, puppet.Data)
+	if first == nil {
+		return "silent"
+	}
+	p.Collect(50*time.Millisecond + t.battery.rtt()) // what came with it
+	inFlight := p.RcvNxt().Sub(una)
+	t.Fact("in_flight", "%d octets", inFlight)
+	t.Times("first_after", first.At-sent)
+	switch {
+	case inFlight > window:
+		return "exceeded"
+	case first.At-sent < 80*time.Millisecond+t.battery.rtt() && inFlight == window:
+		return "fills"
+	case first.At-sent < 80*time.Millisecond+t.battery.rtt():
+		t.Unknown("the service sent %d octets only", inFlight)
+	}
+	return "waits"
+}
+
+func windowUpdate(t *T) string {
+	const most = 150 // segments, which is what the pace allows
+	p := t.Connect()
+	p.Window(0)
+	p.HoldAck()
+	largest := 0
+	t.Waiting("the host's window to close")
+	for n := 0; p.PeerWindow() > 0; n++ {
+		if n == most {
+			t.Unknown("the host and its service take more than %d segments", most)
+		}
+		largest = max(largest, p.PeerWindow())
+		switch p.Deliver(make([]byte, min(p.Room(), p.PeerWindow()))) {
+		case puppet.Dead:
+			t.Unknown("the service ended the connection")
+		case puppet.Mute:
+			t.Unknown("the host takes no data although its window is open")
+		}
+	}
+	edge := p.SndUna()
+	p.ReleaseAck()
+	p.Window(512)
+	opens := func(a *puppet.Arrival) bool { return a.Flags.Has(segment.ACK) && a.Window > 0 && edge.LessEq(a.Ack) }
+	t.Waiting("the host's window to open")
+	for start := t.Now(); t.Now() < start+10*time.Second; {
+		p.Send(segment.ACK)
+		a := p.Await(100*time.Millisecond+t.battery.rtt(), opens)
+		if a == nil {
+			continue
+		}
+		step := p.PeerWindow()
+		t.Fact("first_step", "%d octets", step)
+		if step >= min(p.Room(), largest/2) {
+			return "large"
+		}
+		return "silly"
+	}
+	return "closed"
+}

@@ -1,0 +1,76 @@
+package probe_test
+
+import (
+	"slices"
+	"testing"
+
+	"rawtcp/engine"
+	"rawtcp/segment"
+)
+
+var answersE = answers{
+	"E1":  {engine: "ten", kernel: "ten", service: "http"},
+	"E3":  {engine: "bytes", kernel: "bytes", service: "http"},
+	"E6":  {engine: "delayed", kernel: "at-once", service: "none"},
+	"E7":  {engine: "at-once", kernel: "at-once"},
+	"E8":  {engine: "exact", kernel: "exact"},
+	"E9":  {engine: "reported", kernel: "reported"},
+	"E10": {engine: "beyond", kernel: "inside", service: "http"},
+	"E11": {engine: "waits", kernel: "waits", service: "http"},
+	"E13": {engine: "unknown: the host and its service take more", kernel: "unknown: the host and its service take more", slow: true},
+}
+
+var breakagesE = []breakage{
+	{
+		name: "sends no ACK of what is early",
+		host: broken{toUs: func(_ *broken, s *segment.Segment) *segment.Segment {
+			if s.Flags == segment.ACK && s.Len() == 0 && s.Options.Has(segment.HasSACK) {
+				return nil
+			}
+			return s
+		}},
+		found: map[string]string{"E7": "none", "E8": "unknown: data beyond a gap", "E9": "none"},
+	},
+	{
+		name: "tells SACK blocks that are one octet off",
+		host: broken{toUs: func(_ *broken, s *segment.Segment) *segment.Segment {
+			for i := range s.Options.Blocks() {
+				s.Options.SACK[i].End, s.Options.Raw = s.Options.SACK[i].End.Add(1), nil
+			}
+			return s
+		}},
+		found: map[string]string{"E8": "shifted", "E9": "unreported"},
+	},
+	{
+		name: "tells the oldest SACK block first",
+		host: broken{toUs: func(_ *broken, s *segment.Segment) *segment.Segment {
+			slices.Reverse(s.Options.Blocks())
+			if s.Options.SACKCount > 0 {
+				s.Options.Raw = nil
+			}
+			return s
+		}},
+		found: map[string]string{"E8": "order"},
+	},
+	{
+		name: "knows no window but the first",
+		host: broken{toIt: func(_ *broken, s *segment.Segment) *segment.Segment {
+			if !s.Flags.Any(segment.SYN | segment.RST) {
+				s.Window = 65535
+			}
+			return s
+		}},
+		found: map[string]string{"E11": "exceeded"},
+	},
+}
+
+// TestWindowUpdate: a host whose buffers can be filled opens its window in large
+// steps.
+func TestWindowUpdate(t *testing.T) {
+	s := subject{conn: engine.ConnConfig{SendBuffer: 16 << 10, ReceiveBuffer: 32 << 10}}
+	want(t, s.probe(t, "E13"), map[string]string{"E13": "large"})
+}
+
+func init() {
+	alsoChanged("no sack", map[string]string{"E8": "not-offered", "E9": "not-offered"})
+}

@@ -1,0 +1,47 @@
+package probe_test
+
+import "rawtcp/segment"
+
+var answersG = answers{
+	"G1": {engine: "declined", kernel: "agreed"},
+	"G2": {engine: "no-ecn", kernel: "echoed"},
+	"G3": {engine: "works", kernel: "works"},
+	"G4": {engine: "unseen", kernel: "unseen"},
+	"G5": {engine: "no-ecn", kernel: "classic"},
+	"G6": {engine: "none", kernel: "none"},
+	"G7": {engine: "not-offered", kernel: "not-offered"},
+	"G8": {engine: "plain", kernel: "plain"},
+	"G9": {engine: "exact", kernel: "exact"},
+}
+
+var breakagesG = []breakage{
+	{
+		name: "reflects flags and options that it does not know",
+		host: broken{toUs: func(_ *broken, s *segment.Segment) *segment.Segment {
+			if s.Flags.Has(segment.SYN | segment.ACK) {
+				s.Flags |= segment.ECE | segment.CWR
+			}
+			return s
+		}},
+		found: map[string]string{"G1": "reflected", "G5": "mangled"},
+	},
+	{
+		name: "offers what the SYN did not",
+		host: broken{toUs: func(_ *broken, s *segment.Segment) *segment.Segment {
+			if s.Flags.Has(segment.SYN|segment.ACK) && !s.Options.Has(segment.HasSACKPermitted) {
+				s.Options.Set |= segment.HasSACKPermitted
+				s.Options.Raw = nil
+			}
+			return s
+		}},
+		found: map[string]string{"G9": "unasked"},
+	},
+}
+
+func init() {
+	alsoChanged("no timestamps", map[string]string{"G9": "partly"})
+	alsoChanged("no window scale", map[string]string{"G9": "partly"})
+	alsoChanged("no sack", map[string]string{"G9": "partly"})
+	alsoChanged("syn cookies always", map[string]string{"G9": "partly"})
+	alsoChanged("fast open", map[string]string{"G6": "cookie", "G7": "accepted"})
+}

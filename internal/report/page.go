@@ -1,0 +1,309 @@
+package report
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed" // the page's parts
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"strings"
+
+	"rawtcp/internal/trace"
+)
+
+//go:embed assets/page.tmpl
+var pageText string
+
+//go:embed assets/page.css
+var pageStyle string
+
+//go:embed assets/figure.css
+var figureStyle string
+
+//go:embed assets/page.js
+var pageScript string
+
+var (
+	wholeStyle = pageStyle + figureStyle
+	pagePolicy = policy(wholeStyle, pageScript)
+)
+
+var pageTemplate = template.Must(template.New("page").Parse(pageText))
+
+// A page is what the template shows.
+type page struct {
+	Title, Lead string
+	Policy      string
+	Style       template.CSS
+	Script      template.JS
+	Version     string
+	Facts       []fact
+	Command     string
+	NoCommand   string // why there is none
+	Errors      []trace.ErrorLine
+	Findings    []finding
+	Index       []indexRow
+	Remarks     []string
+	Sections    []section
+}
+
+// A fact is a name and a value, with a word on it where it needs one.
+type fact struct{ Name, Value, Note string }
+
+// A finding is one thing worth saying.
+type finding struct{ Severity, Time, Side, Kind, Text, Frames string }
+
+// An indexRow is a connection in the table of all.
+type indexRow struct {
+	Number                                           uint64
+	Anchor                                           string // empty: it is not drawn
+	Local, Remote, Result, Start, Handshake, Ended   string
+	BytesOut, BytesIn, Segments, Retransmits, Remark string
+}
+
+// A section is a connection drawn in full.
+type section struct {
+	Anchor     string
+	Number     uint64
+	Name       string
+	Result     string
+	Sentence   string
+	Tiles      []fact
+	Notes      []noteRow
+	Findings   []finding
+	Remarks    []string
+	Scale      string // what the pictures are told of time
+	Ladder     *picture
+	Graphs     []*picture
+	Lanes      *picture
+	Timers     []timerRow
+	TimersMore int
+	Machines   []machineView
+	Options    []optionRow
+	LocalName  string
+	RemoteName string
+	Segments   []segmentRow
+	HasFrames  bool
+	Short      bool // few segments: their table is open
+	Data       dataBlock
+}
+
+type noteRow struct {
+	Note  string
+	Count string
+	First string
+}
+
+type timerRow struct{ Time, Timer, What, Due string }
+
+type machineView struct {
+	Picture *picture
+	Steps   []step
+	Note    string
+}
+
+type segmentRow struct {
+	Number                                           int
+	Time, Arrow, Class, Text, Options, Remark, State string
+	Frame                                            uint64
+}
+
+// Write writes the report as one HTML file. r must not get lines meanwhile.
+func (r *Run) Write(w io.Writer) error {
+	var b bytes.Buffer
+	if err := pageTemplate.Execute(&b, r.page()); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// policy lets nothing in but what the file itself holds.
+func policy(style, script string) string {
+	return fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; img-src data:; base-uri 'none'; form-action 'none'", digest(style), digest(script))
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+func (r *Run) page() *page {
+	p := &page{
+		Policy: pagePolicy, Style: template.CSS(wholeStyle), Script: template.JS(pageScript),
+		Errors: r.errors, Findings: findingRows(r.findings), Facts: r.facts(),
+	}
+	p.Title, p.Lead = r.title()
+	p.Command, p.NoCommand = r.repeat()
+	if r.start != nil {
+		p.Version = r.start.Version
+	}
+	if r.capture != nil {
+		p.Version = r.capture.Version
+	}
+	for _, c := range r.conns {
+		c.inOrder()
+		row := c.row()
+		if c.full && len(c.segments)+len(c.states) > 0 {
+			s := c.section()
+			row.Anchor = s.Anchor
+			p.Sections = append(p.Sections, s)
+		}
+		p.Index = append(p.Index, row)
+	}
+	p.Remarks = r.remarks(len(p.Sections))
+	if len(p.Index) == 1 && len(p.Sections) == 1 {
+		p.Index = nil
+	}
+	return p
+}
+
+// title names the run for people.
+func (r *Run) title() (title, lead string) {
+	switch {
+	case len(r.conns) == 1:
+		c := r.conns[0]
+		return c.name(), fmt.Sprintf("One connection, %s.", count(c.seen, "segment"))
+	case len(r.conns) > 1:
+		return count(len(r.conns), "connection"), fmt.Sprintf("From %s on.", r.conns[0].name())
+	}
+	return "No connection", "The run ended before there was one."
+}
+
+func (c *conn) name() string {
+	arrow := " → "
+	if len(c.states) > 0 && c.capture == nil && (c.states[0].From == "LISTEN" || c.states[0].To == "LISTEN") {
+		arrow = " ← "
+	}
+	return c.local + arrow + c.remote
+}
+
+// facts are what the start line says.
+func (r *Run) facts() []fact {
+	var list []fact
+	add := func(name, value string) {
+		if value != "" {
+			list = append(list, fact{Name: name, Value: value})
+		}
+	}
+	if s := r.start; s != nil {
+		if len(s.Args) == 0 {
+			add("Command", "rawtcp "+s.Command)
+		}
+		add("Local", s.Local)
+		add("Remote", s.Remote)
+		add("Interface", s.Iface)
+		if s.MTU > 0 {
+			add("MTU", thousands(s.MTU)+" octets")
+		}
+		add("Kernel kept silent by", s.Guard)
+		add("Packets through", s.IO)
+	}
+	if s := r.capture; s != nil {
+		add("Capture", s.File)
+	}
+	return list
+}
+
+// repeat is the command line of the run, or why it is not known.
+func (r *Run) repeat() (command, why string) {
+	switch {
+	case r.start != nil && len(r.start.Args) > 0:
+		return commandLine(r.start.Env, r.start.Args), ""
+	case r.capture != nil:
+		return "rawtcp explain " + quote(r.capture.File), ""
+	}
+	return "", "The lines of this run do not say how it was called."
+}
+
+func commandLine(env, args []string) string {
+	parts := make([]string, 0, len(env)+len(args)+1)
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		if strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") != "" {
+			parts = append(parts, quote(e)) // a shell takes it for a command: it is no variable of ours
+			continue
+		}
+		parts = append(parts, name+"="+quote(value))
+	}
+	parts = append(parts, "rawtcp")
+	for _, a := range args {
+		parts = append(parts, quote(a))
+	}
+	return strings.Join(parts, " ")
+}
+
+// quote writes a word so that a shell reads it as it is. What is not printable
+// ASCII is written as bash's $'...' has it.
+func quote(word string) string {
+	plain, printable := word != "", true
+	for i := range len(word) {
+		b := word[i]
+		letter := b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || strings.IndexByte("-_./:=@%+,[]", b) >= 0
+		plain = plain && letter
+		printable = printable && b >= ' ' && b <= '~'
+	}
+	switch {
+	case plain && !strings.ContainsAny(word, "[]"):
+		return word
+	case printable:
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	var b strings.Builder
+	b.WriteString("$'")
+	for i := range len(word) {
+		switch c := word[i]; {
+		case c == '\'' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c >= ' ' && c <= '~':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, `\x%02x`, c)
+		}
+	}
+	return b.String() + "'"
+}
+
+func (r *Run) remarks(drawn int) []string {
+	var list []string
+	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	if drawn < len(r.conns) && drawn > 0 {
+		add("The first %s are drawn, the others are in the table only. rawtcp report --conn N draws any one of them.", count(drawn, "connection"))
+	}
+	if r.more > 0 {
+		add("The table ends at %s; %s of later connections are not in this report.", count(maxRows, "connection"), count(r.more, "line"))
+	}
+	if r.strays > 0 {
+		add("%s of no connection: a host that nobody listens on answers such with RST.", count(r.strays, "segment"))
+	}
+	if r.total != nil && r.total.LinesLost > 0 {
+		add("%s were lost because their reader was slow: the pictures have gaps.", count(r.total.LinesLost, "line"))
+	}
+	if r.total != nil && r.total.LocalDrops > 0 {
+		add("%s were lost in this host's own receive queue, not on the network.", count(r.total.LocalDrops, "packet"))
+	}
+	return list
+}
+
+func findingRows(list []trace.FindingLine) []finding {
+	var rows []finding
+	for _, l := range list {
+		var frames []string
+		for i, f := range l.Frames {
+			const most = 8
+			if i == most {
+				frames = append(frames, "…")
+				break
+			}
+			frames = append(frames, fmt.Sprint(f))
+		}
+		rows = append(rows, finding{
+			Severity: l.Severity, Time: seconds(min(max(l.TimeUS, 0), latest)), Side: l.Side,
+			Kind: spoken(l.Kind), Text: l.Text, Frames: strings.Join(frames, ", "),
+		})
+	}
+	return rows
+}
