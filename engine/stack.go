@@ -28,14 +28,14 @@ type StackConfig struct {
 // owner of a segment, orders the timers, and collects what is to be sent. It is
 // pure like Conn: the caller brings the time, the packets and the lock.
 type Stack struct {
-	cfg       StackConfig
-	secrets   *secrets
-	conns     connTable
-	rests     rests
-	fastOpen  fastOpenCache
-	census    census
-	shared    []*ConnConfig // settings in use, the latest last: see settings
-	latest    struct {      // what settings was asked for last, and what it returned
+	cfg      StackConfig
+	secrets  *secrets
+	conns    connTable
+	rests    rests
+	fastOpen fastOpenCache
+	census   census
+	shared   []*ConnConfig // settings in use, the latest last: see settings
+	latest   struct {      // what settings was asked for last, and what it returned
 		asked    ConnConfig
 		settings *ConnConfig
 	}
