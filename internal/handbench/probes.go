@@ -33,7 +33,7 @@ type ProbeReport struct {
 
 // Run does it. Every round trip is kept, and every probe ended by a RST of ours.
 func (c Probes) Run() (ProbeReport, error) {
-	link, err := rawsock.Open(rawsock.Config{IO: c.IO})
+	link, err := rawsock.Open(rawsock.Config{IO: c.IO, Family: rawsock.IPv4, NoTimestamps: true})
 	if err != nil {
 		return ProbeReport{}, err
 	}

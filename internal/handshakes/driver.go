@@ -302,9 +302,9 @@ func (d *Driver) fail(now engine.Time, err error) {
 }
 
 // traceLocal tells of something that happened on this host.
-func (d *Driver) traceLocal(now engine.Time, reason string) {
+func (d *Driver) traceLocal(now engine.Time, local, remote netip.AddrPort, reason string) {
 	if engine.InterestOf(d.cfg.Tracer)&engine.InterestIn(engine.EventLocal) != 0 {
-		d.cfg.Tracer.Trace(&engine.Event{Kind: engine.EventLocal, At: now, Reason: reason})
+		d.cfg.Tracer.Trace(&engine.Event{Kind: engine.EventLocal, At: now, Local: local, Remote: remote, Reason: reason})
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"syscall"
 	"time"
 
 	"rawtcp/engine"
@@ -66,7 +68,7 @@ func (d *Driver) readError(now engine.Time, err error) bool {
 	case errors.Is(err, net.ErrClosed):
 		return false
 	case errors.As(err, &passing) && passing.Temporary():
-		d.traceLocal(now, fmt.Sprintf("receive error: %v", err))
+		d.traceLocal(now, netip.AddrPort{}, netip.AddrPort{}, fmt.Sprintf("receive error: %v", err))
 		return true
 	}
 	d.fail(now, linkFailed(err))
@@ -203,7 +205,7 @@ func (d *Driver) send(now engine.Time) {
 		}
 		pkt, err := o.seg.Append(o.bufs[o.n][:0])
 		if err != nil {
-			d.traceLocal(now, fmt.Sprintf("cannot build segment: %v", err))
+			d.traceLocal(now, netip.AddrPort{}, netip.AddrPort{}, fmt.Sprintf("cannot build segment: %v", err))
 			continue
 		}
 		o.bufs[o.n] = pkt
@@ -221,10 +223,23 @@ func (d *Driver) flush(now engine.Time) {
 		n, err := d.cfg.Link.WriteBatch(o.bufs[first:o.n])
 		first += max(n, 0)
 		if err != nil {
+			d.unsent(now, o.bufs[first], err)
 			first++
-			d.stats.Unsent++
-			d.traceLocal(now, fmt.Sprintf("send error: %v", err))
 		}
 	}
 	o.n = 0
+}
+
+// unsent reports a packet that the link did not take.
+func (d *Driver) unsent(now engine.Time, pkt []byte, err error) {
+	d.stats.Unsent++
+	var seg segment.Segment
+	if seg.Parse(pkt) != nil {
+		seg = segment.Segment{}
+	}
+	reason := fmt.Sprintf("send error: %v", err)
+	if errors.Is(err, syscall.EPERM) {
+		reason += ": a firewall rule of this host drops our segments; look at nft list ruleset and iptables -S OUTPUT"
+	}
+	d.traceLocal(now, seg.Src, seg.Dst, reason)
 }

@@ -28,7 +28,7 @@ type runner struct {
 	tracer  engine.Tracer // may be nil
 	began   time.Time
 	wake    chan struct{}
-	open    func(syn segment.Segment) // starts a connection instead of sending its SYN; nil for half-open
+	open    func(syn *segment.Segment) // starts a connection instead of sending its SYN; nil for half-open
 
 	mu      sync.Mutex
 	prober  *Prober
@@ -36,7 +36,8 @@ type runner struct {
 	failure error
 	in      segment.Segment
 	out     outbox
-	sleeps  engine.Time // until when the loop does, if nobody rouses it; zero: it is awake
+	opens   []segment.Segment // SYNs of connections to be opened
+	sleeps  engine.Time       // until when the loop does, if nobody rouses it; zero: it is awake
 	stamps  [rawsock.BatchSize]rawsock.TxStamp
 }
 
@@ -72,6 +73,10 @@ func (r *runner) loop(stop, kill <-chan struct{}, read <-chan error) error {
 	defer timer.Stop()
 	for {
 		wait, done, err := r.turn()
+		for i := range r.opens { // which nobody else touches
+			r.open(&r.opens[i])
+		}
+		r.opens = r.opens[:0]
 		if err != nil || done {
 			return err
 		}
@@ -172,7 +177,7 @@ func (r *runner) collect() {
 	o := &r.out
 	s := &o.segments[o.n]
 	if r.open != nil && s.Flags.Has(segment.SYN) {
-		r.open(*s)
+		r.opens = append(r.opens, *s) // without the lock, which the engine's events take
 		return
 	}
 	var err error
