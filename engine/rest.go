@@ -160,6 +160,7 @@ func (r *rests) add(e *rest) {
 	} else {
 		r.v6[toKey6(e.local, e.remote)] = e
 	}
+	r.stack.common.census.conns.Add(1)
 	r.queue.push(restDue{e.due, e})
 	r.schedule()
 }
@@ -167,6 +168,7 @@ func (r *rests) add(e *rest) {
 // remove takes e out of the table. In the queue it may stay until it comes first.
 func (r *rests) remove(e *rest) {
 	e.revived = true
+	r.stack.common.census.conns.Add(-1)
 	if bothIPv4(e.local, e.remote) {
 		delete(r.v4, toKey4(e.local, e.remote))
 	} else {

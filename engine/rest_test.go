@@ -118,6 +118,9 @@ func TestRetiredConnectionsDoTheSame(t *testing.T) {
 			}
 		}
 		for _, w := range []*twin{full, small} {
+			if err := w.stack.Audit(); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
 			w.stack.Advance(now.Add(time.Hour))
 			w.send(now.Add(time.Hour))
 		}
@@ -207,7 +210,7 @@ func TestRecycledConnectionsAreNew(t *testing.T) {
 		t.Fatalf("%d connections and %d controllers wait for use", len(w.stack.spares.conns), len(w.stack.spares.controllers))
 	}
 	fresh := NewStack(StackConfig{Secret: [32]byte{7}})
-	fresh.lastID = w.stack.lastID
+	fresh.common.lastID.Store(w.stack.common.lastID.Load())
 	var got [2]*Conn
 	for i, s := range []*Stack{w.stack, fresh} {
 		c, err := s.Dial(6e6, us, peer, 1500, ConnConfig{})

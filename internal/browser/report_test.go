@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -51,6 +52,9 @@ func TestPictures(t *testing.T) {
 			}
 			if got := eval[int](b, `moves(".lanes path.fired")`); got != want.fired {
 				t.Errorf("%d timers fire, want %d", got, want.fired)
+			}
+			if got := eval[int](b, `moves(".graph path.shut")`); (got > 0) != want.shut {
+				t.Errorf("%d marks of a zero window, and there is one: %t", got, want.shut)
 			}
 			if got := eval[string](b, `mismatch()`); got != "" {
 				t.Errorf("the script and the table disagree: %s", got)
@@ -235,6 +239,17 @@ func TestWithoutScripts(t *testing.T) {
 		t.Errorf("%d buttons are shown, and do nothing", shown)
 	}
 	b.quiet()
+}
+
+// Where the script fails the page is as it is without.
+func TestScriptThatFails(t *testing.T) {
+	b := open(t, write(t, lines(t, "lost")), command(page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `window.ResizeObserver = class { constructor() { throw new Error("too old"); } };`}))
+	b.until(`!document.documentElement.classList.contains("js")`)
+	for css, seen := range map[string]bool{".still svg.ladder": true, ".segments summary": true, ".live": false, ".theme": false} {
+		if high := eval[float64](b, fmt.Sprintf(`document.querySelector(%q).getBoundingClientRect().height`, css)); (high > 0) != seen {
+			t.Errorf("%s is %v high", css, high)
+		}
+	}
 }
 
 // A violation is a rule of axe-core that is broken.

@@ -64,7 +64,7 @@ var groupA = []*Row{
 		Risk:     Safe, Takes: 200 * time.Millisecond, Needs: []Field{FieldSeq},
 		Outcomes: []Outcome{
 			{Key: "ack", Verdict: Pass, Says: "an ACK that names the first SYN's number"},
-			{Key: "synack-old", Verdict: Note, Says: "the SYN-ACK for the first SYN again"},
+			{Key: "synack-old", Verdict: Note, LikeLoss: true, Says: "the SYN-ACK for the first SYN again"},
 			{Key: "synack-new", Verdict: Note, Says: "a SYN-ACK for the new SYN: a SYN cookie, or the first one is forgotten"},
 			{Key: "reset", Verdict: Note, Says: "a RST"},
 			{Key: "none", Verdict: Note, LikeLoss: true, Says: "no answer"},

@@ -157,6 +157,9 @@ func (t *T) Establish(shape ...puppet.Shape) *puppet.Puppet {
 	if !t.Lives(p) {
 		t.Unknown("the service ends the connection at the first octet")
 	}
+	if t.battery.lossy() { // the octet may have left twice, and so may its ACK
+		p.Collect(50*time.Millisecond + t.battery.rtt())
+	}
 	return p
 }
 

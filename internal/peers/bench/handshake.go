@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"runtime"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,7 +75,6 @@ func connect(spec Spec) (sample, error) {
 		}()
 	}
 	_, _, err = m.window(spec)
-	time.Sleep(afterglow)
 	select {
 	case why := <-broken:
 		return nil, why
@@ -112,9 +110,6 @@ func accept(spec Spec) (sample, error) {
 	}
 	from, to, err := a.closed.window(spec)
 	if err != nil {
-		return nil, err
-	}
-	if err := awaitEnd(); err != nil {
 		return nil, err
 	}
 	select {
