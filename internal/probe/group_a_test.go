@@ -13,6 +13,7 @@ var answersA = answers{
 	"A8": {engine: "exact", kernel: "exact"},
 	"A9": {engine: "exact", kernel: "exact"},
 
+	"A10": {engine: "off", kernel: "off"},
 	"A11": {engine: "works", kernel: "works"},
 	"A12": {engine: "backoff", kernel: "late-backoff", slow: true},
 }

@@ -14,11 +14,14 @@ var answersC = answers{
 	"C9":  {engine: "silent", kernel: "silent"},
 	"C10": {engine: "acked", kernel: "acked"},
 	"C11": {engine: "exact", kernel: "exact"},
+	"C12": {engine: "limited", kernel: "limited"},
 	"C13": {engine: "refused", kernel: "refused"},
 	"C14": {engine: "queued", kernel: "queued"},
 	"C15": {engine: "dead", kernel: "dead", service: "http"},
+	"C16": {kernel: "survives", service: "http"}, // the simulated network has no ICMP
 	"C17": {engine: "refused", kernel: "refused"},
 	"C18": {engine: "dead", kernel: "dead"},
+	"C19": {engine: "as-asked", kernel: "differs", service: "http", slow: true}, // in FIN-WAIT-2 and TIME-WAIT Linux keeps little
 }
 
 var breakagesC = []breakage{
