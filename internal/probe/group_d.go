@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"slices"
 	"time"
 
 	"rawtcp/engine"
@@ -335,11 +336,14 @@ func (b *burst) block(from, to int) segment.SACKBlock {
 	return segment.SACKBlock{Start: b.at(from), End: b.at(to)}
 }
 
-const burstMSS = 536
+const (
+	burstMSS = 536
+	booked   = 6 // ACKs of a burst, to be fast enough
+)
 
 // burst asks for a first flight and returns it as soon as it is there: the
 // retransmission timer of the host runs. It ends the attempt if the flight has
-// less than so many segments. Six ACKs are booked, to be fast enough.
+// less than so many segments.
 func (t *T) burst(least int, shape puppet.Shape) *burst {
 	shape.MSS = burstMSS
 	b := &burst{p: t.Connect(shape), size: burstMSS}
@@ -347,7 +351,7 @@ func (t *T) burst(least int, shape puppet.Shape) *burst {
 		b.size -= 12
 	}
 	b.p.HoldAck()
-	b.p.Book(1 + len(t.Service.Request)/b.p.Room() + 6)
+	b.p.Book(1 + len(t.Service.Request)/b.p.Room() + booked)
 	b.una = b.p.Segment(segment.ACK).Ack
 	t.Request(b.p)
 	if t.seen(b.p, t.Patience()+2*time.Second, begins(b.una)) == nil {
@@ -489,8 +493,9 @@ func (t *T) repairBySACK() string {
 		return "not offered"
 	}
 	t.timedOut(b)
+	// All that arrived is told, or a congestion window that was halved is full.
 	data := t.bring(b, b.ack(0, b.block(1, 2)), b.ack(0, b.block(3, 4), b.block(1, 2)),
-		b.ack(0, b.block(3, 5), b.block(1, 2)), b.ack(0, b.block(3, 6), b.block(1, 2)))
+		b.ack(0, b.block(3, 5), b.block(1, 2)), b.ack(0, b.block(3, b.n), b.block(1, 2)))
 	switch {
 	case b.has(data, 1) != nil || b.has(data, 3) != nil:
 		return "tahoe"
@@ -506,7 +511,7 @@ func (t *T) repairByPartialACK() string {
 	b := t.burst(6, puppet.Shape{NoTimestamps: true, NoSACK: true})
 	defer b.p.Close()
 	t.timedOut(b)
-	if b.has(t.bring(b, b.ack(0), b.ack(0), b.ack(0), b.ack(0)), 0) == nil {
+	if b.has(t.bring(b, slices.Repeat([]puppet.Shot{b.ack(0)}, min(b.n-2, booked))...), 0) == nil {
 		return "timeout"
 	}
 	b.p.Send(segment.ACK, puppet.AckAt(b.at(2)))

@@ -76,8 +76,3 @@ var breakagesD = []breakage{
 		found: map[string]string{"D10": "none"},
 	},
 }
-
-func init() {
-	alsoChanged("no sack", map[string]string{"D2": "not-offered", "D3": "not-offered", "D5": "newreno"})
-	alsoChanged("syn cookies always", map[string]string{"D3": "not-offered", "D5": "newreno"})
-}

@@ -70,7 +70,3 @@ func TestWindowUpdate(t *testing.T) {
 	s := subject{conn: engine.ConnConfig{SendBuffer: 16 << 10, ReceiveBuffer: 32 << 10}}
 	want(t, s.probe(t, "E13"), map[string]string{"E13": "large"})
 }
-
-func init() {
-	alsoChanged("no sack", map[string]string{"E8": "not-offered", "E9": "not-offered"})
-}

@@ -51,7 +51,3 @@ var breakagesF = []breakage{
 		found: map[string]string{"F7": "any"},
 	},
 }
-
-func init() {
-	alsoChanged("rfc 1337", map[string]string{"F8": "protected"})
-}

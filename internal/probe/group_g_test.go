@@ -37,11 +37,3 @@ var breakagesG = []breakage{
 		found: map[string]string{"G9": "unasked"},
 	},
 }
-
-func init() {
-	alsoChanged("no timestamps", map[string]string{"G9": "partly"})
-	alsoChanged("no window scale", map[string]string{"G9": "partly"})
-	alsoChanged("no sack", map[string]string{"G9": "partly"})
-	alsoChanged("syn cookies always", map[string]string{"G9": "partly"})
-	alsoChanged("fast open", map[string]string{"G6": "cookie", "G7": "accepted"})
-}

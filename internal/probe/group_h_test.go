@@ -66,8 +66,3 @@ var breakagesH = []breakage{
 		found: map[string]string{"H5": "several"},
 	},
 }
-
-func init() {
-	alsoChanged("no timestamps", map[string]string{"H2": "none"})
-	alsoChanged("syn cookies always", map[string]string{"H1": "unclocked", "H4": "partly"})
-}
