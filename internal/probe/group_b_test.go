@@ -66,7 +66,7 @@ var breakagesB = []breakage{
 	},
 	{
 		name: "does not look at checksums",
-		host: broken{toIt: func(_ *broken, s *segment.Segment) *segment.Segment {
+		host: broken{sums: true, toIt: func(_ *broken, s *segment.Segment) *segment.Segment {
 			if s.Checksum == segment.ChecksumBad {
 				s.TTL-- // any change has the checksum written anew
 			}

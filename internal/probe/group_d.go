@@ -193,7 +193,11 @@ func (t *T) neglect(p *puppet.Puppet, longest time.Duration, enough int) *neglec
 	}
 	n.repeated = t.recurrence(p, n.first.At, longest, enough, begins(n.una))
 	n.reset = p.Reset()
-	n.findProbe(p.Arrivals(), t.battery.rtt())
+	rtt := p.RTT()
+	if rtt == 0 {
+		rtt = t.battery.rtt()
+	}
+	n.findProbe(p.Arrivals(), rtt)
 	return n
 }
 

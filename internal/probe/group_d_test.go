@@ -43,6 +43,7 @@ var breakagesD = []breakage{
 			return s
 		}},
 		found: map[string]string{"D1": "never", "D2": "unknown: no retransmission", "D3": "timeout", "D5": "timeout", "D6": "unknown: no retransmission"},
+		blurs: map[string]string{"E10": "silent"}, // it waits for a retransmission
 	},
 	{
 		name: "ignores a window of zero",
@@ -74,5 +75,6 @@ var breakagesD = []breakage{
 			return s
 		}},
 		found: map[string]string{"D10": "none"},
+		blurs: map[string]string{"F5": "silent"}, // it asks with a keep-alive
 	},
 }

@@ -24,7 +24,12 @@ var breakagesF = []breakage{
 			}
 			return s
 		}},
-		found: map[string]string{"F3": "open", "F4": "silent", "F5": "silent", "F6": "silent"},
+		found: map[string]string{
+			"A5": "silent", "A6": "silent", "A8": "quiet", "A9": "silent",
+			"C1": "unknown: the connection fell silent", "C4": "unknown: the connection fell silent",
+			"C15": "unknown: the connection fell silent", "C18": "unknown: the connection fell silent",
+			"F3": "open", "F4": "silent", "F5": "silent", "F6": "silent", "H4": "partly",
+		},
 	},
 	{
 		name: "never sends a FIN again",
