@@ -376,14 +376,38 @@ func (t *T) burst(least int, shape puppet.Shape) *burst {
 func (t *T) soon() time.Duration { return 50*time.Millisecond + t.battery.rtt()*5/4 }
 
 // bring sends ACKs together, and returns the data that they bring.
-func (t *T) bring(b *burst, acks ...puppet.Shot) (data []*puppet.Arrival) {
-	b.p.Volley(acks...)
-	for _, a := range b.p.Collect(t.soon()) {
-		if puppet.Data(a) {
+func (t *T) bring(b *burst, acks ...puppet.Shot) []*puppet.Arrival {
+	sent := b.p.Volley(acks...)
+	data := t.brought(b, sent[0].At)
+	t.timedOut(b, sent[0].At)
+	return data
+}
+
+// brought waits for data, and returns what an ACK has brought that left at a
+// moment. What comes sooner than a round trip allows was on its way before; what
+// comes later than soon, this host having been busy, is the timer's.
+func (t *T) brought(b *burst, sent time.Duration) (data []*puppet.Arrival) {
+	soon := t.soon()
+	for _, a := range b.p.Collect(soon) {
+		if puppet.Data(a) && sent+b.p.RTT()*3/4 <= a.At && a.At <= sent+soon {
 			data = append(data, a)
 		}
 	}
 	return data
+}
+
+// timedOut ends the attempt if the first segment of the burst had come again by
+// itself before an ACK that left at a moment could bring it.
+func (t *T) timedOut(b *burst, sent time.Duration) {
+	count := 0
+	for _, a := range b.p.Arrivals() {
+		if begins(b.una)(a) && a.At < sent+b.p.RTT()*3/4 {
+			count++
+		}
+	}
+	if count > 1 {
+		t.Unknown("the retransmission timeout was faster than we were")
+	}
 }
 
 // ack is an ACK of the first n segments with SACK blocks.
@@ -405,26 +429,11 @@ func (b *burst) has(data []*puppet.Arrival, i int) *puppet.Arrival {
 	return nil
 }
 
-// timedOut ends the attempt if the first segment of the burst has come again by
-// itself.
-func (t *T) timedOut(b *burst) {
-	count := 0
-	for _, a := range b.p.Arrivals() {
-		if begins(b.una)(a) {
-			count++
-		}
-	}
-	if count > 1 {
-		t.Unknown("the retransmission timeout was faster than we were")
-	}
-}
-
 func lossDetection(t *T) string {
 	one := t.burst(5, puppet.Shape{NoTimestamps: true})
 	if !one.p.Peer().SACK {
 		return "not-offered"
 	}
-	t.timedOut(one)
 	at := t.Now()
 	if a := one.has(t.bring(one, one.ack(0, one.block(2, 3))), 0); a != nil {
 		t.Times("after_one", a.At-at)
@@ -443,7 +452,6 @@ func lossDetection(t *T) string {
 func (t *T) afterThree() bool {
 	b := t.burst(5, puppet.Shape{NoTimestamps: true})
 	defer b.p.Close()
-	t.timedOut(b)
 	at := t.Now()
 	a := b.has(t.bring(b, b.ack(0, b.block(1, 2)), b.ack(0, b.block(1, 3)), b.ack(0, b.block(1, 4))), 0)
 	if a == nil {
@@ -455,17 +463,18 @@ func (t *T) afterThree() bool {
 
 func limitedTransmit(t *T) string {
 	b := t.burst(3, puppet.Shape{NoTimestamps: true, NoSACK: true})
-	t.timedOut(b)
 	// The first may not count as a duplicate: its sequence number is beyond that of
 	// the request, and so it is also news of the window.
 	end := b.p.RcvNxt()
 	brought := 0
 	for i := 0; i < 3 && brought < 2*b.size; i++ {
-		b.p.Send(segment.ACK)
-		for _, a := range b.p.Collect(t.soon()) {
-			if begins(b.una)(a) && i < 2 {
-				return "retransmits"
-			}
+		sent := b.p.Send(segment.ACK)
+		data := t.brought(b, sent.At)
+		if i == 0 {
+			t.timedOut(b, sent.At)
+		}
+		if i < 2 && slices.ContainsFunc(data, begins(b.una)) {
+			return "retransmits"
 		}
 		brought = b.p.RcvNxt().Sub(end)
 	}
@@ -496,10 +505,9 @@ func (t *T) repairBySACK() string {
 	if !b.p.Peer().SACK {
 		return "not offered"
 	}
-	t.timedOut(b)
 	// All that arrived is told, or a congestion window that was halved is full.
 	data := t.bring(b, b.ack(0, b.block(1, 2)), b.ack(0, b.block(3, 4), b.block(1, 2)),
-		b.ack(0, b.block(3, 5), b.block(1, 2)), b.ack(0, b.block(3, b.n), b.block(1, 2)))
+		b.ack(0, b.block(3, 5), b.block(1, 2)), b.ack(0, segment.SACKBlock{Start: b.at(3), End: b.p.RcvNxt()}, b.block(1, 2)))
 	switch {
 	case b.has(data, 1) != nil || b.has(data, 3) != nil:
 		return "tahoe"
@@ -514,17 +522,11 @@ func (t *T) repairBySACK() string {
 func (t *T) repairByPartialACK() string {
 	b := t.burst(6, puppet.Shape{NoTimestamps: true, NoSACK: true})
 	defer b.p.Close()
-	t.timedOut(b)
 	if b.has(t.bring(b, slices.Repeat([]puppet.Shot{b.ack(0)}, min(b.n-2, booked))...), 0) == nil {
 		return "timeout"
 	}
-	b.p.Send(segment.ACK, puppet.AckAt(b.at(2)))
-	var data []*puppet.Arrival
-	for _, a := range b.p.Collect(t.soon()) {
-		if puppet.Data(a) {
-			data = append(data, a)
-		}
-	}
+	sent := b.p.Send(segment.ACK, puppet.AckAt(b.at(2)))
+	data := t.brought(b, sent.At)
 	switch {
 	case b.has(data, 2) == nil:
 		return "reno"

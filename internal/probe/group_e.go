@@ -169,7 +169,6 @@ func (t *T) goesOn(p *puppet.Puppet) bool {
 func ackDivision(t *T) string {
 	const pieces = 5
 	b := t.burst(6, puppet.Shape{NoTimestamps: true, NoSACK: true})
-	t.timedOut(b)
 	end := b.p.RcvNxt()
 	var acks []puppet.Shot
 	for i := range pieces {

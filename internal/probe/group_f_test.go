@@ -46,13 +46,20 @@ var breakagesF = []breakage{
 	},
 	{
 		name: "takes any SYN in TIME-WAIT",
-		host: broken{toIt: func(b *broken, s *segment.Segment) *segment.Segment {
-			if next, known := b.next[s.Src]; known && s.Flags == segment.SYN && s.Seq.Less(next) && next.Sub(s.Seq) > 1 {
-				s.Seq = next.Add(1 << 20)
-				b.odd[s.Src] = s.Seq
-			}
-			return s
-		}},
+		host: broken{
+			toIt: func(b *broken, s *segment.Segment) *segment.Segment {
+				if next := b.next[s.Src]; b.syns[s.Src] > 0 && s.Flags == segment.SYN && s.Seq.Less(next) && next.Sub(s.Seq) > 1 {
+					s.Seq = next.Add(1 << 20)
+				}
+				return s
+			},
+			toUs: func(b *broken, s *segment.Segment) *segment.Segment {
+				if s.Flags.Has(segment.FIN) {
+					b.syns[s.Dst]++
+				}
+				return s
+			},
+		},
 		found: map[string]string{"F7": "any"},
 	},
 }
