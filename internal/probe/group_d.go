@@ -373,7 +373,9 @@ func (t *T) burst(least int, shape puppet.Shape) *burst {
 
 // soon is how long to wait for what an ACK brings: less than a retransmission
 // timeout.
-func (t *T) soon() time.Duration { return 50*time.Millisecond + t.battery.rtt()*5/4 }
+func (t *T) soon() time.Duration { return afterRTT(t.battery.rtt()) }
+
+func afterRTT(rtt time.Duration) time.Duration { return 50*time.Millisecond + rtt*5/4 }
 
 // bring sends ACKs together, and returns the data that they bring.
 func (t *T) bring(b *burst, acks ...puppet.Shot) []*puppet.Arrival {
@@ -387,9 +389,12 @@ func (t *T) bring(b *burst, acks ...puppet.Shot) []*puppet.Arrival {
 // moment. What comes sooner than a round trip allows was on its way before; what
 // comes later than soon, this host having been busy, is the timer's.
 func (t *T) brought(b *burst, sent time.Duration) (data []*puppet.Arrival) {
-	soon := t.soon()
-	for _, a := range b.p.Collect(soon) {
-		if puppet.Data(a) && sent+b.p.RTT()*3/4 <= a.At && a.At <= sent+soon {
+	rtt := b.p.RTT()
+	if rtt == 0 {
+		rtt = t.battery.rtt()
+	}
+	for _, a := range b.p.Collect(t.soon()) {
+		if puppet.Data(a) && sent+rtt*3/4 <= a.At && a.At <= sent+afterRTT(rtt) {
 			data = append(data, a)
 		}
 	}

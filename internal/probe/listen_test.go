@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"rawtcp/internal/netlab"
@@ -22,29 +21,22 @@ var listenChanged = map[string]deviation{
 	"F8":  {"over", "by default the command stays in TIME-WAIT for one RTO"},
 }
 
-// buildProduct builds the command, once.
-var buildProduct = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "rawtcp-probe-")
-	if err != nil {
-		return "", err
-	}
-	binary := filepath.Join(dir, "rawtcp")
+// buildProduct builds the command.
+func buildProduct(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "rawtcp")
 	cmd := exec.Command("go", "build", "-tags", "urfave_cli_no_docs,urfave_cli_no_suggest", "-o", binary, "rawtcp/cmd/rawtcp")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s%w", out, err)
+		t.Fatalf("%s%v", out, err)
 	}
-	return binary, nil
-})
+	return binary
+}
 
 // TestListen holds the battery against our own command, as a stranger would run it.
 func TestListen(t *testing.T) {
 	t.Parallel()
-	binary, err := buildProduct()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(filepath.Dir(binary)) })
+	binary := buildProduct(t)
 	for _, service := range services {
 		expected := allAnswers().of(service, byEngine)
 		maps.DeleteFunc(expected, func(id, _ string) bool { return !asksListen(id) })

@@ -112,7 +112,6 @@ var targets = append([]target{
 			"D3":  {"not-offered", "without timestamps a cookie has no room for SACK-permitted"},
 			"D5":  {"newreno", "without timestamps a cookie has no room for SACK-permitted"},
 			"E1":  {"more", "ten segments of the cookie's MSS are more than ten of ours"},
-			"E10": {"silent", "the handshake was not timed, and the first timeout is 3 s (RFC 6298 section 5.7)"},
 			"G9":  {"partly", "without timestamps a cookie has no room for the other options"},
 			"H1":  {"unclocked", "the number is the cookie"},
 			"H4":  {"partly", "there is no schedule of SYN-ACKs, and no clock of numbers to print"},
