@@ -218,7 +218,7 @@ var groupB = []*Row{
 		Question: "Does it matter whose operating system our SYN looks like?",
 		Stimulus: "SYNs with the options of Linux, of Windows, of macOS, and with none",
 		Clauses:  []Clause{rfc(9293, "3.10.7.2")},
-		Risk:     Safe, Takes: time.Second, Needs: []Field{FieldOptions},
+		Risk:     Safe, Takes: time.Second, Needs: []Field{FieldOptions, FieldScale, FieldSACK, FieldStamps},
 		Outcomes: []Outcome{
 			{Key: "all", Verdict: Pass, Says: "all are answered"},
 			{Key: "some", Verdict: Note, LikeLoss: true, Says: "some are not answered: a policy by fingerprint"},

@@ -6,7 +6,7 @@ var answersG = answers{
 	"G1": {engine: "declined", kernel: "agreed"},
 	"G2": {engine: "no-ecn", kernel: "echoed"},
 	"G3": {engine: "works", kernel: "works"},
-	"G4": {engine: "unseen", kernel: "unseen"},
+	"G4": {engine: "direct", kernel: "direct"},
 	"G5": {engine: "no-ecn", kernel: "classic"},
 	"G6": {engine: "none", kernel: "none"},
 	"G7": {engine: "not-offered", kernel: "not-offered"},
