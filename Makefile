@@ -39,7 +39,7 @@ test: ## every test, with the race detector, then short runs of the slow campaig
 	$(GO) test -count=1 -timeout=10m -run='$(SAMPLED)' ./engine ./internal/model ./internal/sim
 	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=10m ./...
 	$(GO) -C $(BROWSER) test -count=1 -timeout=15m ./...
-	$(GO) -C $(PEERS) run ./cmd/ratios -rounds 5 -run 10us >/dev/null
+	$(GO) -C $(PEERS) run ./cmd/bench -quick >/dev/null
 	scripts/fuzz.sh 500x
 	$(GO) test -run='^$$' -bench=. -benchtime=1x -short -timeout=10m $$(scripts/having.sh Benchmark)
 
@@ -61,8 +61,10 @@ $(LINT): tools/go.mod tools/go.sum
 	@echo 'building golangci-lint: some minutes, once' >&2
 	$(GO) -C tools build -trimpath -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-bench: ## speed as ratios against other stacks, in one run
-	$(GO) -C $(PEERS) run ./cmd/ratios
+BENCH ?= -o $(CURDIR)/docs/benchmarks.md
+bench: build ## speed as ratios against other stacks; writes docs/benchmarks.md, or BENCH='-only P7,P8'
+	@scripts/deps.sh bench
+	$(GO) -C $(PEERS) run ./cmd/bench -rawtcp $(CURDIR)/bin/rawtcp $(BENCH)
 
 bench-ping: build ## ping against a capture, beside hping3 and nping
 	@scripts/deps.sh bench

@@ -50,7 +50,7 @@ func TestSleepDoesNotMissWhatItCausesItself(t *testing.T) {
 
 // What a stack can be told a host can be told, and it passes all of it on.
 func TestHostConfigHasAllOfStackConfig(t *testing.T) {
-	port := simnet.New(simnet.Config{}).NewPort(simnet.PortConfig{Addrs: []netip.Addr{us.Addr()}})
+	port := simnet.New(simnet.Config{}).NewPort(simnet.PortConfig{Addrs: []netip.Addr{us.Addr()}, SuperSegment: 5000})
 	cfg := HostConfig{
 		Link: port, Tracer: judge{t}, Conn: ConnConfig{TTL: 7}, Limits: Limits{TimeWaits: 1, Orphans: 2, Conns: 3}, Secret: [32]byte{3},
 		ISN: func(Time, netip.AddrPort, netip.AddrPort) segment.Seq { return segment.MakeSeq(4) },
@@ -61,6 +61,10 @@ func TestHostConfigHasAllOfStackConfig(t *testing.T) {
 	for i := range got.NumField() {
 		name := got.Type().Field(i).Name
 		switch field := given.FieldByName(name); {
+		case name == "SuperSegment": // the link says it
+			if h.stack.cfg.SuperSegment != 5000 {
+				t.Errorf("super-segments of %d octets, the link takes 5000", h.stack.cfg.SuperSegment)
+			}
 		case !field.IsValid():
 			t.Errorf("HostConfig has no %s", name)
 		case field.IsZero():

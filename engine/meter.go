@@ -1,6 +1,10 @@
 package engine
 
-import "time"
+import (
+	"time"
+
+	"rawtcp/segment"
+)
 
 // A phase is what a connection's sending waits for.
 type phase uint8
@@ -86,15 +90,15 @@ func (m *meter) time(now Time, p phase) time.Duration {
 }
 
 // noteOut counts payload that leaves.
-func (c *Conn) noteOut(now Time, n int, again bool) {
+func (c *Conn) noteOut(now Time, s *segment.Segment, again bool) {
 	m := c.meter()
-	if m == nil || n == 0 {
+	if m == nil || len(s.Payload) == 0 {
 		return
 	}
-	m.out++
+	m.out += uint64(s.Count())
 	m.lastOut = now
 	if again {
-		m.resentBytes += uint64(n)
+		m.resentBytes += uint64(len(s.Payload))
 	}
 }
 

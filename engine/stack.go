@@ -15,6 +15,10 @@ type StackConfig struct {
 	Conn   ConnConfig // defaults of connections
 	Limits Limits     // of all connections together
 
+	// SuperSegment is the size in octets, IP header included, of the largest
+	// super-segment that Transmit may give, 0 for none: see SegmentingLink.
+	SuperSegment int
+
 	// ISN, if set, chooses initial sequence numbers instead of RFC 6528. A
 	// ConnConfig's ISN comes before it.
 	ISN func(now Time, local, remote netip.AddrPort) segment.Seq

@@ -65,7 +65,7 @@ func (c *Conn) tallyOut(s *segment.Segment, again bool) {
 	if t.SegmentsOut == 0 {
 		t.First = s.Seq
 	}
-	t.SegmentsOut++
+	t.SegmentsOut += s.Count()
 	if again {
 		t.Resent++
 	}

@@ -191,20 +191,16 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 		note, reason = NoteMTUProbe, "tries whether the path takes larger segments, RFC 4821 section 7.5"
 		c.probeSent(probe, c.snd.nxt, c.snd.nxt.Add(n))
 	}
-	end := c.snd.nxt.Add(n)
-	if fin && n == unsent {
-		end = end.Add(1)
-		c.snd.fin = finSent
+	start := c.snd.nxt
+	c.advance(now, n)
+	if probe == 0 && n == room {
+		c.extend(now, s, start, room)
+	}
+	if c.snd.fin == finSent {
 		reason = "the application closed, RFC 9293 section 3.10.4"
 	}
-	c.load(s, c.snd.nxt, end)
+	c.load(s, start, c.snd.nxt)
 	c.markECN(s, n > 0)
-	c.track(sentRange{start: c.snd.nxt, end: end, at: now, flags: s.Flags & segment.FIN})
-	c.noteSent(now, c.snd.nxt, end, false)
-	if c.snd.sent.sacked > 0 || c.loss.dup > 0 {
-		c.loss.limited += int32(end.Sub(c.snd.nxt))
-	}
-	c.snd.nxt = end
 	c.snd.lastData = now
 	if c.timers[TimerRTO] == 0 {
 		c.progressAt = now
@@ -212,10 +208,26 @@ func (c *Conn) transmitNew(now Time, s *segment.Segment) bool {
 		c.watchPatience(now)
 	}
 	c.stopTimer(TimerPersist)
-	c.corkAgain()
 	c.armProbe(now)
 	c.sent(now, s, note, reason)
 	return true
+}
+
+// advance sends n octets of new data as one segment, as far as SND.NXT and the
+// scoreboard go: with the FIN, if they are the last.
+func (c *Conn) advance(now Time, n int) {
+	r := sentRange{start: c.snd.nxt, end: c.snd.nxt.Add(n), at: now}
+	if c.snd.fin == finQueued && c.state.Synchronized() && r.end == c.snd.buf.end() {
+		r.end, r.flags = r.end.Add(1), segment.FIN
+		c.snd.fin = finSent
+	}
+	c.track(r)
+	c.noteSent(now, r.start, r.end, false)
+	if c.snd.sent.sacked > 0 || c.loss.dup > 0 {
+		c.loss.limited += int32(r.len())
+	}
+	c.snd.nxt = r.end
+	c.corkAgain()
 }
 
 // allowance decides how much of unsent octets may leave now: the peer's window,
@@ -364,10 +376,10 @@ func (c *Conn) payloadRoom(n int) int {
 // sent completes a segment that is about to leave: window, counters, and what
 // its acknowledgement settles.
 func (c *Conn) sent(now Time, s *segment.Segment, note Note, reason string) {
-	c.traffic.SegmentsOut++
+	c.traffic.SegmentsOut += uint64(s.Count())
 	c.traffic.BytesOut += uint64(len(s.Payload))
 	again := note.Resent()
-	c.noteOut(now, len(s.Payload), again)
+	c.noteOut(now, s, again)
 	if s.Flags.Has(segment.ACK) {
 		if !s.Flags.Has(segment.SYN) {
 			s.Window = c.advertise()

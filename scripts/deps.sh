@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # deps.sh test|check|bench|list: the programs that the tests, make check, or
-# make bench-ping call.
+# make bench and make bench-ping call.
 #
 # Whatever is missing is installed with apt-get when we are root or may use
 # sudo without a password. Otherwise the script refuses with one line that says
@@ -10,8 +10,15 @@ set -euo pipefail
 
 # Where each program comes from: command:package. gcc is for the race detector.
 check_needs=(shellcheck:shellcheck)
+bench_needs=(
+	dumpcap:wireshark-common
+	hping3:hping3
+	iperf3:iperf3
+	nping:nmap
+)
 test_needs=(
 	"${check_needs[@]}"
+	"${bench_needs[@]}" # make test has a quick run of make bench
 	gcc:gcc
 	ip:iproute2
 	nft:nftables
@@ -30,16 +37,9 @@ test_needs=(
 	git:git
 	wget:wget
 	wrk:wrk
-	iperf3:iperf3
 	redis-server:redis-server
 	redis-benchmark:redis-tools
 	chromium-headless-shell:chromium-headless-shell
-)
-
-bench_needs=(
-	dumpcap:wireshark-common
-	hping3:hping3
-	nping:nmap
 )
 
 # An ordinary user's PATH often lacks the directories where nft and sshd live.

@@ -6,7 +6,7 @@ import (
 )
 
 // Append appends the segment to dst as a whole IP packet, version by its
-// addresses, with right checksums, DF set on IPv4 and flow label 0 on IPv6, and
+// addresses, with right checksums (but see SegmentSize), DF set on IPv4 and flow label 0 on IPv6, and
 // returns the extended slice. TTL 0 is sent as 64. Nothing is allocated if dst
 // has room. s is only read; its payload and options must not lie in that room.
 //
@@ -95,6 +95,10 @@ func (s *Segment) putIPv6(ip []byte, tcpLen int) (pseudo uint64) {
 // putTCP writes the TCP header before the options, which are in place, and the
 // payload behind them.
 func (s *Segment) putTCP(tcp []byte, optLen int, pseudo uint64) {
+	if s.SegmentSize > 0 {
+		s.putUnfinished(tcp, optLen, pseudo)
+		return
+	}
 	h := (*[TCPHeaderLen]byte)(tcp)
 	ports := uint64(s.Src.Port())<<16 | uint64(s.Dst.Port())
 	control := uint64(TCPHeaderLen+optLen)/4<<28 | uint64(s.Flags&allFlags)<<16 | uint64(s.Window)
@@ -109,4 +113,15 @@ func (s *Segment) putTCP(tcp []byte, optLen int, pseudo uint64) {
 	binary.BigEndian.PutUint64(h[0:], ports<<32|uint64(s.Seq.n))
 	binary.BigEndian.PutUint64(h[8:], uint64(s.Ack.n)<<32|control)
 	binary.BigEndian.PutUint32(h[16:], uint32(^check)<<16|uint32(s.Urgent))
+}
+
+// putUnfinished is putTCP for what has its checksum finished later: the field
+// holds the sum of the pseudo-header.
+func (s *Segment) putUnfinished(tcp []byte, optLen int, pseudo uint64) {
+	h := (*[TCPHeaderLen]byte)(tcp)
+	control := uint64(TCPHeaderLen+optLen)/4<<28 | uint64(s.Flags&allFlags)<<16 | uint64(s.Window)
+	binary.BigEndian.PutUint64(h[0:], uint64(s.Src.Port())<<48|uint64(s.Dst.Port())<<32|uint64(s.Seq.n))
+	binary.BigEndian.PutUint64(h[8:], uint64(s.Ack.n)<<32|control)
+	binary.BigEndian.PutUint32(h[16:], uint32(fold(pseudo))<<16|uint32(s.Urgent))
+	copy(tcp[TCPHeaderLen+optLen:], s.Payload)
 }

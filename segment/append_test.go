@@ -275,3 +275,25 @@ func TestNothingIsAllocated(t *testing.T) {
 		}
 	}
 }
+
+// A super-segment is written as any segment but for its checksum, which is the sum
+// of the pseudo-header, with the length of the whole.
+func TestAppendLeavesTheChecksumOfASuperSegment(t *testing.T) {
+	for _, fam := range families {
+		for _, size := range []int{1, 1448, 2000, 2897, 65_000} {
+			whole := sample(fam.src, fam.dst, string(make([]byte, size)))
+			super := whole
+			super.SegmentSize = 1448
+			want, got := mustAppend(t, whole), mustAppend(t, super)
+			if s := mustParse(t, got); s.Checksum != ChecksumPartial || s.SegmentSize != 0 {
+				t.Errorf("%s, %d octets: checksum %v, segment size %d", fam.name, size, s.Checksum, s.SegmentSize)
+			}
+			if err := FinishChecksum(got); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s, %d octets: finished it is not the segment that it would have been: %v", fam.name, size, err)
+			}
+			if n, want := super.Count(), (size+1447)/1448; n != want || whole.Count() != 1 {
+				t.Errorf("%d octets: %d segments, want %d; and %d for what is no super-segment", size, n, want, whole.Count())
+			}
+		}
+	}
+}

@@ -71,7 +71,7 @@ func (s *Segment) readTCP(tcp []byte) error {
 	s.Flags = Flags(binary.BigEndian.Uint16(h[12:])) & allFlags
 	s.Window = binary.BigEndian.Uint16(h[14:])
 	s.Urgent = binary.BigEndian.Uint16(h[18:])
-	s.Checksum = ChecksumUnknown
+	s.Checksum, s.SegmentSize = ChecksumUnknown, 0
 	s.Options.parse(tcp[TCPHeaderLen:end])
 	s.Payload = tcp[end:]
 	return nil

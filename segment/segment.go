@@ -19,6 +19,20 @@ type Segment struct {
 	Checksum Verdict
 	Options  Options
 	Payload  []byte // Parse: aliases the packet
+
+	// SegmentSize, if not 0, makes this a super-segment, that whoever sends it
+	// cuts into segments of so many octets of payload each: Append leaves its
+	// checksum unfinished (ChecksumPartial). Parse cannot tell, and writes 0.
+	SegmentSize uint16
+}
+
+// Count returns into how many segments a super-segment is cut, 1 if it is none.
+func (s *Segment) Count() int {
+	if s.SegmentSize == 0 {
+		return 1
+	}
+	size := int(s.SegmentSize)
+	return max(1, (len(s.Payload)+size-1)/size)
 }
 
 // Len returns SEG.LEN: the payload's octets, counting SYN and FIN (RFC 9293 section 3.3.1).

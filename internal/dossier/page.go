@@ -108,8 +108,8 @@ func (p *Page) facts() []pageFact {
 	if p.Report.Resent > 0 {
 		facts = append(facts, pageFact{"Loss", fmt.Sprintf("%d segments had to be sent again", p.Report.Resent), false})
 	}
-	if print := p.Report.Print(); print != "" {
-		facts = append(facts, pageFact{"Stack print", print, true})
+	if line := p.Report.Print(); line != "" {
+		facts = append(facts, pageFact{"Stack print", line, true})
 	}
 	if p.Report.Cut {
 		facts = append(facts, pageFact{"Ended early", "not all rows were run", false})

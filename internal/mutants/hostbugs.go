@@ -8,7 +8,7 @@ var hostBugs = []Mutant{
 	{"firewall-not-named", "I2", "engine", "sendReason", "if errors.Is(err, syscall.EPERM) {", "if false {"},
 	{"too-long-not-cut", "I3", "engine", "Host.sendError", "h.stack.DeliverICMP(now, m)", "_ = m"},
 	{"read-error-ends-all", "I4", "engine", "Host.readError", "case errors.As(err, &passing) && passing.Temporary():", "case errors.As(err, &passing) && !passing.Temporary():"},
-	{"buffer-used-twice", "I1", "engine", "Host.fill", "o.bufs[o.end] = pkt", "o.bufs[0] = pkt"},
+	{"buffer-used-twice", "I1", "engine", "Host.fill", "o.octets[from:]", "o.octets[:len(o.octets)-from]"},
 	{"claim-freed-twice", "I11", "engine", "claim.release", "if c.users--; c.users > 0 {", "if c.users--; c.users > 1 {"},
 	{"claim-leaks", "I11", "engine", "claim.release", "if c.users--; c.users > 0 {", "if c.users--; c.users >= 0 {"},
 	{"claim-before-last-segment", "I11", "engine", "Host.mayRelease", "return len(h.leaving) > 0 && h.out.isEmpty()", "return len(h.leaving) > 0"},

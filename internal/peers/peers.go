@@ -1,6 +1,6 @@
-// Package peers measures the segment codec beside those of gVisor and gopacket
-// in one run, where ratios mean something and absolute figures little. It has a
-// module of its own, so that neither is a dependency of the main one.
+// Package peers puts the segment codec beside those of gVisor and gopacket, for
+// package bench to measure. It has a module of its own, so that neither is a
+// dependency of the main one.
 //
 // All three do the same work on the same segment: parse into typed fields with
 // options, parse and verify IP and TCP checksums, build a packet with options

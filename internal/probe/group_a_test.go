@@ -49,6 +49,6 @@ var breakagesA = []breakage{
 			},
 		},
 		found: map[string]string{"A2": "never"},
-		blurs: map[string]string{"H4": "partly"},
+		blurs: map[string]string{"A10": "on", "H4": "partly"},
 	},
 }

@@ -33,7 +33,7 @@ var breakagesC = []breakage{
 			}
 			return s
 		}},
-		found: map[string]string{"C2": "accepted"},
+		found: map[string]string{"C2": "accepted", "C12": "unknown: no challenge"},
 	},
 	{
 		name: "ignores every RST",
@@ -43,7 +43,7 @@ var breakagesC = []breakage{
 			}
 			return s
 		}},
-		found: map[string]string{"C1": "ignored", "C2": "ignored", "C4": "ignored", "A6": "ignored", "C15": "ignored", "C18": "ignored", "H4": "partly"},
+		found: map[string]string{"C1": "ignored", "C2": "ignored", "C12": "unknown: no challenge", "C4": "ignored", "A6": "ignored", "C15": "ignored", "C18": "ignored", "H4": "partly"},
 	},
 	{
 		name: "accepts whatever sequence number data has",

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
+	"time"
 
 	"rawtcp/engine"
 	"rawtcp/segment"
@@ -27,6 +28,15 @@ func (d *digest) sum() (sum [sha256.Size]byte) {
 func (d *digest) flush() {
 	d.hash.Write(d.buf)
 	d.buf = d.buf[:0]
+}
+
+// packet feeds a packet to the hash.
+func (d *digest) packet(at time.Duration, host int, pkt []byte) {
+	d.buf = binary.LittleEndian.AppendUint64(d.buf, uint64(at))
+	d.buf = append(append(d.buf, byte(host)), pkt...)
+	if len(d.buf) > 1<<14 {
+		d.flush()
+	}
 }
 
 // event feeds an event to the hash.

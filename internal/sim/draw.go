@@ -45,7 +45,18 @@ func draw(seed uint64, choices rand.Source) Plan {
 	d.talks(&p)
 	d.opening(&p)
 	d.limits(&p)
+	d.supers(&p)
 	return p
+}
+
+// supers draws whose links cut super-segments. It comes last, and changes nothing
+// of what is on the road.
+func (d dice) supers(p *Plan) {
+	for side := range p.Super {
+		if d.one(2) {
+			p.Super[side] = d.size(2*mtu, 0xffff)
+		}
+	}
 }
 
 // faults draws what goes wrong.

@@ -49,7 +49,7 @@ const mailboxSize = 256
 func newHost(w *world, id, side int) *host {
 	h := &host{w: w, id: id, side: side, epoch: int64(time.Hour) * int64(id+1), isns: map[fourTuple]incarnation{}}
 	secret := [32]byte{byte(w.plan.Seed), byte(w.plan.Seed >> 8), byte(w.plan.Seed >> 16), byte(id)}
-	h.stack = engine.NewStack(engine.StackConfig{Secret: secret, Tracer: h, Limits: w.plan.Limits[side]})
+	h.stack = engine.NewStack(engine.StackConfig{Secret: secret, Tracer: h, Limits: w.plan.Limits[side], SuperSegment: w.plan.Super[side]})
 	return h
 }
 

@@ -247,8 +247,10 @@ func (h *host) judgeData(x *watch, e *engine.Event) {
 		w.fail("I2: conn %d of host %d: %d octets in flight, the widest window was %d", x.id, h.id, v.Flight, x.maxWnd)
 	case !x.isMurky && !x.probing && len(s.Payload) > 0 && v.Flight > v.Cwnd+v.MSS:
 		w.fail("I4: conn %d of host %d: %d octets in flight, the congestion window is %d", x.id, h.id, v.Flight, v.Cwnd)
-	case v.Cwnd < 1 || len(s.Payload) > v.MSS && e.Note != engine.NoteMTUProbe:
-		w.fail("I4: conn %d of host %d: congestion window %d, %d octets, MSS %d", x.id, h.id, v.Cwnd, len(s.Payload), v.MSS)
+	case v.Cwnd < 1 || largest(s) > v.MSS && e.Note != engine.NoteMTUProbe:
+		w.fail("I4: conn %d of host %d: congestion window %d, %d octets, MSS %d", x.id, h.id, v.Cwnd, largest(s), v.MSS)
+	case s.SegmentSize > 0 && len(s.Payload) > w.plan.Super[h.side]:
+		w.fail("I4: conn %d of host %d: a super-segment of %d octets, the link takes %d", x.id, h.id, len(s.Payload), w.plan.Super[h.side])
 	}
 	x.probing = false
 	if peer := &w.ends[x.end.talk][1-h.side]; peer.c != nil && !w.tainted {
@@ -258,6 +260,14 @@ func (h *host) judgeData(x *watch, e *engine.Event) {
 				end.Sub(v.ISS), y.edge.Sub(y.vars.IRS))
 		}
 	}
+}
+
+// largest is the payload of a segment, or of the largest that a super-segment is cut into.
+func largest(s *segment.Segment) int {
+	if s.SegmentSize > 0 {
+		return min(len(s.Payload), int(s.SegmentSize))
+	}
+	return len(s.Payload)
 }
 
 // judgeSACK: what we report, we hold, and the latest arrival first (I9).

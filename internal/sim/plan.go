@@ -18,6 +18,7 @@ type Plan struct {
 	Faults  []Fault
 	Talks   []Talk
 	Limits  [2]engine.Limits // of all connections of a host together, by side
+	Super   [2]int           // the largest super-segment that a host's link cuts, by side, octets; 0: none
 	Heal    time.Duration    // when the faults end
 	Doomed  bool             // they do not: the road stays cut
 	Fates   []byte           // what the faults' dice show, until they are used up; nil: their IDs say

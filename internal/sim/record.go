@@ -24,11 +24,12 @@ type Recorder struct {
 	err    error
 	isn    map[netip.AddrPort]segment.Seq
 	digest digest
+	road   digest
 }
 
 // NewRecorder starts a recording.
 func NewRecorder(ladder, capture io.Writer) (*Recorder, error) {
-	r := &Recorder{ladder: ladder, isn: map[netip.AddrPort]segment.Seq{}, digest: newDigest()}
+	r := &Recorder{ladder: ladder, isn: map[netip.AddrPort]segment.Seq{}, digest: newDigest(), road: newDigest()}
 	if capture == nil {
 		return r, nil
 	}
@@ -46,6 +47,9 @@ func hostInterface(host int) pcapgo.NgInterface {
 
 // Sum returns the SHA-256 of all events so far: the same seed has the same.
 func (r *Recorder) Sum() [sha256.Size]byte { return r.digest.sum() }
+
+// Road returns the SHA-256 of all packets that hosts have sent so far, and of when.
+func (r *Recorder) Road() [sha256.Size]byte { return r.road.sum() }
 
 // Close writes out what is left and returns the first error.
 func (r *Recorder) Close() error {
@@ -68,7 +72,10 @@ func (r *Recorder) note(at time.Duration, text string) {
 	}
 }
 
-func (r *Recorder) sent(at time.Duration, host int, pkt []byte) { r.capture(at, host, pkt) }
+func (r *Recorder) sent(at time.Duration, host int, pkt []byte) {
+	r.road.packet(at, host, pkt)
+	r.capture(at, host, pkt)
+}
 
 func (r *Recorder) capture(at time.Duration, host int, pkt []byte) {
 	if r.ng == nil {

@@ -60,6 +60,7 @@ type world struct {
 	talks     []int // by tuple: the talk begun last
 	dirty     []*end
 	segments  int // that engines sent
+	supers    int // of them, those that were sent as super-segments, each counted once
 	turns     int // of all loops below: a run that does nothing for ever is a livelock, too
 	done      time.Duration
 	opened    int // talks whose dialler was answered
@@ -467,25 +468,53 @@ func (w *world) settle() {
 // flush puts what a host has to say on the road.
 func (w *world) flush(h *host) {
 	for w.violation == "" && !h.dead && h.stack.Transmit(h.clock(w.now), &w.out) {
-		w.segments++
-		pkt, err := w.out.Append(w.buffer())
-		if err != nil {
-			w.fail("I16: host %d sends what cannot be built: %v", h.id, err)
-			return
+		if w.out.SegmentSize > 0 {
+			w.supers++
 		}
-		w.judgePacket(h, pkt)
-		if w.rec != nil {
-			w.rec.sent(w.now, h.id, pkt)
+		for i := range w.out.Count() {
+			w.depart(h, pieceOf(&w.out, i))
 		}
-		if w.talkOf(w.out.Src, w.out.Dst) < 0 {
-			w.judgeStranger(h, pkt)
-			continue
-		}
-		w.send(h.side, pkt, false)
 		if w.segments > w.limit {
 			return
 		}
 	}
+}
+
+// pieceOf is segment i of a super-segment, or of another all of it, as the kernel
+// and the network card cut: RFC 9293 knows nothing of it.
+func pieceOf(s *segment.Segment, i int) segment.Segment {
+	piece, size := *s, int(s.SegmentSize)
+	if size == 0 {
+		return piece
+	}
+	from, to := i*size, min((i+1)*size, len(s.Payload))
+	piece.SegmentSize, piece.Seq, piece.Payload = 0, s.Seq.Add(from), s.Payload[from:to]
+	if i > 0 {
+		piece.Flags &^= segment.CWR
+	}
+	if to < len(s.Payload) {
+		piece.Flags &^= segment.FIN | segment.PSH
+	}
+	return piece
+}
+
+// depart puts one segment on the road.
+func (w *world) depart(h *host, s segment.Segment) {
+	w.segments++
+	pkt, err := s.Append(w.buffer())
+	if err != nil {
+		w.fail("I16: host %d sends what cannot be built: %v", h.id, err)
+		return
+	}
+	w.judgePacket(h, pkt)
+	if w.rec != nil {
+		w.rec.sent(w.now, h.id, pkt)
+	}
+	if w.talkOf(s.Src, s.Dst) < 0 {
+		w.judgeStranger(h, pkt)
+		return
+	}
+	w.send(h.side, pkt, false)
 }
 
 func (w *world) buffer() []byte {

@@ -26,6 +26,7 @@ type Port struct {
 	count    PortCounters
 	failing  func(pkt []byte) error
 	scratch  []byte
+	segment  []byte // scratch
 	isClosed bool
 }
 
@@ -33,6 +34,7 @@ type Port struct {
 type PortConfig struct {
 	Addrs         []netip.Addr // the first of a family is the default source
 	MTU           int          // largest packet WriteBatch takes; default 1500
+	SuperSegment  int          // largest super-segment, octets; 0: none
 	ReceiveBuffer int          // octets that may wait for ReadBatch; default 4 MiB
 
 	// Refuse answers TCP segments to addresses and ports nobody has claimed
@@ -151,6 +153,43 @@ func (p *Port) WriteBatch(pkts [][]byte) (int, error) {
 		p.write(pkt)
 	}
 	return len(pkts), nil
+}
+
+// SuperSegment is PortConfig.SuperSegment, as engine.SegmentingLink says.
+func (p *Port) SuperSegment() int { return p.cfg.SuperSegment }
+
+// WriteSegments cuts and sends packets, as engine.SegmentingLink says. A segment
+// larger than the port's MTU is EMSGSIZE, and so is a super-segment that is larger
+// than the port takes.
+func (p *Port) WriteSegments(pkts [][]byte, segmentSizes []int) (int, error) {
+	p.net.mu.Lock()
+	defer p.net.mu.Unlock()
+	defer p.net.land()
+	for i, pkt := range pkts {
+		if err := p.writeSegments(pkt, segmentSizes[i]); err != nil {
+			return i, err
+		}
+	}
+	return len(pkts), nil
+}
+
+func (p *Port) writeSegments(pkt []byte, size int) error {
+	if size > 0 && len(pkt) > p.cfg.SuperSegment {
+		return os.NewSyscallError("sendmsg", syscall.EMSGSIZE)
+	}
+	for i := 0; ; i++ {
+		seg, last := pkt, true
+		if size > 0 {
+			p.segment, last = cut(p.segment[:0], pkt, size, i)
+			seg = p.segment
+		}
+		if err := p.refusal(seg); err != nil {
+			return err
+		}
+		if p.write(seg); last {
+			return nil
+		}
+	}
 }
 
 func (p *Port) refusal(pkt []byte) error {

@@ -269,6 +269,9 @@ func (p *Pcap) Link(link engine.Link, tap Tap) engine.Link {
 	return pcapLink{link, p}
 }
 
+// A pcapLink is a SegmentingLink whatever the link is, and says by SuperSegment
+// whether that one cuts anything. A super-segment is one packet of the capture, with
+// its checksum unfinished, as in any capture on the host that sends it.
 type pcapLink struct {
 	engine.Link
 	pcap *Pcap
@@ -276,7 +279,26 @@ type pcapLink struct {
 
 // WriteBatch implements engine.Link.
 func (l pcapLink) WriteBatch(pkts [][]byte) (int, error) {
-	n, err, full := l.pcap.send(l.Link, pkts)
+	return l.write(pkts, nil)
+}
+
+// SuperSegment implements engine.SegmentingLink.
+func (l pcapLink) SuperSegment() int {
+	if s, ok := l.Link.(engine.SegmentingLink); ok {
+		return s.SuperSegment()
+	}
+	return 0
+}
+
+// WriteSegments implements engine.SegmentingLink. Only a link that takes
+// super-segments is handed some.
+func (l pcapLink) WriteSegments(pkts [][]byte, sizes []int) (int, error) {
+	return l.write(pkts, sizes)
+}
+
+// write sends by WriteBatch if there are no segment sizes.
+func (l pcapLink) write(pkts [][]byte, sizes []int) (int, error) {
+	n, err, full := l.pcap.send(l.Link, pkts, sizes)
 	if full {
 		l.pcap.drain(true)
 	}
@@ -285,11 +307,15 @@ func (l pcapLink) WriteBatch(pkts [][]byte) (int, error) {
 
 // send takes the packets that the link took: one after the other, between two
 // times.
-func (p *Pcap) send(link engine.Link, pkts [][]byte) (n int, err error, full bool) {
+func (p *Pcap) send(link engine.Link, pkts [][]byte, sizes []int) (n int, err error, full bool) {
 	p.sending.Lock()
 	defer p.sending.Unlock()
 	before := p.beginBatch()
-	n, err = link.WriteBatch(pkts)
+	if sizes == nil {
+		n, err = link.WriteBatch(pkts)
+	} else {
+		n, err = link.(engine.SegmentingLink).WriteSegments(pkts, sizes)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.busy = false

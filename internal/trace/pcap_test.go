@@ -214,3 +214,37 @@ func TestPcapHoldsWhatHasLeft(t *testing.T) {
 		t.Errorf("got %+v", packets)
 	}
 }
+
+// cuttingLink takes super-segments too.
+type cuttingLink struct{ takingLink }
+
+func (cuttingLink) SuperSegment() int                                 { return 9000 }
+func (cuttingLink) WriteSegments(pkts [][]byte, _ []int) (int, error) { return len(pkts), nil }
+
+// A super-segment is one packet of the capture, with its comment. A link that cuts
+// none is not offered any.
+func TestPcapHoldsSuperSegments(t *testing.T) {
+	packets := readPcap(t, pcapOf(t, func(tr engine.Tracer) {
+		if n := tr.(*Pcap).Link(takingLink{}, nil).(engine.SegmentingLink).SuperSegment(); n != 0 {
+			t.Errorf("a link without super-segments takes %d octets", n)
+		}
+		link := tr.(*Pcap).Link(cuttingLink{}, nil).(engine.SegmentingLink)
+		if n := link.SuperSegment(); n != 9000 {
+			t.Errorf("the link takes %d octets, want 9000", n)
+		}
+		s := newScript(tr)
+		seg := s.parse("> P. 1:4001(4000) ack 1 win 7")
+		seg.SegmentSize = 1000
+		s.send(engine.Event{Kind: engine.EventSegmentOut, Segment: seg, Reason: "data"})
+		pkt, err := seg.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := link.WriteSegments([][]byte{pkt}, []int{1000}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}))
+	if len(packets) != 1 || len(packets[0].data) != 4040 || packets[0].comments[0] != "data" {
+		t.Errorf("got %+v", packets)
+	}
+}

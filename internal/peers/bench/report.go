@@ -1,0 +1,142 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// A Report is what a run found.
+type Report struct {
+	Machine Machine       `json:"machine"`
+	Rounds  int           `json:"rounds"`
+	Length  time.Duration `json:"length_ns"` // of one measurement
+	Warm    time.Duration `json:"warm_ns"`   // before it
+	TestCPU int           `json:"test_cpu"`
+	PeerCPU int           `json:"peer_cpu"`
+	Began   time.Time     `json:"began"`
+	Took    time.Duration `json:"took_ns"`
+	Only    []string      `json:"only,omitempty"`
+	Rows    []Row         `json:"rows"`
+}
+
+// heading is the first line of both tables.
+var heading = []string{"goal", "work", "unit", "ours", "figure", "peer", "figure", "peer's spread", "ratio", "quartiles", "asked", "verdict"}
+
+// cells are a row as both tables show it.
+func (r Row) cells() []string {
+	peer, figure, spread, ratio, quartiles := "-", "-", "-", "-", number(r.Ours.Low)+" to "+number(r.Ours.High)
+	if r.Peer != nil {
+		peer, figure, spread = r.Peer.Name, number(r.Peer.Median), fmt.Sprintf("%.0f %%", 100*r.Peer.Spread)
+		ratio, quartiles = number(r.Ratio.Median), number(r.Ratio.Low)+" to "+number(r.Ratio.High)
+	}
+	asked := "-"
+	if r.Bound != nil {
+		asked = r.Bound.String()
+	}
+	return []string{r.Goal, r.Work, r.Unit, r.Ours.Name, number(r.Ours.Median), peer, figure, spread, ratio, quartiles, asked, r.Verdict()}
+}
+
+// Print writes the table for a terminal.
+func (r Report) Print(w io.Writer) {
+	fmt.Fprintln(w, r.Machine)
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tab, strings.Join(heading, "\t"))
+	for _, row := range r.Rows {
+		fmt.Fprintln(tab, strings.Join(row.cells(), "\t"))
+	}
+	tab.Flush()
+	fmt.Fprintln(w, r.score())
+}
+
+// score counts the rows that something was asked of.
+func (r Report) score() string {
+	met, missed := 0, []string{}
+	for _, row := range r.Rows {
+		switch row.Verdict() {
+		case "met":
+			met++
+		case "MISSED":
+			missed = append(missed, row.Goal)
+		}
+	}
+	text := fmt.Sprintf("%d of %d rows with a bound meet it", met, met+len(missed))
+	if len(missed) > 0 {
+		text += "; missed by rows of " + strings.Join(slices.Compact(missed), ", ")
+	}
+	return text
+}
+
+// Markdown writes docs/benchmarks.md.
+func (r Report) Markdown(w io.Writer) {
+	fmt.Fprintf(w, "# Benchmarks\n\nWritten by `make bench` on %s in %v. A missed goal is a row like every other.\n\n",
+		r.Began.UTC().Format("2006-01-02 15:04 UTC"), r.Took.Round(time.Second))
+	fmt.Fprintf(w, "**%s.**\n\n## Machine\n\n%v.\n\n| what | version |\n|---|---|\n", r.score(), r.Machine)
+	for _, name := range slices.Sorted(maps.Keys(r.Machine.Versions)) {
+		fmt.Fprintf(w, "| %s | %s |\n", name, r.Machine.Versions[name])
+	}
+	fmt.Fprintf(w, method, r.Rounds, r.Warm, r.Length, r.TestCPU, r.PeerCPU, 100*MaxSpread)
+	fmt.Fprintf(w, "\n## Results\n")
+	goal := ""
+	for _, row := range r.Rows {
+		if row.Goal != goal {
+			goal = row.Goal
+			fmt.Fprintf(w, "\n### %s: %s\n\n| %s |\n|%s\n", goal, subjects[goal], strings.Join(heading[1:], " | "), strings.Repeat("---|", len(heading)-1))
+		}
+		cells := row.cells()[1:]
+		if row.Verdict() == "MISSED" {
+			cells[len(cells)-1] = "**missed**"
+		}
+		fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
+	}
+	fmt.Fprint(w, "\n", repeatIt)
+}
+
+// subjects say what each goal is about.
+var subjects = map[string]string{
+	"P1":  "parsing",
+	"P2":  "building",
+	"P3":  "the checksum",
+	"P4":  "connections, 64 at a time",
+	"P5":  "connections, one at a time",
+	"P6":  "half-open probes",
+	"P7":  "one stream, sending, offloads on",
+	"P8":  "one stream, receiving, offloads on",
+	"P9":  "sixteen streams",
+	"P10": "one stream, offloads off",
+	"P11": "one octet there and back",
+	"P12": "memory of an idle connection",
+	"P13": "accuracy of round-trip times",
+	"P14": "allocations",
+	"P15": "processor time",
+}
+
+const method = `
+## Method
+
+- **Ratios in one run.** Absolute figures hold on no other machine. Every row comes from contenders that took turns, %d rounds of them, each second round in
+  the opposite order. A ratio is that of two neighbours in one round; the table has its median and the quartiles beside it. (The codec's rounds are of a millisecond each, and there are six times as many.)
+- **The road** is a veth pair between two network namespaces of one kernel, MTU 1500, cubic on both sides, no metrics remembered between runs. gVisor has a
+  namespace of its own in which the kernel has no address. Each run has a port that no other had.
+- **Each side is a process of its own.** Before %v after the first octet nothing counts; then %v do. The tested side is pinned to processor %d, the kernel's
+  side to processor %d. A sender's rate is what arrived on the other side.
+- **Peers.** *Go net* is the kernel's TCP through package net, in the very program that runs ours. *gvisor* is netstack on a packet socket as runsc sets it up (recvmmsg,
+  socket buffers of 4 MiB, windows tuned); with host GSO super-segments of 64 KiB pass in both directions. *iperf3* is the distribution's. Our side is ` + "`engine.Host`" + ` on
+  ` + "`rawsock`" + ` with no setting changed, over the raw socket and over the packet socket.
+- **CPU** is that of the tested process by getrusage, its system calls included. What the softirq does in another's name is not in it.
+- **A restless machine is not published.** The spread of a contender is the distance between the quartiles of its rounds, as a share of the median. If one of the peers of
+  a row with a bound has a spread above %.0f %%, the contest is held again, twice at most; then the run is printed, this file is not written, and the command fails.
+`
+
+const repeatIt = `## How to repeat it
+
+    make bench                     # all of it, about ten minutes; writes this file
+    make bench BENCH='-only P7,P8' # some goals; writes nothing
+    make bench BENCH='-json'       # the same as JSON on standard output
+
+It needs root, or a host that allows user namespaces, and installs iperf3 and hping3 if they are missing and it may. Its traffic stays in namespaces of its own.
+`

@@ -1,0 +1,124 @@
+package bench
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Spec tells a process of the benchmark what to do. The two sides of a run are
+// processes of their own, so that each can be pinned and its time be counted.
+type Spec struct {
+	Stack   string           // of the tested side
+	Work    string           // a key of works
+	Local   netip.Addr       // of the tested side
+	Remotes []netip.AddrPort // of the kernel's side: several addresses and one port
+	Streams int              // connections at a time
+	Warm    time.Duration    // what happens in it does not count
+	Length  time.Duration    // what is measured
+	Count   int              // where work is counted and not timed
+}
+
+// works are what a process can do.
+var works = map[string]func(Spec) (sample, error){
+	"send":    send,
+	"receive": receive,
+	"sink":    sink,
+	"source":  source,
+}
+
+// Role does what a process was started for by the benchmark itself; done is false
+// if this is not such a process.
+func Role(args []string) (code int, done bool) {
+	var err error
+	switch {
+	case len(args) >= 3 && args[0] == "pin":
+		err = pin(args[1], args[2:])
+	case len(args) == 2 && args[0] == "role":
+		err = play(args[1])
+	default:
+		return 0, false
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1, true
+	}
+	return 0, true
+}
+
+// pin moves this process to one processor and becomes the program of args. Exec
+// keeps the calling thread's processors for all threads to come, which a running
+// Go program could not do for the threads that it has already.
+func pin(cpu string, args []string) error {
+	runtime.LockOSThread()
+	n, err := strconv.Atoi(cpu)
+	if err != nil {
+		return err
+	}
+	var set unix.CPUSet
+	set.Set(n)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("pin to processor %d: %w", n, err)
+	}
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("start %s: %w", path, syscall.Exec(path, args, os.Environ()))
+}
+
+// play does the work of a spec and writes what it measured as JSON.
+func play(text string) error {
+	var spec Spec
+	if err := json.Unmarshal([]byte(text), &spec); err != nil {
+		return err
+	}
+	do := works[spec.Work]
+	if do == nil {
+		return fmt.Errorf("no work is called %q", spec.Work)
+	}
+	if err := manyFiles(); err != nil {
+		return err
+	}
+	got, err := do(spec)
+	if err != nil {
+		return fmt.Errorf("%s, %s: %w", spec.Stack, spec.Work, err)
+	}
+	return json.NewEncoder(os.Stdout).Encode(got)
+}
+
+// manyFiles lets this process have as many descriptors as it may.
+func manyFiles() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = limit.Max
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+}
+
+// tellReady says that the kernel's side can be spoken to.
+func tellReady() error {
+	_, err := fmt.Println(peerReadiness)
+	return err
+}
+
+// awaitEnd waits until the benchmark closes our standard input.
+func awaitEnd() error {
+	_, err := bufio.NewReader(os.Stdin).ReadByte()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
