@@ -114,7 +114,8 @@ func (s settings) print(r bench.Report) error {
 // publish writes the file, unless the peers varied too much.
 func (s settings) publish(r bench.Report) (int, error) {
 	if reasons := bench.Refusals(r.Rows); len(reasons) > 0 {
-		return 1, fmt.Errorf("not published, for these peers were too restless to compare with:\n  %s", strings.Join(reasons, "\n  "))
+		return 1, fmt.Errorf("not published, for these peers were too restless to compare with (more may be had of a quiet machine, or of -rounds 9 -length 2s):\n  %s",
+			strings.Join(reasons, "\n  "))
 	}
 	if s.out == "" {
 		return 0, nil
