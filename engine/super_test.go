@@ -162,7 +162,9 @@ func TestSuperSegmentSaysCWROnce(t *testing.T) {
 // allocates for a segment, however large.
 func TestBulkDoesNotAllocate(t *testing.T) {
 	var now Time
-	stack := func(super int) *Stack { return NewStack(StackConfig{Secret: [32]byte{byte(super)}, SuperSegment: super}) }
+	stack := func(super int) *Stack {
+		return NewStack(StackConfig{Secret: [32]byte{byte(super)}, SuperSegment: super})
+	}
 	from, to := stack(0xffff), stack(0)
 	server, err := to.Listen(now, peer, func(netip.Addr) int { return 1500 }, ListenConfig{})
 	if err != nil {
