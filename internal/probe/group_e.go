@@ -26,6 +26,19 @@ var groupE = []*Row{
 		Test: initialWindow,
 	},
 	{
+		ID: "E2", Name: "restart-after-idle",
+		Question: "Does the host begin with a small window again when a connection was idle?",
+		Stimulus: "requests in round trips of 400 ms until the congestion window has doubled, five seconds of silence, and a request",
+		Clauses:  []Clause{rfc(5681, "4.1"), rfc(7661, "4.4")},
+		Risk:     Data | Slow, Service: RepeatedData, Takes: 15 * time.Second, Needs: []Field{FieldMSS, FieldAck, FieldWindow},
+		Outcomes: []Outcome{
+			{Key: "restarts", Verdict: Pass, Says: "it is back to its initial window"},
+			{Key: "reduced", Verdict: Pass, Rule: rfc(7661, "4.4.3"), Says: "with less than before, and more than its initial window"},
+			{Key: "kept", Verdict: Note, Says: "no: the whole window leaves at once, or at the rate from before"},
+		},
+		Test: restartAfterIdle,
+	},
+	{
 		ID: "E3", Name: "ack-division",
 		Question: "Does an ACK that is cut in pieces open the congestion window further than a whole one?",
 		Stimulus: "five ACKs that share the first segment of a flight",
@@ -37,6 +50,20 @@ var groupE = []*Row{
 			{Key: "quiet", Verdict: Note, LikeLoss: true, Says: "the ACKs bring nothing"},
 		},
 		Test: ackDivision,
+	},
+	{
+		ID: "E5", Name: "congestion-control",
+		Question: "Which congestion control does the host seem to use?",
+		Stimulus: "a transfer in round trips of 400 ms that we make, with one segment reported lost when the window is 32 segments or grows no more",
+		Clauses:  []Clause{rfc(5681, "3.2"), rfc(9438, "4")},
+		Risk:     Data | Slow, Service: BulkData, Takes: 12 * time.Second, Needs: []Field{FieldMSS, FieldAck, FieldWindow},
+		Outcomes: []Outcome{
+			{Key: "reno", Verdict: Pass, Says: "half of the window after the loss, and a segment more in each round trip: as Reno does"},
+			{Key: "cubic", Verdict: Pass, Rule: rfc(9438, "4"), Says: "seven tenths of the window after the loss, and a curve back to where it was: as CUBIC does"},
+			{Key: "rate", Verdict: Note, Says: "the loss does not reduce the window: what counts is the rate, as with BBR"},
+			{Key: "other", Verdict: Note, Says: "the windows after the loss are none of Reno's, CUBIC's or BBR's"},
+		},
+		Test: congestionControl,
 	},
 	{
 		ID: "E6", Name: "delayed-ack",
@@ -177,6 +204,92 @@ func (t *T) firstFlight(mss, enough int) (most int) {
 func (t *T) goesOn(p *puppet.Puppet) bool {
 	p.Send(segment.ACK)
 	return t.Answer(p, puppet.Data) != nil
+}
+
+// encore asks the service once more and acknowledges all it says. It returns the
+// segments of the first round, and the most of a round that was not the last: of
+// what the window, and not the service, had limited.
+func (c *course) encore() (first, most int) {
+	c.ask(c.t.Service.Encore)
+	before := 0
+	for n := 0; n < 20; n++ {
+		now := c.flight()
+		if n == 0 {
+			first = now
+		}
+		if now == 0 {
+			return first, most
+		}
+		most, before = max(most, before), now
+		c.ack()
+	}
+	c.t.Unknown("the service says more than it was asked for")
+	return 0, 0
+}
+
+func restartAfterIdle(t *T) string {
+	const idle = 5 * time.Second // some timeouts of a round trip of courseRound
+	c := t.course(64, 65535)
+	initial, grown := c.encore()
+	for range 3 {
+		if grown >= 2*initial {
+			break
+		}
+		_, most := c.encore()
+		grown = max(grown, most)
+	}
+	if grown < 2*initial {
+		t.Unknown("the window did not grow beyond %d segments", grown)
+	}
+	t.Waiting("%v of silence", idle)
+	t.Wait(idle)
+	first, most := c.encore()
+	t.Fact("segments", "%d at first, %d before the silence, %d after it", initial, grown, first)
+	switch {
+	case first >= grown*3/4:
+		return "kept"
+	case most < first:
+		t.Unknown("the service says too little to see the window")
+	case first > initial+1:
+		return "reduced"
+	}
+	return "restarts"
+}
+
+func congestionControl(t *T) string {
+	const size, largest, enough, rounds = 256, 128, 32, 12 // all but the first in segments or round trips
+	c := t.course(size, size*largest)
+	c.ask(t.Service.Request)
+	before := c.flight()
+	opening := []int{before}
+	for before < enough && len(opening) < rounds {
+		c.ack()
+		last := before
+		before = c.flight()
+		opening = append(opening, before)
+		if before >= enough/2 && before < last*5/4 { // it has found what it takes for the rate
+			break
+		}
+	}
+	t.Fact("opening", "%s", strings.Trim(fmt.Sprint(opening), "[]"))
+	if before < enough/2 {
+		t.Unknown("the window stays at %d segments", before)
+	}
+	c.lose()
+	c.ack()
+	var after []int
+	for range rounds {
+		t.Waiting("round trip %d after the loss", len(after)+1)
+		after = append(after, c.flight())
+		c.ack()
+	}
+	t.Fact("before_loss", "%d segments", before)
+	t.Fact("after_loss", "%s", strings.Trim(fmt.Sprint(after), "[]"))
+	said, confidence, errors := fitWindows(before, after, courseRound)
+	t.Fact("misfit", "%s", errors)
+	t.Fact("confidence", "%d %%", confidence)
+	t.Detail("confidence %d %%", confidence)
+	return said
 }
 
 func ackDivision(t *T) string {

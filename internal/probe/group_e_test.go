@@ -10,7 +10,9 @@ import (
 
 var answersE = answers{
 	"E1":  {engine: "ten", kernel: "ten", service: "http"},
+	"E2":  {engine: "restarts", kernel: "kept", slow: true}, // by default this one has BBR
 	"E3":  {engine: "bytes", kernel: "bytes", service: "http"},
+	"E5":  {engine: "cubic", kernel: "rate", service: "http", slow: true},
 	"E6":  {engine: "delayed", kernel: "at-once", service: "none"},
 	"E7":  {engine: "at-once", kernel: "at-once"},
 	"E8":  {engine: "exact", kernel: "exact"},
