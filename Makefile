@@ -33,13 +33,13 @@ demo: build ## watch a handshake, a request and a close; no root, no set-up
 # The race detector makes these ten times as slow and has a sample of them.
 SAMPLED := ^(TestProduct|TestIdleConnectionOf.*|TestPairsDeliverEverythingOverABadWire|TestTransferUnderFaults|TestResponseFunctions|TestCleanLinkIsFull|TestCleanRoadIsFilled)$$
 
-test: ## every test, with the race detector, then short runs of the slow campaigns
+test: build ## every test, with the race detector, then short runs of the slow campaigns
 	@scripts/deps.sh test
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=1 -timeout=15m ./...
 	$(GO) test -count=1 -timeout=10m -run='$(SAMPLED)' ./engine ./internal/model ./internal/sim
 	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=10m ./...
 	$(GO) -C $(BROWSER) test -count=1 -timeout=15m ./...
-	$(GO) -C $(PEERS) run ./cmd/bench -quick >/dev/null
+	$(GO) -C $(PEERS) run ./cmd/bench -quick -rawtcp $(CURDIR)/bin/rawtcp >/dev/null
 	scripts/fuzz.sh 500x
 	$(GO) test -run='^$$' -bench=. -benchtime=1x -short -timeout=10m $$(scripts/having.sh Benchmark)
 

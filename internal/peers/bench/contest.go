@@ -11,6 +11,7 @@ type contest struct {
 	name        string
 	comparisons []comparison
 	setUp       func(*Session) error // may be nil
+	eachRound   func(*Session) error // may be nil
 	contenders  []contender          // who take turns, unless measure is set
 	measure     func(*Session) (series, error)
 }
@@ -114,6 +115,11 @@ func (c contest) held(s *Session) ([]Row, error) {
 func (c contest) turns(s *Session) (series, error) {
 	got := series{}
 	for round := range s.Rounds {
+		if c.eachRound != nil {
+			if err := c.eachRound(s); err != nil {
+				return nil, err
+			}
+		}
 		order := slices.Clone(c.contenders)
 		if round%2 != 0 {
 			slices.Reverse(order)

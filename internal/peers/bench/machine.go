@@ -17,7 +17,8 @@ type Machine struct {
 	CPUs     int               `json:"cpus"`
 	MemoryGB float64           `json:"memory_gb"`
 	Kernel   string            `json:"kernel"`
-	Load     string            `json:"load"` // load averages when the run ended: 1, 5 and 15 minutes
+	Load     string            `json:"load"`    // load averages when the run ended: 1, 5 and 15 minutes
+	Buffers  string            `json:"buffers"` // what packet and raw sockets may have
 	Versions map[string]string `json:"versions"`
 }
 
@@ -35,7 +36,12 @@ func describeMachine() (Machine, error) {
 	if err != nil {
 		return Machine{}, err
 	}
+	buffers := "as asked for"
+	if err := largeBuffers(); err != nil {
+		buffers = "no more than net.core.rmem_max, for want of CAP_NET_ADMIN outside"
+	}
 	return Machine{
+		Buffers:  buffers,
 		CPU:      field("/proc/cpuinfo", "model name"),
 		CPUs:     runtime.NumCPU(),
 		MemoryGB: float64(info.Totalram) * float64(info.Unit) / 1e9,
@@ -85,5 +91,5 @@ func versions() map[string]string {
 
 // String is the machine in one line.
 func (m Machine) String() string {
-	return fmt.Sprintf("%s, %d processors, %.0f GB, Linux %s, load %s", m.CPU, m.CPUs, m.MemoryGB, m.Kernel, m.Load)
+	return fmt.Sprintf("%s, %d processors, %.0f GB, Linux %s, load %s; receive buffers %s", m.CPU, m.CPUs, m.MemoryGB, m.Kernel, m.Load, m.Buffers)
 }

@@ -85,9 +85,6 @@ func (s *Session) leave() {
 	}
 }
 
-// fresh makes the next enter build a new scene: no TIME-WAIT outlives the old one.
-func (s *Session) fresh() { s.leave() }
-
 // settings make runs alike: the kernel remembers no metrics of earlier ones, and
 // has as many ports and places in TIME-WAIT as they take.
 func settings(h *netlab.Host) error {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rawtcp/internal/netlab"
 )
 
 // Options say what Run measures and how long.
@@ -35,7 +37,7 @@ type Session struct {
 }
 
 // Run holds every contest that the options want and returns their rows in the
-// order of the goals. The process must be one that netlab has isolated.
+// order of the goals. The process must be Privileged, or one that netlab has isolated.
 func Run(ctx context.Context, o Options) (Report, error) {
 	s := &Session{Options: o, ctx: ctx, port: firstPort}
 	if f, ok := o.Log.(*os.File); ok {
@@ -73,6 +75,30 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	return Report{Machine: machine, Rounds: o.Rounds, Length: o.Length, Warm: o.Warm, TestCPU: s.testCPU, PeerCPU: s.peerCPU,
 		Began: began, Took: time.Since(began), Only: o.Only, Rows: rows}, nil
+}
+
+// Privileged reports whether this process may do all that the benchmark does
+// where it is, in namespaces that it makes. In a user namespace it could too, but
+// sockets there have no receive buffers beyond net.core.rmem_max: packet sockets
+// then lose what the kernel's own TCP would not.
+func Privileged() bool {
+	if largeBuffers() != nil {
+		return false
+	}
+	lab := netlab.New()
+	defer lab.Close()
+	_, err := lab.Host("probe")
+	return err == nil
+}
+
+// largeBuffers tries to have a socket with a receive buffer of any size.
+func largeBuffers() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBuffer)
 }
 
 // firstPort is where the ports of the kernel's side begin; each run has one of
