@@ -75,7 +75,7 @@ var groupE = []*Row{
 			{Key: "reno", Verdict: Pass, Says: "half of the window after the loss, and a segment more in each round trip: as Reno does"},
 			{Key: "cubic", Verdict: Pass, Rule: rfc(9438, "4"), Says: "seven tenths of the window after the loss, and a curve back to where it was: as CUBIC does"},
 			{Key: "rate", Verdict: Note, Says: "the loss does not reduce the window: what counts is the rate, as with BBR"},
-			{Key: "other", Verdict: Note, Says: "the windows after the loss are none of Reno's, CUBIC's or BBR's"},
+			{Key: "other", Verdict: Note, LikeLoss: true, Says: "the windows after the loss are none of Reno's, CUBIC's or BBR's"},
 		},
 		Test: congestionControl,
 	},
