@@ -17,7 +17,7 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak bulk differ check bench bench-ping bench-explain fuzz sim mutants golden cover clean FORCE
+.PHONY: help build demo test soak bulk differ check bench bench-ping bench-explain fuzz sim mutants golden probe-loss cover clean FORCE
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,10 +90,12 @@ differ: ## the same conversations with us, the kernel and gVisor; D=30s is the t
 	$(GO) test -count=1 -timeout=24h ./internal/differ/kernel -v -args -differ $(D) -from $(FROM)
 	$(GO) -C $(PEERS) test -count=1 -timeout=24h ./differ -v -args -differ $(D) -from $(FROM)
 
-RUNS ?= 1
 golden: ## every row of the probe against the kernel, other hosts and lossy roads; RUNS=20 is how many times
 	@scripts/deps.sh test
-	$(GO) test -count=1 -timeout=24h ./internal/probe -run 'TestGolden|TestTargets|TestBrokenHosts|TestLossIsNoFault' -v -args -golden $(RUNS) -everyrow -losses 50
+	$(GO) test -count=1 -timeout=24h ./internal/probe -parallel 32 -run 'TestGolden|TestCongestionControls|TestTargets|TestBrokenHosts|TestLossIsNoFault' -v -args -golden $(or $(RUNS),1) -everyrow -losses 50
+
+probe-loss: ## every row of the probe on roads that lose 5 % each way; RUNS=50 is how many
+	$(GO) test -count=1 -timeout=24h ./internal/probe -run 'TestLossIsNoFault' -v -args -losses $(or $(RUNS),50)
 
 cover: ## test coverage: totals here, lines in bin/cover.html
 	@mkdir -p bin

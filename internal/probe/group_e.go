@@ -52,6 +52,20 @@ var groupE = []*Row{
 		Test: ackDivision,
 	},
 	{
+		ID: "E4", Name: "optimistic-ack",
+		Question: "Is an ACK believed of what was never sent?",
+		Stimulus: "after a first flight an ACK of twenty segments more than it had",
+		Clauses:  []Clause{rfc(9293, "3.10.7.4"), rfc(5961, "5.2")},
+		Risk:     Data | Intrusive, Service: BulkData, Takes: time.Second, Needs: []Field{FieldAck},
+		Outcomes: []Outcome{
+			{Key: "refused", Verdict: Pass, Says: "an ACK says what is right, and nothing else comes of it"},
+			{Key: "silent", Verdict: Note, LikeLoss: true, Says: "nothing comes of it"},
+			{Key: "believed", Verdict: Fail, Says: "the host goes on behind what it never sent"},
+			{Key: "reset", Verdict: Fail, Says: "a RST ends the connection"},
+		},
+		Test: optimisticACK,
+	},
+	{
 		ID: "E5", Name: "congestion-control",
 		Question: "Which congestion control does the host seem to use?",
 		Stimulus: "a transfer in round trips of 400 ms that we make, with one segment reported lost when the window is 32 segments or grows no more",
@@ -132,7 +146,7 @@ var groupE = []*Row{
 			{Key: "beyond", Verdict: Pass, Rule: rfc(9293, "3.8.6", "MAY-7"), Says: "no new data; old data beyond the window is sent again"},
 			{Key: "new-data", Verdict: Fail, Rule: rfc(9293, "3.8.6", "SHLD-15"), Says: "new data beyond the window"},
 			{Key: "reset", Verdict: Fail, Says: "the connection is dead"},
-			{Key: "silent", Verdict: Note, Rule: rfc(9293, "3.8.6", "SHLD-16"), LikeLoss: true, Says: "nothing is sent again within three seconds"},
+			{Key: "silent", Verdict: Note, Rule: rfc(9293, "3.8.6", "SHLD-16"), LikeLoss: true, Says: "nothing is sent again within five seconds"},
 		},
 		Test: shrunkenWindow,
 	},
@@ -149,6 +163,18 @@ var groupE = []*Row{
 			{Key: "silent", Verdict: Note, LikeLoss: true, Says: "it sends nothing within ten seconds"},
 		},
 		Test: tinyWindow,
+	},
+	{
+		ID: "E12", Name: "overlap-rewrite",
+		Question: "Which octet counts when one comes twice with different values?",
+		Stimulus: "an octet B beyond a gap, then the gap and an A in place of the B; an echo tells",
+		Clauses:  []Clause{rfc(9293, "3.10.7.4")},
+		Risk:     Data | Intrusive, Service: EchoedData, Takes: 2 * time.Second, Needs: []Field{FieldSeq, FieldPayload},
+		Outcomes: []Outcome{
+			{Key: "first", Verdict: Note, Says: "the one that came first"},
+			{Key: "last", Verdict: Note, Says: "the one that came last"},
+		},
+		Test: overlapRewrite,
 	},
 	{
 		ID: "E13", Name: "window-update",
@@ -256,6 +282,67 @@ func restartAfterIdle(t *T) string {
 	return "restarts"
 }
 
+// optimisticACK acknowledges what the host has not sent.
+func optimisticACK(t *T) string {
+	const far = 20 // segments
+	b := t.burst(4, puppet.Shape{NoTimestamps: true})
+	end := b.end()
+	sent := b.p.Provoke(segment.ACK, puppet.AckAt(end.Add(far*b.size)))
+	t.timedOut(b, sent.At)
+	var answer, fresh *puppet.Arrival
+	for _, a := range b.p.Collect(t.soon()) {
+		switch {
+		case puppet.RST(a):
+			return "reset"
+		case puppet.PureACK(a):
+			answer = a
+		case puppet.Data(a) && end.LessEq(a.Seq):
+			fresh = a
+		}
+	}
+	if answer != nil {
+		t.Times("answered_after", answer.At-sent.At)
+	}
+	switch {
+	case fresh != nil && end.Add(b.size).Less(fresh.Seq):
+		t.Fact("goes_on", "%d octets beyond what it had sent", fresh.Seq.Sub(end))
+		return "believed"
+	case answer == nil:
+		return "silent"
+	}
+	return "refused"
+}
+
+// overlapRewrite sends an octet beyond a gap, and then both with another one in
+// its place; the echo tells which the service got.
+func overlapRewrite(t *T) string {
+	p := t.Establish()
+	p.Collect(t.soon()) // the echo
+	p.Send(segment.ACK)
+	from, heard := p.SndNxt(), len(p.Received())
+	if _, a := t.Insist(p, puppet.PureACK, func() puppet.Sent {
+		return p.Provoke(text, puppet.Text([]byte("B")), puppet.Seq(1))
+	}); a == nil {
+		t.Unknown("data beyond a gap is not answered")
+	}
+	if p.Deliver([]byte("aA")) != puppet.Alive {
+		t.Unknown("the connection does not take data")
+	}
+	for deadline := t.Now() + t.Patience(); t.Now() < deadline && len(p.Received()) < heard+2; {
+		p.Await(deadline-t.Now(), puppet.Data)
+	}
+	echo := p.Received()[heard:]
+	t.Fact("echo", "%q", echo)
+	switch string(echo) {
+	case "aB":
+		return "first"
+	case "aA":
+		return "last"
+	}
+	t.Unknown("the echo of octets %d and %d is %q", Rel(p, from), Rel(p, from)+1, echo)
+	return ""
+}
+
 func congestionControl(t *T) string {
 	const size, largest, enough, rounds = 256, 128, 32, 12 // all but the first in segments or round trips
 	c := t.course(size, size*largest)
@@ -295,7 +382,6 @@ func congestionControl(t *T) string {
 func ackDivision(t *T) string {
 	const pieces = 5
 	b := t.burst(6, puppet.Shape{NoTimestamps: true, NoSACK: true})
-	t.timedOut(b)
 	end := b.end()
 	var acks []puppet.Shot
 	for i := range pieces {
@@ -503,7 +589,7 @@ func shrunkenWindow(t *T) string {
 	shrunk := b.p.Send(segment.ACK)
 	var again *puppet.Arrival
 	for again == nil || t.Now() < again.At+time.Second {
-		a := b.p.Await(shrunk.At+3*time.Second-t.Now(), puppet.Either(puppet.Data, puppet.RST))
+		a := b.p.Await(shrunk.At+5*time.Second-t.Now(), puppet.Either(puppet.Data, puppet.RST))
 		switch {
 		case a == nil && again == nil:
 			return "silent"

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,17 +30,18 @@ type Session struct {
 	Options
 	ctx      context.Context
 	lab      *scene
-	testCPU  int // where the tested side runs
-	peerCPU  int // where the kernel's side runs
+	testCPU  string // where the tested side runs, as pin takes it
+	peerCPU  string // where the kernel's side runs
 	port     uint16
 	terminal bool
+	began    time.Time
 	dirty    bool // a line of progress stands on the terminal
 }
 
 // Run holds every contest that the options want and returns their rows in the
 // order of the goals. The process must be Privileged, or one that netlab has isolated.
 func Run(ctx context.Context, o Options) (Report, error) {
-	s := &Session{Options: o, ctx: ctx, port: firstPort}
+	s := &Session{Options: o, ctx: ctx, port: firstPort, began: time.Now()}
 	if f, ok := o.Log.(*os.File); ok {
 		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 		s.terminal = err == nil
@@ -49,7 +51,6 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	defer s.clear()
 	defer s.leave()
-	began := time.Now()
 	var rows []Row
 	for _, c := range contests() {
 		c, wanted := c.wanted(o.Only)
@@ -74,7 +75,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return Report{}, err
 	}
 	return Report{Machine: machine, Rounds: o.Rounds, Length: o.Length, Warm: o.Warm, TestCPU: s.testCPU, PeerCPU: s.peerCPU,
-		Began: began, Took: time.Since(began), Only: o.Only, Rows: rows}, nil
+		Began: s.began, Took: time.Since(s.began), Only: o.Only, Rows: rows}, nil
 }
 
 // Privileged reports whether this process may do all that the benchmark does
@@ -117,10 +118,10 @@ func (s *Session) chooseCPUs() error {
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		return fmt.Errorf("ask which processors we may use: %w", err)
 	}
-	var allowed []int
+	var allowed []string
 	for cpu := range len(set) * 64 {
 		if set.IsSet(cpu) {
-			allowed = append(allowed, cpu)
+			allowed = append(allowed, strconv.Itoa(cpu))
 		}
 	}
 	s.testCPU, s.peerCPU = allowed[0], allowed[min(1, len(allowed)-1)]

@@ -27,10 +27,8 @@ func openStack(spec Spec) (stack, error) {
 			return nil, err
 		}
 		return ours{engine.NewHost(engine.HostConfig{Link: link})}, nil
-	case gvisorGSO:
-		return openNetstack(spec.Local, true)
-	case gvisorNoGSO:
-		return openNetstack(spec.Local, false)
+	case gvisorGSO, gvisorNoGSO:
+		return openNetstack(spec)
 	}
 	return nil, fmt.Errorf("no stack is called %q", spec.Stack)
 }
