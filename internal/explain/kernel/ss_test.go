@@ -124,8 +124,9 @@ func (o *observation) moment(want ...engine.State) {
 }
 
 // alone waits until a host's own capture has its side in a state, and holds that
-// to what ss has there. What the other host has cannot be known to this capture.
-func (o *observation) alone(w *watch, side flow.Side, want engine.State) {
+// to what ss has there; it must have come from one state and no other. What the
+// other host has cannot be known to this capture.
+func (o *observation) alone(w *watch, side flow.Side, from, want engine.State) {
 	o.t.Helper()
 	for deadline := time.Now().Add(patience); w.look(o.t)[side] != want; pause(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -135,6 +136,9 @@ func (o *observation) alone(w *watch, side flow.Side, want engine.State) {
 	h := []*netlab.Host{o.a, o.b}[side]
 	if s := ss(o.t, h, w.local[side], w.local[side.Other()]); s != want {
 		o.t.Errorf("ss has %v, the tracker %v", s, want)
+	}
+	if passed := w.passed[side]; len(passed) < 2 || passed[len(passed)-2] != from {
+		o.t.Errorf("the tracker came to %v by %v", want, passed)
 	}
 	o.seen[[2]engine.State{want, want}] = true
 }
@@ -202,7 +206,7 @@ func TestStatesAgainstSS(t *testing.T) {
 			o.knock()
 			o.waitFor(o.client)
 			// The server's side knows nothing of it, and its capture neither.
-			o.alone(o.client, flow.Local, synSent)
+			o.alone(o.client, flow.Local, closed, synSent)
 			if o.client.states[1] != engine.Listen {
 				o.t.Errorf("the tracker has %v", o.client.states)
 			}
@@ -211,14 +215,14 @@ func TestStatesAgainstSS(t *testing.T) {
 			o.listen()
 			o.knock()
 			o.waitFor(o.server)
-			o.alone(o.server, flow.Remote, synReceived)
+			o.alone(o.server, flow.Remote, engine.Listen, synReceived)
 		}},
 		{"FIN without answer", false, netlab.RelayConfig{}, func(o *observation) {
 			client, _ := o.open()
 			o.moment(established, established)
 			o.must(o.r.SetBoth(loses(every)))
 			o.must(client.CloseWrite())
-			o.alone(o.client, flow.Local, finWait1)
+			o.alone(o.client, flow.Local, established, finWait1)
 		}},
 		{"both close at once", true, netlab.RelayConfig{}, func(o *observation) {
 			client, server := o.open()
@@ -243,7 +247,7 @@ func TestStatesAgainstSS(t *testing.T) {
 			o.end(client)
 			// What the client has acknowledged does not arrive: only the server's
 			// own capture can know.
-			o.alone(o.server, flow.Remote, lastAck)
+			o.alone(o.server, flow.Remote, closeWait, lastAck)
 		}},
 	} {
 		t.Run(scene.name, func(t *testing.T) {
