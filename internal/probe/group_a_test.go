@@ -13,6 +13,7 @@ var answersA = answers{
 	"A8": {engine: "exact", kernel: "exact"},
 	"A9": {engine: "exact", kernel: "exact"},
 
+	"A10": {engine: "off", kernel: "off"},
 	"A11": {engine: "works", kernel: "works"},
 	"A12": {engine: "backoff", kernel: "late-backoff", slow: true},
 }
@@ -48,6 +49,6 @@ var breakagesA = []breakage{
 			},
 		},
 		found: map[string]string{"A2": "never"},
-		blurs: map[string]string{"H4": "partly"},
+		blurs: map[string]string{"A10": "on", "H4": "partly"},
 	},
 }

@@ -194,7 +194,11 @@ func (t *T) neglect(p *puppet.Puppet, longest time.Duration, enough int) *neglec
 	}
 	n.repeated = t.recurrence(p, n.first.At, longest, enough, begins(n.una))
 	n.reset = p.Reset()
-	n.findProbe(p.Arrivals(), t.battery.rtt())
+	rtt := p.RTT()
+	if rtt == 0 {
+		rtt = t.battery.rtt()
+	}
+	n.findProbe(p.Arrivals(), rtt)
 	return n
 }
 
@@ -361,11 +365,14 @@ func (b *burst) block(from, to int) segment.SACKBlock {
 	return segment.SACKBlock{Start: b.at(from), End: b.at(to)}
 }
 
-const burstMSS = 536
+const (
+	burstMSS = 536
+	booked   = 6 // ACKs of a burst, to be fast enough
+)
 
 // burst asks for a first flight and returns it as soon as it is there: the
 // retransmission timer of the host runs. It ends the attempt if the flight has
-// less than so many segments. Six ACKs are booked, to be fast enough.
+// less than so many segments.
 func (t *T) burst(least int, shape puppet.Shape) *burst {
 	shape.MSS = burstMSS
 	b := &burst{p: t.Connect(shape), size: burstMSS}
@@ -373,7 +380,7 @@ func (t *T) burst(least int, shape puppet.Shape) *burst {
 		b.size -= 12
 	}
 	b.p.HoldAck()
-	b.p.Book(1 + len(t.Service.Request)/b.p.Room() + 6)
+	b.p.Book(1 + len(t.Service.Request)/b.p.Room() + booked)
 	b.una = b.p.Segment(segment.ACK).Ack
 	t.Request(b.p)
 	if t.seen(b.p, t.Patience()+2*time.Second, begins(b.una)) == nil {
@@ -391,18 +398,47 @@ func (t *T) burst(least int, shape puppet.Shape) *burst {
 
 // soon is how long to wait for what an ACK brings: less than a retransmission
 // timeout.
-func (t *T) soon() time.Duration { return 50*time.Millisecond + t.battery.rtt()*5/4 }
+func (t *T) soon() time.Duration { return afterRTT(t.battery.rtt()) }
 
-// bring sends ACKs together, and returns the data that they bring, and when the
-// last ACK left.
+func afterRTT(rtt time.Duration) time.Duration { return 50*time.Millisecond + rtt*5/4 }
+
+// bring sends ACKs together, and returns the data that they bring, and when they
+// left.
 func (t *T) bring(b *burst, acks ...puppet.Shot) (data []*puppet.Arrival, at time.Duration) {
 	sent := b.p.Volley(acks...)
+	data = t.brought(b, sent[0].At)
+	t.timedOut(b, sent[0].At)
+	return data, sent[0].At
+}
+
+// brought waits for data, and returns what an ACK has brought that left at a
+// moment. What comes sooner than a round trip allows was on its way before; what
+// comes later than soon, this host having been busy, is the timer's.
+func (t *T) brought(b *burst, sent time.Duration) (data []*puppet.Arrival) {
+	rtt := b.p.RTT()
+	if rtt == 0 {
+		rtt = t.battery.rtt()
+	}
 	for _, a := range b.p.Collect(t.soon()) {
-		if puppet.Data(a) {
+		if puppet.Data(a) && sent+rtt*3/4 <= a.At && a.At <= sent+afterRTT(rtt) {
 			data = append(data, a)
 		}
 	}
-	return data, sent[len(sent)-1].At
+	return data
+}
+
+// timedOut ends the attempt if the first segment of the burst had come again by
+// itself before an ACK that left at a moment could bring it.
+func (t *T) timedOut(b *burst, sent time.Duration) {
+	count := 0
+	for _, a := range b.p.Arrivals() {
+		if begins(b.una)(a) && a.At < sent+b.p.RTT()*3/4 {
+			count++
+		}
+	}
+	if count > 1 {
+		t.Unknown("the retransmission timeout was faster than we were")
+	}
 }
 
 // ack is an ACK of the first n segments with SACK blocks.
@@ -424,26 +460,11 @@ func (b *burst) has(data []*puppet.Arrival, i int) *puppet.Arrival {
 	return nil
 }
 
-// timedOut ends the attempt if the first segment of the burst has come again by
-// itself.
-func (t *T) timedOut(b *burst) {
-	count := 0
-	for _, a := range b.p.Arrivals() {
-		if begins(b.una)(a) {
-			count++
-		}
-	}
-	if count > 1 {
-		t.Unknown("the retransmission timeout was faster than we were")
-	}
-}
-
 func lossDetection(t *T) string {
 	one := t.burst(5, puppet.Shape{NoTimestamps: true})
 	if !one.p.Peer().SACK {
 		return "not-offered"
 	}
-	t.timedOut(one)
 	data, at := t.bring(one, one.ack(0, one.block(2, 3)))
 	if a := one.has(data, 0); a != nil {
 		t.Times("after_one", a.At-at)
@@ -464,7 +485,6 @@ func (t *T) afterThree() bool {
 	var after []time.Duration
 	for range 3 {
 		b := t.burst(5, puppet.Shape{NoTimestamps: true})
-		t.timedOut(b)
 		data, at := t.bring(b, b.ack(0, b.block(1, 2)), b.ack(0, b.block(1, 3)), b.ack(0, b.block(1, 4)))
 		b.p.Close()
 		a := b.has(data, 0)
@@ -482,17 +502,18 @@ func (t *T) afterThree() bool {
 
 func limitedTransmit(t *T) string {
 	b := t.burst(3, puppet.Shape{NoTimestamps: true, NoSACK: true})
-	t.timedOut(b)
 	// The first may not count as a duplicate: its sequence number is beyond that of
 	// the request, and so it is also news of the window.
 	end := b.end()
 	brought := 0
 	for i := 0; i < 3 && brought < 2*b.size; i++ {
-		b.p.Send(segment.ACK)
-		for _, a := range b.p.Collect(t.soon()) {
-			if begins(b.una)(a) && i < 2 {
-				return "retransmits"
-			}
+		sent := b.p.Send(segment.ACK)
+		data := t.brought(b, sent.At)
+		if i == 0 {
+			t.timedOut(b, sent.At)
+		}
+		if i < 2 && slices.ContainsFunc(data, begins(b.una)) {
+			return "retransmits"
 		}
 		brought = b.end().Sub(end)
 	}
@@ -523,9 +544,9 @@ func (t *T) repairBySACK() string {
 	if !b.p.Peer().SACK {
 		return "not offered"
 	}
-	t.timedOut(b)
+	// All that arrived is told, or a congestion window that was halved is full.
 	data, _ := t.bring(b, b.ack(0, b.block(1, 2)), b.ack(0, b.block(3, 4), b.block(1, 2)),
-		b.ack(0, b.block(3, 5), b.block(1, 2)), b.ack(0, b.block(3, 6), b.block(1, 2)))
+		b.ack(0, b.block(3, 5), b.block(1, 2)), b.ack(0, segment.SACKBlock{Start: b.at(3), End: b.end()}, b.block(1, 2)))
 	switch {
 	case b.has(data, 1) != nil || b.has(data, 3) != nil:
 		return "tahoe"
@@ -540,17 +561,11 @@ func (t *T) repairBySACK() string {
 func (t *T) repairByPartialACK() string {
 	b := t.burst(6, puppet.Shape{NoTimestamps: true, NoSACK: true})
 	defer b.p.Close()
-	t.timedOut(b)
-	if data, _ := t.bring(b, b.ack(0), b.ack(0), b.ack(0), b.ack(0)); b.has(data, 0) == nil {
+	if data, _ := t.bring(b, slices.Repeat([]puppet.Shot{b.ack(0)}, min(b.n-2, booked))...); b.has(data, 0) == nil {
 		return "timeout"
 	}
-	b.p.Send(segment.ACK, puppet.AckAt(b.at(2)))
-	var data []*puppet.Arrival
-	for _, a := range b.p.Collect(t.soon()) {
-		if puppet.Data(a) {
-			data = append(data, a)
-		}
-	}
+	sent := b.p.Send(segment.ACK, puppet.AckAt(b.at(2)))
+	data := t.brought(b, sent.At)
 	switch {
 	case b.has(data, 2) == nil:
 		return "reno"

@@ -33,6 +33,7 @@ var breakagesD = []breakage{
 			return s
 		}},
 		found: map[string]string{"D1": "never", "D2": "unknown: no retransmission", "D3": "timeout", "D5": "timeout", "D6": "unknown: no retransmission"},
+		blurs: map[string]string{"E10": "silent"}, // it waits for a retransmission
 	},
 	{
 		name: "ignores a window of zero",
@@ -64,10 +65,6 @@ var breakagesD = []breakage{
 			return s
 		}},
 		found: map[string]string{"D10": "none"},
+		blurs: map[string]string{"F5": "silent"}, // it asks with a keep-alive
 	},
-}
-
-func init() {
-	alsoChanged("no sack", map[string]string{"D2": "not-offered", "D3": "not-offered", "D5": "newreno"})
-	alsoChanged("syn cookies always", map[string]string{"D3": "not-offered", "D5": "newreno"})
 }

@@ -26,6 +26,19 @@ var groupE = []*Row{
 		Test: initialWindow,
 	},
 	{
+		ID: "E2", Name: "restart-after-idle",
+		Question: "Does the host begin with a small window again when a connection was idle?",
+		Stimulus: "requests in round trips of 400 ms until the congestion window has doubled, five seconds of silence, and a request",
+		Clauses:  []Clause{rfc(5681, "4.1"), rfc(7661, "4.4")},
+		Risk:     Data | Slow, Service: RepeatedData, Takes: 15 * time.Second, Needs: []Field{FieldMSS, FieldAck, FieldWindow},
+		Outcomes: []Outcome{
+			{Key: "restarts", Verdict: Pass, Says: "it is back to its initial window"},
+			{Key: "reduced", Verdict: Pass, Rule: rfc(7661, "4.4.3"), Says: "with less than before, and more than its initial window"},
+			{Key: "kept", Verdict: Note, Says: "no: the whole window leaves at once, or at the rate from before"},
+		},
+		Test: restartAfterIdle,
+	},
+	{
 		ID: "E3", Name: "ack-division",
 		Question: "Does an ACK that is cut in pieces open the congestion window further than a whole one?",
 		Stimulus: "five ACKs that share the first segment of a flight",
@@ -37,6 +50,34 @@ var groupE = []*Row{
 			{Key: "quiet", Verdict: Note, LikeLoss: true, Says: "the ACKs bring nothing"},
 		},
 		Test: ackDivision,
+	},
+	{
+		ID: "E4", Name: "optimistic-ack",
+		Question: "Is an ACK believed of what was never sent?",
+		Stimulus: "after a first flight an ACK of twenty segments more than it had",
+		Clauses:  []Clause{rfc(9293, "3.10.7.4"), rfc(5961, "5.2")},
+		Risk:     Data | Intrusive, Service: BulkData, Takes: time.Second, Needs: []Field{FieldAck},
+		Outcomes: []Outcome{
+			{Key: "refused", Verdict: Pass, Says: "an ACK says what is right, and nothing else comes of it"},
+			{Key: "silent", Verdict: Note, LikeLoss: true, Says: "nothing comes of it"},
+			{Key: "believed", Verdict: Fail, Says: "the host goes on behind what it never sent"},
+			{Key: "reset", Verdict: Fail, Says: "a RST ends the connection"},
+		},
+		Test: optimisticACK,
+	},
+	{
+		ID: "E5", Name: "congestion-control",
+		Question: "Which congestion control does the host seem to use?",
+		Stimulus: "a transfer in round trips of 400 ms that we make, with one segment reported lost when the window is 32 segments or grows no more",
+		Clauses:  []Clause{rfc(5681, "3.2"), rfc(9438, "4")},
+		Risk:     Data | Slow, Service: BulkData, Takes: 12 * time.Second, Needs: []Field{FieldMSS, FieldAck, FieldWindow},
+		Outcomes: []Outcome{
+			{Key: "reno", Verdict: Pass, Says: "half of the window after the loss, and a segment more in each round trip: as Reno does"},
+			{Key: "cubic", Verdict: Pass, Rule: rfc(9438, "4"), Says: "seven tenths of the window after the loss, and a curve back to where it was: as CUBIC does"},
+			{Key: "rate", Verdict: Note, Says: "the loss does not reduce the window: what counts is the rate, as with BBR"},
+			{Key: "other", Verdict: Note, Says: "the windows after the loss are none of Reno's, CUBIC's or BBR's"},
+		},
+		Test: congestionControl,
 	},
 	{
 		ID: "E6", Name: "delayed-ack",
@@ -105,7 +146,7 @@ var groupE = []*Row{
 			{Key: "beyond", Verdict: Pass, Rule: rfc(9293, "3.8.6", "MAY-7"), Says: "no new data; old data beyond the window is sent again"},
 			{Key: "new-data", Verdict: Fail, Rule: rfc(9293, "3.8.6", "SHLD-15"), Says: "new data beyond the window"},
 			{Key: "reset", Verdict: Fail, Says: "the connection is dead"},
-			{Key: "silent", Verdict: Note, Rule: rfc(9293, "3.8.6", "SHLD-16"), LikeLoss: true, Says: "nothing is sent again within three seconds"},
+			{Key: "silent", Verdict: Note, Rule: rfc(9293, "3.8.6", "SHLD-16"), LikeLoss: true, Says: "nothing is sent again within five seconds"},
 		},
 		Test: shrunkenWindow,
 	},
@@ -122,6 +163,18 @@ var groupE = []*Row{
 			{Key: "silent", Verdict: Note, LikeLoss: true, Says: "it sends nothing within ten seconds"},
 		},
 		Test: tinyWindow,
+	},
+	{
+		ID: "E12", Name: "overlap-rewrite",
+		Question: "Which octet counts when one comes twice with different values?",
+		Stimulus: "an octet B beyond a gap, then the gap and an A in place of the B; an echo tells",
+		Clauses:  []Clause{rfc(9293, "3.10.7.4")},
+		Risk:     Data | Intrusive, Service: EchoedData, Takes: 2 * time.Second, Needs: []Field{FieldSeq, FieldPayload},
+		Outcomes: []Outcome{
+			{Key: "first", Verdict: Note, Says: "the one that came first"},
+			{Key: "last", Verdict: Note, Says: "the one that came last"},
+		},
+		Test: overlapRewrite,
 	},
 	{
 		ID: "E13", Name: "window-update",
@@ -179,10 +232,156 @@ func (t *T) goesOn(p *puppet.Puppet) bool {
 	return t.Answer(p, puppet.Data) != nil
 }
 
+// encore asks the service once more and acknowledges all it says. It returns the
+// segments of the first round, and the most of a round that was not the last: of
+// what the window, and not the service, had limited.
+func (c *course) encore() (first, most int) {
+	c.ask(c.t.Service.Encore)
+	before := 0
+	for n := 0; n < 20; n++ {
+		now := c.flight()
+		if n == 0 {
+			first = now
+		}
+		if now == 0 {
+			return first, most
+		}
+		most, before = max(most, before), now
+		c.ack()
+	}
+	c.t.Unknown("the service says more than it was asked for")
+	return 0, 0
+}
+
+func restartAfterIdle(t *T) string {
+	const idle = 5 * time.Second // some timeouts of a round trip of courseRound
+	c := t.course(64, 65535)
+	initial, grown := c.encore()
+	for range 3 {
+		if grown >= 2*initial {
+			break
+		}
+		_, most := c.encore()
+		grown = max(grown, most)
+	}
+	if grown < 2*initial {
+		t.Unknown("the window did not grow beyond %d segments", grown)
+	}
+	t.Waiting("%v of silence", idle)
+	t.Wait(idle)
+	first, most := c.encore()
+	t.Fact("segments", "%d at first, %d before the silence, %d after it", initial, grown, first)
+	switch {
+	case first >= grown*3/4:
+		return "kept"
+	case most < first:
+		t.Unknown("the service says too little to see the window")
+	case first > initial+1:
+		return "reduced"
+	}
+	return "restarts"
+}
+
+// optimisticACK acknowledges what the host has not sent.
+func optimisticACK(t *T) string {
+	const far = 20 // segments
+	b := t.burst(4, puppet.Shape{NoTimestamps: true})
+	end := b.end()
+	sent := b.p.Provoke(segment.ACK, puppet.AckAt(end.Add(far*b.size)))
+	t.timedOut(b, sent.At)
+	var answer, fresh *puppet.Arrival
+	for _, a := range b.p.Collect(t.soon()) {
+		switch {
+		case puppet.RST(a):
+			return "reset"
+		case puppet.PureACK(a):
+			answer = a
+		case puppet.Data(a) && end.LessEq(a.Seq):
+			fresh = a
+		}
+	}
+	if answer != nil {
+		t.Times("answered_after", answer.At-sent.At)
+	}
+	switch {
+	case fresh != nil && end.Add(b.size).Less(fresh.Seq):
+		t.Fact("goes_on", "%d octets beyond what it had sent", fresh.Seq.Sub(end))
+		return "believed"
+	case answer == nil:
+		return "silent"
+	}
+	return "refused"
+}
+
+// overlapRewrite sends an octet beyond a gap, and then both with another one in
+// its place; the echo tells which the service got.
+func overlapRewrite(t *T) string {
+	p := t.Establish()
+	p.Collect(t.soon()) // the echo
+	p.Send(segment.ACK)
+	from, heard := p.SndNxt(), len(p.Received())
+	if _, a := t.Insist(p, puppet.PureACK, func() puppet.Sent {
+		return p.Provoke(text, puppet.Text([]byte("B")), puppet.Seq(1))
+	}); a == nil {
+		t.Unknown("data beyond a gap is not answered")
+	}
+	if p.Deliver([]byte("aA")) != puppet.Alive {
+		t.Unknown("the connection does not take data")
+	}
+	for deadline := t.Now() + t.Patience(); t.Now() < deadline && len(p.Received()) < heard+2; {
+		p.Await(deadline-t.Now(), puppet.Data)
+	}
+	echo := p.Received()[heard:]
+	t.Fact("echo", "%q", echo)
+	switch string(echo) {
+	case "aB":
+		return "first"
+	case "aA":
+		return "last"
+	}
+	t.Unknown("the echo of octets %d and %d is %q", Rel(p, from), Rel(p, from)+1, echo)
+	return ""
+}
+
+func congestionControl(t *T) string {
+	const size, largest, enough, rounds = 256, 128, 32, 12 // all but the first in segments or round trips
+	c := t.course(size, size*largest)
+	c.ask(t.Service.Request)
+	before := c.flight()
+	opening := []int{before}
+	for before < enough && len(opening) < rounds {
+		c.ack()
+		last := before
+		before = c.flight()
+		opening = append(opening, before)
+		if before >= enough/2 && before < last*5/4 { // it has found what it takes for the rate
+			break
+		}
+	}
+	t.Fact("opening", "%s", strings.Trim(fmt.Sprint(opening), "[]"))
+	if before < enough/2 {
+		t.Unknown("the window stays at %d segments", before)
+	}
+	c.lose()
+	c.ack()
+	var after []int
+	for range rounds {
+		t.Waiting("round trip %d after the loss", len(after)+1)
+		after = append(after, c.flight())
+		c.ack()
+	}
+	t.Fact("before_loss", "%d segments", before)
+	t.Fact("after_loss", "%s", strings.Trim(fmt.Sprint(after), "[]"))
+	said, confidence, errors := fitWindows(before, after, courseRound)
+	t.Fact("misfit", "%s", errors)
+	t.Fact("confidence", "%d %%", confidence)
+	t.Detail("confidence %d %%", confidence)
+	return said
+}
+
 func ackDivision(t *T) string {
 	const pieces = 5
 	b := t.burst(6, puppet.Shape{NoTimestamps: true, NoSACK: true})
-	t.timedOut(b)
 	end := b.end()
 	var acks []puppet.Shot
 	for i := range pieces {
@@ -390,7 +589,7 @@ func shrunkenWindow(t *T) string {
 	shrunk := b.p.Send(segment.ACK)
 	var again *puppet.Arrival
 	for again == nil || t.Now() < again.At+time.Second {
-		a := b.p.Await(shrunk.At+3*time.Second-t.Now(), puppet.Either(puppet.Data, puppet.RST))
+		a := b.p.Await(shrunk.At+5*time.Second-t.Now(), puppet.Either(puppet.Data, puppet.RST))
 		switch {
 		case a == nil && again == nil:
 			return "silent"

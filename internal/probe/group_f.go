@@ -112,12 +112,13 @@ var groupF = []*Row{
 	{
 		ID: "F8", Name: "time-wait-assassination",
 		Question: "Does a RST end TIME-WAIT?",
-		Stimulus: "an exact RST in TIME-WAIT, then our FIN again",
+		Stimulus: "an exact RST in TIME-WAIT, then our FIN again; if a RST answers it, the same without our RST",
 		Clauses:  []Clause{rfc(1337, "3"), rfc(9293, "3.10.7.4")},
 		Risk:     Data, Service: ClosesFirst, Takes: 2 * time.Second, Needs: []Field{FieldSeq},
 		Outcomes: []Outcome{
 			{Key: "protected", Verdict: Pass, Says: "the FIN is acknowledged: TIME-WAIT goes on"},
 			{Key: "assassinated", Verdict: Note, Says: "the FIN draws a RST: TIME-WAIT is over, as RFC 9293 has it and RFC 1337 advises against"},
+			{Key: "over", Verdict: Note, Rule: rfc(9293, "3.6.1", "MUST-13"), Says: "the FIN draws a RST with our RST before it and without: TIME-WAIT has ended within a second"},
 			{Key: "silent", Verdict: Note, LikeLoss: true, Says: "the FIN draws nothing"},
 		},
 		Test: assassination,
@@ -499,7 +500,14 @@ func (t *T) reopen(name string, shape puppet.Shape, by int, mods ...puppet.Mod) 
 func assassination(t *T) string {
 	p := t.waiting()
 	p.Provoke(segment.RST)
-	return t.replay(p, "protected", "assassinated")
+	said := t.replay(p, "protected", "assassinated")
+	if said != "assassinated" {
+		return said
+	}
+	p.Close()
+	control := t.waiting()
+	t.Wait(time.Second)
+	return t.replay(control, "assassinated", "over")
 }
 
 // replay sends our FIN again to a connection that should be in TIME-WAIT, and
