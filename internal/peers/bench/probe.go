@@ -109,8 +109,8 @@ func probe(spec Spec) (sample, error) {
 	}
 	syn := segment.Segment{Window: 64240, TTL: 64, Options: segment.Options{Set: segment.HasMSS, MSS: 1460}}
 	p := ping.NewPinger(link, ping.Config{
-		Targets:  []ping.Target{{Local: spec.Local, Remote: spec.Remotes[0], SYN: syn}},
-		Flood: probesAtOnce, Wait: patience,
+		Targets: []ping.Target{{Local: spec.Local, Remote: spec.Remotes[0], SYN: syn}},
+		Flood:   probesAtOnce, Wait: patience,
 	}, nil)
 	ended, stop := make(chan error, 1), make(chan struct{})
 	go func() { ended <- p.Run(stop, nil) }()
