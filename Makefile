@@ -66,7 +66,7 @@ bench: build ## speed as ratios against other stacks; writes docs/benchmarks.md,
 	@scripts/deps.sh bench
 	$(GO) -C $(PEERS) run ./cmd/bench -rawtcp $(CURDIR)/bin/rawtcp $(BENCH)
 
-bench-ping: build ## ping against a capture, beside hping3 and nping
+bench-ping: build ## ping against a capture, beside hping3, nping and scapy
 	@scripts/deps.sh bench
 	$(GO) run ./internal/e2e/pingbench/cmd/pingbench bin/rawtcp
 

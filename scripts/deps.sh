@@ -15,6 +15,7 @@ bench_needs=(
 	hping3:hping3
 	iperf3:iperf3
 	nping:nmap
+	scapy:python3-scapy
 )
 test_needs=(
 	"${check_needs[@]}"

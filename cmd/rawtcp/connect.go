@@ -63,7 +63,7 @@ func (o *connectOptions) dataFlags() []flagSpec {
 		{name: "out", arg: "FILE", group: groupData, usage: "write what the peer sends to FILE, byte-exact; - is stdout", set: textTo(&o.out)},
 		{name: "wait", arg: "D", group: groupData, usage: "after sending, wait for the peer's FIN or for D of silence (default 2; 0 when nothing is sent)", set: o.setWait},
 		{name: "hold", arg: "D", group: groupData, usage: "stay in ESTABLISHED for D before closing", set: durationTo(&o.hold)},
-		{name: "count", short: "c", arg: "N", group: groupData, usage: "do it N times, each from a port of its own", set: numberTo(&o.count, 1, 1<<31-1)},
+		{name: "count", short: "c", arg: "N", group: groupData, usage: "do it N times, from ports that go round", set: numberTo(&o.count, 1, 1<<31-1)},
 		{name: "interval", short: "i", arg: "D", group: groupData, usage: "from one start to the next (default 1)", set: durationTo(&o.interval)},
 	}
 }
@@ -219,6 +219,8 @@ type connectRun struct {
 	out     io.Writer
 	outFile *os.File
 	replied int // connections that reached ESTABLISHED
+
+	handshakes *handshakeSeries // in place of host, where nothing is said on the connections
 }
 
 func (p *program) connect(ctx context.Context, o *connectOptions, args []string) error {
@@ -257,7 +259,11 @@ func (r *connectRun) run(ctx context.Context) (err error) {
 		return r.explain(err, nil)
 	}
 	defer r.link.Close()
-	defer r.host.Close()
+	if r.host != nil {
+		defer r.host.Close()
+	} else {
+		defer r.handshakes.driver.Close()
+	}
 	if err := r.session.watchReader(r.rein); err != nil {
 		return err
 	}
@@ -326,6 +332,10 @@ func (r *connectRun) prepare(addrs []netip.Addr) error {
 	if err != nil {
 		return err
 	}
+	if r.o.onlyHandshakes() {
+		r.prepareSeries(tracer)
+		return nil
+	}
 	r.host = engine.NewHost(engine.HostConfig{Link: r.session.link(r.link), Tracer: tracer, OnPanic: crash})
 	return nil
 }
@@ -360,6 +370,9 @@ func (r *connectRun) banner(local string) {
 // series makes the connections. The exit code of one is its own; of several it
 // is 0 if at least one got its reply.
 func (r *connectRun) series() error {
+	if r.handshakes != nil {
+		return r.seriesOutcome(r.handshakes.run())
+	}
 	var err error
 	for i := range r.o.count {
 		began := time.Now()
@@ -374,6 +387,11 @@ func (r *connectRun) series() error {
 	if r.o.count == 1 {
 		return err
 	}
+	return r.seriesOutcome(err)
+}
+
+// seriesOutcome ends a run of several connections, of which err is the last one's.
+func (r *connectRun) seriesOutcome(err error) error {
 	r.session.all(r.remote.String())
 	switch {
 	case r.replied > 0:

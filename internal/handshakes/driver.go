@@ -255,6 +255,20 @@ func (d *Driver) Cancel() {
 	d.idle.Broadcast()
 }
 
+// GiveUp is Cancel, and ends what has sent a SYN and heard nothing yet.
+func (d *Driver) GiveUp() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.forgetOrders()
+	now := d.now()
+	d.stack.Each(func(c *engine.Conn) {
+		if c.State() == engine.SynSent {
+			c.Abort(now)
+		}
+	})
+	d.work(now)
+}
+
 func (d *Driver) forgetOrders() {
 	for _, t := range d.orders {
 		t.orders = 0

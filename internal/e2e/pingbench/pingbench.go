@@ -1,5 +1,5 @@
-// Package pingbench compares the round-trip times of `rawtcp ping`, hping3 and
-// nping with those in a capture by libpcap, which is what tcpdump writes: from the
+// Package pingbench compares the round-trip times of `rawtcp ping`, hping3, nping
+// and scapy with those in a capture by libpcap, which is what tcpdump writes: from the
 // SYN to its SYN-ACK, probe by probe, over a veth pair to a server on the kernel's
 // TCP. Its command is `make bench-ping`; `make bench` has the errors in its table.
 package pingbench
@@ -48,6 +48,7 @@ func Tools(rawtcp string, to netip.Addr, probes int) []Tool {
 		{"rawtcp", rawtcp, []string{"ping", "--json", "-c", count, "-i", Interval.String(), host + ":" + service}, readRawtcp},
 		{"hping3", "hping3", []string{"-S", "-p", service, "-c", count, "-i", "u" + every, host}, readHping},
 		{"nping", "nping", []string{"--tcp", "-p", service, "-c", count, "--delay", Interval.String(), host}, readNping},
+		{"scapy", scapyPython, []string{"-c", scapyProbes, host, service, count, strconv.FormatFloat(Interval.Seconds(), 'f', -1, 64)}, readScapy},
 	}
 }
 
@@ -124,7 +125,7 @@ func quantile(values []float64, q float64) float64 {
 // dumpcap and not tcpdump: that one insists on giving up root, which cannot be
 // done in an ordinary user's namespace.
 func (t Tool) besideCapture(h *netlab.Host, file string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	capture := h.Command(ctx, "dumpcap", "-q", "-i", "eth0", "-f", "tcp", "-B", "16", "-w", file)
 	said, err := capture.StderrPipe()
@@ -237,6 +238,40 @@ func readNping(out string) ([]float64, error) {
 			continue
 		}
 		said = append(said, (at-sent)*1e6)
+	}
+	return said, nil
+}
+
+// scapyPython is the interpreter that Debian's python3-scapy is for.
+const scapyPython = "/usr/bin/python3"
+
+// scapyProbes sends one SYN after the other and prints the microseconds from the
+// moment that scapy notes at the sending to the one it notes for the answer. (Its
+// loop for many packets loses answers on a busy machine.)
+const scapyProbes = `
+import sys, time
+from scapy.all import IP, TCP, conf
+from scapy.sendrecv import sndrcv
+conf.verb = 0
+to, port, count, every = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+socket = conf.L3socket(iface="eth0", filter="tcp and src port %d" % port)
+for i in range(count):
+    syn = IP(dst=to) / TCP(sport=20000 + i, dport=port, seq=1000 * i, flags="S")
+    answered, _ = sndrcv(socket, syn, timeout=10, verbose=0)
+    for sent, got in answered:
+        print(float(got.time - sent.sent_time) * 1e6)
+    time.sleep(every)
+`
+
+// readScapy reads a time from each line.
+func readScapy(out string) ([]float64, error) {
+	var said []float64
+	for line := range strings.Lines(out) {
+		us, err := strconv.ParseFloat(strings.TrimSpace(line), 64)
+		if err != nil {
+			return nil, err
+		}
+		said = append(said, us)
 	}
 	return said, nil
 }

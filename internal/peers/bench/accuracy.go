@@ -21,7 +21,8 @@ func accuracyContests() []contest {
 		c.comparisons = append(c.comparisons,
 			comparison{"P13", name, q.metric, "us", "rawtcp", "", atMost(q.goal)},
 			comparison{"P13", name, q.metric, "us", "rawtcp", "hping3", nil},
-			comparison{"P13", name, q.metric, "us", "rawtcp", "nping", nil})
+			comparison{"P13", name, q.metric, "us", "rawtcp", "nping", nil},
+			comparison{"P13", name, q.metric, "us", "rawtcp", "scapy", nil})
 	}
 	return []contest{c}
 }

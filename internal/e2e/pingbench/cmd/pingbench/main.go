@@ -1,4 +1,4 @@
-// Pingbench prints how far the round-trip times of `rawtcp ping`, hping3 and nping
+// Pingbench prints how far the round-trip times of `rawtcp ping`, hping3, nping and scapy
 // are from those in a capture. Its argument is the rawtcp binary; it exits 1 if
 // that is not within its target. It sends nothing outside a network namespace of
 // its own.
