@@ -46,7 +46,7 @@ func (p *Puppet) Open() Answer {
 		case RST(a):
 			return Refused
 		}
-		p.Send(segment.ACK)
+		p.lag = p.Send(segment.ACK).At - a.At
 		return Opened
 	}
 	return Silent
