@@ -46,7 +46,8 @@ func (p *Puppet) Open() Answer {
 		case RST(a):
 			return Refused
 		}
-		p.lag = p.Send(segment.ACK).At - a.At
+		p.Send(segment.ACK)
+		p.lag = p.board.Now() - a.At // the call that sends it may have waited
 		return Opened
 	}
 	return Silent
