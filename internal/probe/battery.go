@@ -39,6 +39,7 @@ type Battery struct {
 
 	mu       sync.Mutex
 	longest  time.Duration        // the longest round trip of a handshake
+	least    time.Duration        // the shortest
 	path     *pathView            // nil: nobody has looked yet
 	followed map[string]*pathView // other SYNs, by shape; who looks has it
 	looking  chan struct{}        // full while somebody looks; no lock, for that would stop virtual time
@@ -182,12 +183,22 @@ func (b *Battery) learn(rtt time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.longest = max(b.longest, min(rtt, 3*time.Second))
+	if rtt > 0 && (b.least == 0 || rtt < b.least) {
+		b.least = rtt
+	}
 }
 
 func (b *Battery) rtt() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.longest
+}
+
+// leastRTT is the round trip of a handshake when nobody was busy.
+func (b *Battery) leastRTT() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.least
 }
 
 // attemptsFor returns how many times in a row loss has to be the excuse before it

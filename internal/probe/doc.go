@@ -70,11 +70,14 @@
 // our own engine on a simulated network, in virtual time: milliseconds, however
 // long the row's timers are. TestKernel runs them against the kernel in a
 // namespace; a row that takes more than some seconds says slow, and is left to
-// the campaign (TestGolden -args -golden N). A breakage is an engine behind a
+// the campaign: TestGolden -args -golden N holds what was measured of Linux, cell
+// by cell (goldenCells), against nginx and an echo server, with a witness on the
+// host's own interface that says how far our times are off. A breakage is an engine behind a
 // road that changes packets so that the host does what it should not
 // (TestBrokenHosts): name the rows that must find it; every other row has to answer
 // as before. TestLossIsNoFault runs everything on a path that loses, TestTargets
-// Linux hosts with other settings. What takes long is asked for: make golden.
+// Linux hosts with other settings. What takes long is asked for: make golden, and
+// make probe-loss.
 //
 // docs/probe.md is made from the declarations: go test ./internal/probe -run
 // TestPage -update, and read the difference.

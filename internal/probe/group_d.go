@@ -266,7 +266,7 @@ func (n *neglect) findProbe(all []*puppet.Arrival, rtt time.Duration) {
 }
 
 func dataRTO(t *T) string {
-	n := t.neglect(t.Connect(), 110*time.Second, 20)
+	n := t.neglect(t.prompt(), 110*time.Second, 20)
 	t.Times("repeated_at", n.repeated...)
 	t.Fact("flight", "%d octets", n.flight)
 	if n.probe != nil {
@@ -305,7 +305,7 @@ func tailLossProbe(t *T) string {
 	// Whatever is busy makes a time longer and never shorter: of several the least
 	// is the nearest to what the host has set.
 	for range 3 {
-		p := t.Connect()
+		p := t.prompt()
 		if !p.Peer().SACK {
 			return "not-offered"
 		}
@@ -617,7 +617,7 @@ func (t *T) undo(stamped bool) string {
 // something to say, what a probe of it looks like, and when the service was asked.
 // p is nil if data came all the same.
 func (t *T) closedWindow() (p *puppet.Puppet, isProbe puppet.Match, start time.Duration) {
-	p = t.Connect()
+	p = t.prompt()
 	if !t.Lives(p) { // some hosts believe in a smaller window only of a later segment
 		t.Unknown("the connection does not take data")
 	}

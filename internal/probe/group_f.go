@@ -524,7 +524,7 @@ func (t *T) replay(p *puppet.Puppet, acked, reset string) string {
 }
 
 func lostLastACK(t *T) string {
-	p := t.Connect(puppet.Shape{NoSACK: true}) // or a tail loss probe stands in front of the timeouts
+	p := t.prompt(puppet.Shape{NoSACK: true}) // or a tail loss probe stands in front of the timeouts
 	p.HoldAck()
 	if a := t.sendFIN(p); a == nil || puppet.RST(a) {
 		t.Unknown("our FIN is not acknowledged")

@@ -47,6 +47,7 @@ func (p *Puppet) Open() Answer {
 			return Refused
 		}
 		p.Send(segment.ACK)
+		p.lag = p.board.Now() - a.At // the call that sends it may have waited
 		return Opened
 	}
 	return Silent

@@ -23,6 +23,7 @@ type Puppet struct {
 	bookedAt      time.Duration // when they were booked; after a second they are void
 	left          bool
 	rtt           time.Duration // of the handshake; 0: unknown
+	lag           time.Duration // from the peer's SYN-ACK to our ACK
 
 	// The Board's lock guards what follows.
 	conn   uint64
@@ -119,6 +120,10 @@ func (p *Puppet) Remote() netip.AddrPort { return p.remote }
 
 // RTT returns the round trip of Open's handshake, 0 if its SYN was sent twice.
 func (p *Puppet) RTT() time.Duration { return p.rtt }
+
+// Lag returns how long Open's ACK took after the SYN-ACK had come: as much longer
+// does the peer take the round trip to be.
+func (p *Puppet) Lag() time.Duration { return p.lag }
 
 // Conn returns the number of the connection in the evidence.
 func (p *Puppet) Conn() uint64 { return locked(p, func() uint64 { return p.conn }) }
