@@ -77,7 +77,7 @@ var groupD = []*Row{
 		Risk:     Data, Service: BulkData, Takes: 6 * time.Second, Needs: []Field{FieldSACK, FieldAck},
 		Outcomes: []Outcome{
 			{Key: "sack", Verdict: Pass, Says: "both are sent again without waiting, those that arrived are not"},
-			{Key: "newreno", Verdict: Pass, Rule: rfc(6582, "3.2"), Says: "no SACK; a partial ACK brings the second at once"},
+			{Key: "newreno", Verdict: Pass, LikePath: true, Rule: rfc(6582, "3.2"), Says: "no SACK; a partial ACK brings the second at once"},
 			{Key: "tahoe", Verdict: Note, Says: "segments that arrived are sent again, too"},
 			{Key: "reno", Verdict: Note, LikeLoss: true, Says: "the first is sent again, the second waits for the retransmission timeout"},
 			{Key: "timeout", Verdict: Note, LikeLoss: true, Says: "neither comes before the retransmission timeout"},
@@ -241,7 +241,8 @@ func (t *T) recurrence(p *puppet.Puppet, start, longest time.Duration, enough in
 }
 
 // findProbe looks for the segment that came last before the first repetition, if
-// it kept a distance from those before it: a flight does not, a round trip or not.
+// it kept a distance from those before it: a probe waits for two round trips (RFC
+// 8985 section 7.2), and a flight does not, paced or not.
 func (n *neglect) findProbe(all []*puppet.Arrival, rtt time.Duration) {
 	var flight []*puppet.Arrival
 	for _, a := range all {
@@ -257,8 +258,12 @@ func (n *neglect) findProbe(all []*puppet.Arrival, rtt time.Duration) {
 	if len(flight) < 2 {
 		return
 	}
+	least := max(500*time.Microsecond, rtt*3/2)
+	for i := 1; i < len(flight)-1; i++ {
+		least = max(least, 3*(flight[i].At-flight[i-1].At))
+	}
 	last, before := flight[len(flight)-1], flight[len(flight)-2]
-	if gap := last.At - before.At; gap > rtt+time.Millisecond {
+	if gap := last.At - before.At; gap > least {
 		n.probe, n.ptoAfter = last, gap
 		n.flight = octets(flight[:len(flight)-1])
 	}

@@ -38,15 +38,9 @@ func TestListen(t *testing.T) {
 	t.Parallel()
 	binary := buildProduct(t)
 	for _, service := range services {
-		expected := allAnswers().of(service, byEngine)
-		maps.DeleteFunc(expected, func(id, _ string) bool { return !asksListen(id) })
+		expected := listenExpected(service, *everyRow)
 		if len(expected) == 0 {
 			continue
-		}
-		for id := range expected {
-			if d, changes := listenChanged[id]; changes {
-				expected[id] = d.outcome
-			}
 		}
 		t.Run(service, func(t *testing.T) {
 			t.Parallel()
@@ -59,18 +53,30 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// listenExpected are the outcomes of the rows with a service.
+func listenExpected(service string, every bool) map[string]string {
+	expected := allAnswers().of(service, byEngine)
+	maps.DeleteFunc(expected, func(id, _ string) bool { return !asksListen(id, every) })
+	for id := range expected {
+		if d, changes := listenChanged[id]; changes {
+			expected[id] = d.outcome
+		}
+	}
+	return expected
+}
+
 // asksListen reports whether our command is asked for a row.
-func asksListen(id string) bool {
+func asksListen(id string, every bool) bool {
+	_, changes := listenChanged[id]
 	switch a := allAnswers()[id]; {
 	case id == "A11" || id == "A12": // it connects to nobody
 		return false
 	case a.slow:
-		return *everyRow && *slowRows
+		return every && *slowRows
 	}
-	_, changes := listenChanged[id]
 	// B15: between the engine and the wire stands a raw socket, where the kernel
 	// writes into IP options.
-	return *everyRow || changes || id == "B15" || slices.Contains(sample, id)
+	return every || changes || id == "B15" || slices.Contains(sample, id)
 }
 
 // listen runs our command as a service and returns its port.
