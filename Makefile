@@ -68,7 +68,7 @@ bench: build ## speed as ratios against other stacks; writes docs/benchmarks.md,
 
 bench-ping: build ## ping against a capture, beside hping3 and nping
 	@scripts/deps.sh bench
-	$(GO) run ./internal/e2e/pingbench bin/rawtcp
+	$(GO) run ./internal/e2e/pingbench/cmd/pingbench bin/rawtcp
 
 bench-explain: build ## explain on a capture of 1 GiB, beside tshark
 	@scripts/deps.sh bench

@@ -81,7 +81,7 @@ func TestHostsWithoutASecretDiffer(t *testing.T) {
 	seen := map[segment.Seq]bool{}
 	for range 4 {
 		h := NewHost(HostConfig{Link: &batchLink{in: make(chan [][]byte)}})
-		seen[h.stack.secrets.isn(1, us, peer)] = true
+		seen[h.shards[0].stack.secrets.isn(1, us, peer)] = true
 		h.Close()
 	}
 	if len(seen) != 4 {

@@ -51,8 +51,9 @@ type Ack struct {
 }
 
 // newController makes the algorithm that cfg names or brings. mss is the largest
-// payload in octets, segments the initial window.
-func newController(cfg *ConnConfig, mss, segments int) (Controller, error) {
+// payload in octets, segments the initial window. old is one that nobody uses any
+// more and whose memory may be taken, or nil.
+func newController(cfg *ConnConfig, mss, segments int, old Controller) (Controller, error) {
 	w := newWindow(mss, segments)
 	w.limit = int16(min(max(cfg.ABCLimit, 0), math.MaxInt16))
 	w.hystart.on = cfg.HyStart.or(true)
@@ -60,9 +61,19 @@ func newController(cfg *ConnConfig, mss, segments int) (Controller, error) {
 	case cfg.Controller != nil:
 		return cfg.Controller(w.mss, w.initial), nil
 	case cfg.Congestion == "cubic":
-		return &cubic{cubicState: cubicState{window: w}}, nil
+		c, ok := old.(*cubic)
+		if !ok {
+			c = new(cubic)
+		}
+		*c = cubic{cubicState: cubicState{window: w}}
+		return c, nil
 	case cfg.Congestion == "reno":
-		return &reno{renoState: renoState{window: w}}, nil
+		r, ok := old.(*reno)
+		if !ok {
+			r = new(reno)
+		}
+		*r = reno{renoState: renoState{window: w}}
+		return r, nil
 	}
 	return nil, fmt.Errorf("unknown congestion control %q: choose cubic or reno, or set Controller", cfg.Congestion)
 }

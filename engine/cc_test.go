@@ -12,7 +12,7 @@ const testMSS = 1000
 
 func mustController(t testing.TB, name string, mss, segments int) Controller {
 	t.Helper()
-	c, err := newController(&ConnConfig{Congestion: name}, mss, segments)
+	c, err := newController(&ConnConfig{Congestion: name}, mss, segments, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func (r *ccRun) rounds(n int) (windows []int) {
 
 func TestUnknownController(t *testing.T) {
 	for _, name := range []string{"", "bbr", "Cubic"} {
-		if c, err := newController(&ConnConfig{Congestion: name}, testMSS, 10); err == nil {
+		if c, err := newController(&ConnConfig{Congestion: name}, testMSS, 10, nil); err == nil {
 			t.Errorf("newController(%q) = %T, want an error", name, c)
 		}
 	}
@@ -71,7 +71,7 @@ func TestSlowStartDoubles(t *testing.T) {
 func TestSlowStartLimitsOneACK(t *testing.T) {
 	for _, name := range []string{"reno", "cubic"} {
 		for limit, want := range map[int]int{1: 11, 2: 12, 0: 18, 100: 20} { // the default is 8
-			c, err := newController(&ConnConfig{Congestion: name, ABCLimit: limit}, testMSS, 10)
+			c, err := newController(&ConnConfig{Congestion: name, ABCLimit: limit}, testMSS, 10, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +94,7 @@ func TestABCLimitAndMergedSegments(t *testing.T) {
 	const merged = 8 * testMSS
 	for _, name := range []string{"reno", "cubic"} {
 		for limit, want := range map[int][]int{0: {20, 40, 80, 160, 320}, 8: {20, 40, 80, 160, 320}, 2: {14, 18, 24, 30, 38}} {
-			c, err := newController(&ConnConfig{Congestion: name, ABCLimit: limit}, testMSS, 10)
+			c, err := newController(&ConnConfig{Congestion: name, ABCLimit: limit}, testMSS, 10, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -248,7 +248,7 @@ func TestControllerExtremes(t *testing.T) {
 // A needless reduction can be taken back when nothing is under way any more.
 func TestWindowIsNeverBelowOneSegment(t *testing.T) {
 	for _, name := range []string{"reno", "cubic"} {
-		c, err := newController(&ConnConfig{Congestion: name}, testMSS, 10)
+		c, err := newController(&ConnConfig{Congestion: name}, testMSS, 10, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -196,9 +196,10 @@ func (k *play) constructEntry(syn *segment.Segment) {
 	e.set(k.local, remote, k.irs, peerInfo(syn), syn.Options.TSVal)
 	e.note(synAnswered, true)
 	l.cache.entries[e.key] = e
-	k.stack.census.halfOpen = 1
+	l.common.halfOpen.Store(1)
+	k.stack.common.census.halfOpen.Store(1)
 	l.cache.waiting[0].push(e)
-	k.stack.lastID = 1
+	k.stack.common.lastID.Store(1)
 	k.stack.counters.PacketsIn = 1
 	l.schedule()
 }

@@ -185,8 +185,7 @@ func (l *Listener) receiveCookie(now Time, s *segment.Segment) bool {
 	if s.Options.Has(segment.HasTimestamps) && l.conn.Timestamps.or(true) {
 		readStamp(s.Options.TSEcr, &p)
 	}
-	l.stack.lastID++
-	e := synEntry{listener: l, id: l.stack.lastID, iss: iss, at: now, tos: l.conn.TOS, mtu: mtu}
+	e := synEntry{listener: l, id: l.stack.common.nextID(), iss: iss, at: now, tos: l.conn.TOS, mtu: mtu}
 	e.set(s.Dst, s.Src, irs, p, s.Options.TSVal)
 	l.stack.holdTrace(s)
 	l.traceState(&e, Listen, SynReceived, "a SYN cookie of ours came back")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"syscall"
 )
 
@@ -83,10 +82,8 @@ func (h *Host) onPort(ctx context.Context, local, remote netip.AddrPort, use fun
 		return use(local)
 	}
 	for try := 1; ; try++ {
-		h.mu.Lock()
-		port := h.stack.EphemeralPort(local.Addr(), remote, h.nextPort)
-		h.nextPort++ // "next_ephemeral" goes on where the last search ended
-		h.mu.Unlock()
+		next := int(h.nextPort.Add(1) - 1)                                  // "next_ephemeral" goes on where the last search ended
+		port := h.shards[0].stack.EphemeralPort(local.Addr(), remote, next) // which hangs on the secret alone
 		err := use(netip.AddrPortFrom(local.Addr(), port))
 		taken := errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, ErrInUse)
 		if !taken || try == ephemeralPorts || ctx.Err() != nil {
@@ -104,23 +101,25 @@ func (h *Host) openFrom(local, remote netip.AddrPort, mtu int, cfg DialConfig) (
 	if err != nil {
 		return nil, err
 	}
-	h.mu.Lock()
-	defer h.unlock()
-	if err := h.refusal(); err != nil {
-		h.leave(claim, nil)
+	local, remote = withoutZone(local), withoutZone(remote)
+	s := h.shardOf(local, remote)
+	s.mu.Lock()
+	defer s.unlock()
+	if err := s.refusal(); err != nil {
+		s.leave(claim, nil)
 		return nil, err
 	}
-	conn, err := h.stack.Dial(h.now(), withoutZone(local), withoutZone(remote), mtu, cfg.Conn)
+	conn, err := s.stack.Dial(s.now(), local, remote, mtu, cfg.Conn)
 	if err != nil {
-		h.leave(claim, nil)
+		s.leave(claim, nil)
 		return nil, err
 	}
-	if n, _ := conn.Write(h.now(), cfg.Data); n < len(cfg.Data) {
-		conn.Abandon(h.now())
-		h.leave(claim, nil)
+	if n, _ := conn.Write(s.now(), cfg.Data); n < len(cfg.Data) {
+		conn.Abandon(s.now())
+		s.leave(claim, nil)
 		return nil, fmt.Errorf("%d octets for the SYN do not fit the send buffer of %d: write the rest after Dial", len(cfg.Data), n)
 	}
-	return h.adopt(conn, claim), nil
+	return s.adopt(conn, claim), nil
 }
 
 // withoutZone returns a as packets carry it: a zone is the link's affair.
@@ -128,46 +127,29 @@ func withoutZone(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
 }
 
-// refusal is the error of a host that opens nothing any more.
-func (h *Host) refusal() error {
-	switch {
-	case h.failure != nil:
-		return h.failure
-	case h.refusing:
-		return net.ErrClosed
-	}
-	return nil
-}
-
 // awaitOpen waits for the handshake. When it fails or ctx ends, the connection
 // is gone.
 func (c *NetConn) awaitOpen(ctx context.Context) error {
-	h := c.host
+	s := c.shard
 	stop := context.AfterFunc(ctx, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		c.wake()
 	})
 	defer stop()
-	h.mu.Lock()
-	defer h.unlock()
+	s.mu.Lock()
+	defer s.unlock()
 	for !c.connected {
 		switch {
 		case c.ended:
 			return c.terminal()
 		case ctx.Err() != nil:
-			c.conn.Abort(h.now())
+			c.conn.Abort(s.now())
 			return ctx.Err()
 		}
 		c.sleepReader()
 	}
 	return nil
-}
-
-// leave has a claim released, and conn told after that, when the lock is given
-// up.
-func (h *Host) leave(claim *claim, conn *NetConn) {
-	h.leaving = append(h.leaving, farewell{claim, conn})
 }
 
 // Listen opens a listener, on a port of its own choice if local has none. It
@@ -193,17 +175,17 @@ func (h *Host) listen(local netip.AddrPort, cfg ListenConfig) (*NetListener, err
 		return nil, err
 	}
 	h.mu.Lock()
-	defer h.unlock()
-	l := &NetListener{host: h, claim: claim, local: local}
-	l.acceptable.L = &h.mu
-	if err = h.refusal(); err == nil {
-		l.listener, err = h.stack.Listen(h.now(), withoutZone(local), h.mtuTo, cfg)
+	defer h.mu.Unlock()
+	if h.refusing {
+		claim.release()
+		return nil, net.ErrClosed
 	}
-	if err != nil {
-		h.leave(claim, nil)
+	l := &NetListener{host: h, claim: claim, local: local}
+	l.acceptable.L = &l.mu
+	if err := l.open(cfg); err != nil {
+		l.close()
 		return nil, err
 	}
-	l.listener.OnReady = func() { h.rouse(&l.acceptable) }
 	h.listeners = append(h.listeners, l)
 	return l, nil
 }
@@ -230,81 +212,46 @@ func (h *Host) mtuTo(remote netip.Addr) int {
 // ctx ends first, the others are aborted with a RST and the error is ctx's.
 // The host opens nothing any more; Close is still to be called.
 func (h *Host) Shutdown(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.progress.Broadcast()
-	})
-	defer stop()
-	h.mu.Lock()
-	defer h.unlock()
-	h.draining++
-	defer func() { h.draining-- }()
-	h.refusing = true
 	h.closeListeners()
-	for _, c := range h.sortedConns() {
-		c.close()
+	for _, s := range h.shards {
+		s.refuse()
 	}
-	for h.anyUnsettled() {
-		if err := ctx.Err(); err != nil {
-			h.abortAll()
+	for _, s := range h.shards {
+		if err := s.settle(ctx); err != nil {
+			for _, s := range h.shards {
+				s.abort()
+			}
 			return err
 		}
-		h.sleep(&h.progress)
 	}
 	return nil
-}
-
-func (h *Host) anyUnsettled() bool {
-	for c := range h.conns {
-		if state := c.conn.State(); state != Closed && state != TimeWait {
-			return true
-		}
-	}
-	return false
 }
 
 // Close resets every connection that is still open, releases the claims and
 // closes the link. When it returns, nothing of the host runs any more.
 func (h *Host) Close() error {
-	h.mu.Lock()
-	if h.isClosed {
-		h.mu.Unlock()
+	if h.isClosed.Swap(true) {
 		return net.ErrClosed
 	}
-	h.refusing, h.isClosed = true, true
-	h.out.retry = 0 // what a full link did not take gets one more chance
 	h.closeListeners()
-	h.abortAll()
-	h.unlock()
+	for _, s := range h.shards {
+		s.close()
+	}
 	close(h.closing)
 	err := h.link.Close()
 	h.running.Wait()
 	return err
 }
 
+// closeListeners closes all of them, and refuses new ones.
 func (h *Host) closeListeners() {
-	for _, l := range slices.Clone(h.listeners) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.refusing = true
+	for _, l := range h.listeners {
 		l.close()
 	}
-}
-
-func (h *Host) abortAll() {
-	for _, c := range h.sortedConns() {
-		c.conn.Abort(h.now())
-		c.wake()
-	}
-}
-
-// sortedConns lists the connections in the order they were made, so that what
-// happens to all of them happens in the same order in every run.
-func (h *Host) sortedConns() []*NetConn {
-	list := make([]*NetConn, 0, len(h.conns))
-	for c := range h.conns {
-		list = append(list, c)
-	}
-	slices.SortFunc(list, func(a, b *NetConn) int { return int(a.conn.ID()) - int(b.conn.ID()) })
-	return list
+	h.listeners = nil
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

@@ -109,11 +109,11 @@ type fastOpenCookie struct {
 	mss    int
 }
 
-// A fastOpenCache is what the clients of a stack remember of servers (RFC 7413
+// A fastOpenCache is what the clients of a host remember of servers (RFC 7413
 // section 4.1.3): cookies, and the paths on which Fast Open has failed.
 type fastOpenCache struct {
-	cookies bounded[fastOpenPath, fastOpenCookie]
-	refused bounded[fastOpenPort, Time] // until when
+	cookies shared[fastOpenPath, fastOpenCookie]
+	refused shared[fastOpenPort, Time] // until when
 }
 
 // bounded is a map that forgets its oldest entry when it is full.
@@ -155,7 +155,7 @@ func (c *Conn) fastOpenPort() fastOpenPort { return fastOpenPort{c.local.Addr(),
 // askFastOpen decides what the first SYN carries: the server's cookie, with which
 // data may follow, or the request for one (RFC 7413 section 4.2.1).
 func (c *Conn) askFastOpen(now Time) {
-	cache := &c.stack.fastOpen
+	cache := &c.stack.common.fastOpen
 	if until, ok := cache.refused.get(c.fastOpenPort()); ok && now < until {
 		return
 	}
@@ -174,7 +174,7 @@ func (c *Conn) loadSYN(now Time, s *segment.Segment) bool {
 	if f.kind == 0 || len(f.offer) == 0 {
 		return false
 	}
-	known, _ := c.stack.fastOpen.cookies.get(c.fastOpenPath())
+	known, _ := c.stack.common.fastOpen.cookies.get(c.fastOpenPath())
 	fits := c.mtu - ipHeaderLen(c.local.Addr()) - segment.TCPHeaderLen
 	n := min(min(known.mss, fits)-s.Options.Len(), c.snd.buf.len())
 	if n <= 0 {
@@ -197,7 +197,7 @@ func (c *Conn) answeredFastOpen(now Time, s *segment.Segment) {
 	if !f.asked {
 		return
 	}
-	cache := &c.stack.fastOpen
+	cache := &c.stack.common.fastOpen
 	cookie, kind := fastOpenOption(&s.Options)
 	known, had := cache.cookies.get(c.fastOpenPath())
 	f.taken = f.carried && c.snd.iss.Add(1).Less(s.Ack)
@@ -224,8 +224,8 @@ func (c *Conn) failedFastOpen(now Time) {
 	if !c.fast().asked || c.state != SynSent {
 		return
 	}
-	c.stack.fastOpen.cookies.remove(c.fastOpenPath())
-	c.stack.fastOpen.refused.put(c.fastOpenPort(), now.Add(fastOpenRefusal))
+	c.stack.common.fastOpen.cookies.remove(c.fastOpenPath())
+	c.stack.common.fastOpen.refused.put(c.fastOpenPort(), now.Add(fastOpenRefusal))
 }
 
 // resendSYNData has the octets sent again that our SYN carried in vain.
@@ -260,18 +260,14 @@ func (s *secrets) checkFastOpen(now Time, local, remote netip.Addr, cookie []byt
 	return age > 0 && theirs == s.fastOpenCookie(local, remote, age-1), false
 }
 
-// early counts the connections of a listener that data on a SYN has opened and no
-// ACK has confirmed.
-type early struct {
-	pending int    // PendingFastOpenRequests of RFC 7413 section 4.2
-	resets  []Time // until when those count that were reset: an attacker may have made their victims do it (section 5.1)
-}
-
-func (e *early) count(now Time) int {
-	for len(e.resets) > 0 && e.resets[0] <= now {
-		e.resets = e.resets[:copy(e.resets, e.resets[1:])]
+// unconfirmed counts the connections that data on a SYN has opened and no ACK has
+// confirmed: PendingFastOpenRequests of RFC 7413 section 4.2.
+func (l *Listener) unconfirmed(now Time) int {
+	for len(l.resets) > 0 && l.resets[0] <= now {
+		l.resets = l.resets[:copy(l.resets, l.resets[1:])]
+		l.common.early.Add(-1)
 	}
-	return e.pending + len(e.resets)
+	return int(l.common.early.Load())
 }
 
 // opensFast reports whether a SYN opens a connection at once: it brings a valid
@@ -289,7 +285,7 @@ func (l *Listener) opensFast(now Time, s *segment.Segment) bool {
 		l.stack.counters.FastOpensRefused++
 		return false
 	}
-	return l.early.count(now) < l.cfg.FastOpen
+	return l.unconfirmed(now) < l.cfg.FastOpen
 }
 
 // grantFastOpen has the next SYN-ACK give the peer a cookie.
@@ -308,18 +304,18 @@ func (c *Conn) confirmed(now Time, reset bool) {
 		return
 	}
 	c.cold.fast.early = nil
-	l.early.pending--
-	if reset {
-		l.early.resets = append(l.early.resets, now.Add(fastOpenResetMemory))
+	if !reset {
+		l.common.early.Add(-1)
+		return
 	}
+	l.resets = append(l.resets, now.Add(fastOpenResetMemory))
 }
 
 // openFast makes a connection of a SYN with a valid cookie and gives the
 // application its data, before the peer has shown that it gets our answers
 // (RFC 7413 section 4.2.2).
 func (l *Listener) openFast(now Time, s *segment.Segment, mtu uint16) {
-	l.stack.lastID++
-	e := synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.stack.isn(now, s.Dst, s.Src, l.conn), tos: l.conn.TOS, mtu: mtu}
+	e := synEntry{listener: l, id: l.stack.common.nextID(), at: now, iss: l.stack.isn(now, s.Dst, s.Src, l.conn), tos: l.conn.TOS, mtu: mtu}
 	e.set(s.Dst, s.Src, s.Seq, peerInfo(s), s.Options.TSVal)
 	c := l.build(now, &e)
 	c.newController(c.cfg.InitialWindow) // "MUST follow [RFC5681] … to set the initial congestion window"
@@ -331,7 +327,7 @@ func (l *Listener) openFast(now Time, s *segment.Segment, mtu uint16) {
 	if _, current := l.stack.secrets.checkFastOpen(now, c.local.Addr(), c.remote.Addr(), cookie); !current {
 		c.grantFastOpen(now, kind)
 	}
-	l.early.pending++
+	l.common.early.Add(1)
 	l.stack.counters.FastOpens++
 	l.stack.add(c)
 	l.stack.holdTrace(s)

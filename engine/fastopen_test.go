@@ -22,7 +22,7 @@ func fastDial(t *testing.T, mss int, data int, change ...func(*ConnConfig)) *tal
 		known := fastOpenCookie{mss: mss}
 		raw, _ := hex.DecodeString(fastCookie)
 		known.n = copy(known.octets[:], raw)
-		k.stack.fastOpen.cookies.put(fastOpenPath{us.Addr(), peer.Addr()}, known)
+		k.stack.common.fastOpen.cookies.put(fastOpenPath{us.Addr(), peer.Addr()}, known)
 	}
 	c, err := k.stack.Dial(k.now, us, peer, 1500, cfg)
 	if err != nil {
@@ -37,12 +37,12 @@ func fastDial(t *testing.T, mss int, data int, change ...func(*ConnConfig)) *tal
 
 // knows returns the cookie that the client's cache has for the peer.
 func (k *talk) knows() (string, int) {
-	v, _ := k.stack.fastOpen.cookies.get(fastOpenPath{us.Addr(), peer.Addr()})
+	v, _ := k.stack.common.fastOpen.cookies.get(fastOpenPath{us.Addr(), peer.Addr()})
 	return hex.EncodeToString(v.octets[:v.n]), v.mss
 }
 
 func (k *talk) refusesFastOpen() bool {
-	_, ok := k.stack.fastOpen.refused.get(fastOpenPort{us.Addr(), peer})
+	_, ok := k.stack.common.fastOpen.refused.get(fastOpenPort{us.Addr(), peer})
 	return ok
 }
 
@@ -274,8 +274,8 @@ func TestFastOpenServerTakesDataOfTheSYN(t *testing.T) {
 	}
 	k.in("F. 101:101(0) ack 2501 win 500")
 	k.wantState(CloseWait)
-	if k.l.Accept() != nil || k.l.early.pending != 0 {
-		t.Errorf("accepted twice, or %d pending", k.l.early.pending)
+	if k.l.Accept() != nil || k.l.common.early.Load() != 0 {
+		t.Errorf("accepted twice, or %d pending", k.l.common.early.Load())
 	}
 }
 
@@ -420,7 +420,7 @@ func TestFastOpenTimeout(t *testing.T) {
 	k.want("the last", "S. 0:0(0) ack 11")
 	k.advanceToTimer(8 * time.Second)
 	k.wantErr(ErrTimeout)
-	if k.l.early.count(k.now) != 0 {
+	if k.l.unconfirmed(k.now) != 0 {
 		t.Error("it still counts")
 	}
 }

@@ -152,7 +152,7 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 }
 
 func (c *Conn) newController(segments int) {
-	cc, err := newController(c.cfg, c.payloadRoom(0), segments)
+	cc, err := newController(c.cfg, c.payloadRoom(0), segments, c.stack.spares.takeController())
 	if err != nil { // the name was checked when the connection was made
 		panic(err)
 	}

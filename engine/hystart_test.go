@@ -130,7 +130,7 @@ func TestGrowthInCSSLosesNoOctet(t *testing.T) {
 func TestHyStartEndsSlowStart(t *testing.T) {
 	for _, on := range []Switch{On, Off} {
 		for _, name := range []string{"reno", "cubic"} {
-			c, err := newController(&ConnConfig{Congestion: name, HyStart: on}, testMSS, 10)
+			c, err := newController(&ConnConfig{Congestion: name, HyStart: on}, testMSS, 10, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

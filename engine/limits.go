@@ -42,9 +42,6 @@ func (l *Limits) defaults() {
 	setInt(&l.Memory, 512<<20)
 }
 
-// census counts what Limits bound.
-type census struct{ timeWaits, orphans, halfOpen int }
-
 // orphaned counts a connection that the application has left to us, and resets
 // it if there are too many.
 func (c *Conn) orphaned() {
@@ -53,35 +50,37 @@ func (c *Conn) orphaned() {
 	if most <= 0 || c.state == Closed || c.state == TimeWait {
 		return
 	}
-	if s.census.orphans >= most {
+	if s.common.census.orphans.Load() >= int64(most) {
 		s.counters.OrphansReset++
 		c.abort(ErrAborted, "too many connections that no application has any more")
 		return
 	}
 	c.orphan = true
-	s.census.orphans++
+	s.common.census.orphans.Add(1)
 }
 
 // buried is the end of orphaned: the connection is in TIME-WAIT or CLOSED.
 func (c *Conn) buried() {
 	if c.orphan {
 		c.orphan = false
-		c.stack.census.orphans--
+		c.stack.common.census.orphans.Add(-1)
 	}
 }
 
 // crowded reports whether there are as many connections as may be.
-func (s *Stack) crowded() bool { return s.cfg.Limits.Conns > 0 && s.conns.len() >= s.cfg.Limits.Conns }
+func (s *Stack) crowded() bool {
+	return s.cfg.Limits.Conns > 0 && s.common.census.conns.Load() >= int64(s.cfg.Limits.Conns)
+}
 
 // manyHalfOpen reports whether as many handshakes are under way as may be.
 func (s *Stack) manyHalfOpen() bool {
-	return s.cfg.Limits.HalfOpen > 0 && s.census.halfOpen >= s.cfg.Limits.HalfOpen
+	return s.cfg.Limits.HalfOpen > 0 && s.common.census.halfOpen.Load() >= int64(s.cfg.Limits.HalfOpen)
 }
 
 // leftTimeWait is the end of overcrowded.
 func (s *Stack) leftTimeWait() {
 	if s.cfg.Limits.TimeWaits > 0 {
-		s.census.timeWaits--
+		s.common.census.timeWaits.Add(-1)
 	}
 }
 
@@ -93,7 +92,7 @@ func (c *Conn) overcrowded() bool {
 	if most <= 0 {
 		return false
 	}
-	if s.census.timeWaits++; s.census.timeWaits <= most {
+	if s.common.census.timeWaits.Add(1) <= int64(most) {
 		return false
 	}
 	s.counters.TimeWaitsCut++

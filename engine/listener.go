@@ -28,6 +28,7 @@ type Listener struct {
 	OnReady func()
 
 	stack    *Stack
+	common   *listenerCommons
 	local    netip.AddrPort
 	cfg      ListenConfig
 	conn     *ConnConfig // of the connections it accepts
@@ -37,7 +38,7 @@ type Listener struct {
 	node     timerNode // of all the cache
 	cookieAt Time      // when the last SYN cookie left; 0: none has
 	queue    []*Conn   // established, not accepted
-	early    early     // of queue and beyond it
+	resets   []Time    // until when connections count that data on a SYN has opened and that were reset: an attacker may have made their victims do it (RFC 7413 section 5.1)
 	closed   bool
 	scratch  Conn // shapes SYN-ACKs, so that both ways to open build them alike
 }
@@ -47,6 +48,11 @@ type Listener struct {
 // largest datagram towards a peer, octets; 0 says that the address stands for
 // many hosts, and its SYN is dropped.
 func (s *Stack) Listen(_ Time, local netip.AddrPort, mtuFor func(netip.Addr) int, cfg ListenConfig) (*Listener, error) {
+	return s.listenWith(new(listenerCommons), local, mtuFor, cfg)
+}
+
+// listenWith is Listen for one of several stacks.
+func (s *Stack) listenWith(common *listenerCommons, local netip.AddrPort, mtuFor func(netip.Addr) int, cfg ListenConfig) (*Listener, error) {
 	if s.listeners[local] != nil {
 		return nil, ErrInUse
 	}
@@ -60,7 +66,7 @@ func (s *Stack) Listen(_ Time, local netip.AddrPort, mtuFor func(netip.Addr) int
 	}
 	setInt(&cfg.Backlog, 128)
 	setInt(&cfg.HalfOpen, 4096)
-	l := &Listener{stack: s, local: local, cfg: cfg, conn: shared, mtuFor: mtuFor, cache: newSYNCache(shared, cfg.SYNDelay)}
+	l := &Listener{stack: s, common: common, local: local, cfg: cfg, conn: shared, mtuFor: mtuFor, cache: newSYNCache(shared, cfg.SYNDelay)}
 	l.node.owner = l
 	s.listeners[local] = l
 	return l, nil
@@ -77,6 +83,7 @@ func (l *Listener) Accept() *Conn {
 	c := l.queue[0]
 	l.queue = l.queue[:copy(l.queue, l.queue[1:])]
 	c.listener = nil
+	l.common.waiting.Add(-1)
 	return c
 }
 
@@ -96,6 +103,7 @@ func (l *Listener) Close(now Time) {
 	for _, c := range l.queue {
 		c.Abort(now)
 	}
+	l.common.waiting.Add(-int64(len(l.queue)))
 	l.queue = nil
 }
 
@@ -177,7 +185,9 @@ func (l *Listener) receiveStray(now Time, s *segment.Segment) {
 // there at all. As on
 // Linux, no SYN is answered then, and the ACK that completes a handshake counts
 // as lost: the peer repeats it, or data with it, and we our SYN-ACK.
-func (l *Listener) isFull() bool { return len(l.queue) >= l.cfg.Backlog || l.stack.crowded() }
+func (l *Listener) isFull() bool {
+	return l.common.waiting.Load() >= int64(l.cfg.Backlog) || l.stack.crowded()
+}
 
 // refuse drops what would need room where there is none.
 func (l *Listener) refuse(s *segment.Segment) {
@@ -200,8 +210,7 @@ func (l *Listener) countFull() {
 // open starts a handshake.
 func (l *Listener) open(now Time, s *segment.Segment, mtu uint16) {
 	l.makeRoom()
-	l.stack.lastID++
-	e := &synEntry{listener: l, id: l.stack.lastID, at: now, iss: l.stack.isn(now, s.Dst, s.Src, l.conn), tos: l.conn.TOS, mtu: mtu}
+	e := &synEntry{listener: l, id: l.stack.common.nextID(), at: now, iss: l.stack.isn(now, s.Dst, s.Src, l.conn), tos: l.conn.TOS, mtu: mtu}
 	e.set(s.Dst, s.Src, s.Seq, peerInfo(s), s.Options.TSVal)
 	if l.cfg.FastOpen > 0 {
 		_, e.grant = fastOpenOption(&s.Options)
@@ -211,7 +220,7 @@ func (l *Listener) open(now Time, s *segment.Segment, mtu uint16) {
 		l.drop(old, "its place in the SYN cache is taken")
 	}
 	l.cache.entries[e.key] = e
-	l.stack.census.halfOpen++
+	l.counts(1)
 	l.traceChange(e, s, Listen, SynReceived, NoteNone, "SYN received")
 	if l.cfg.SYNDelay > 0 {
 		l.cache.delayed.push(e)
@@ -221,10 +230,16 @@ func (l *Listener) open(now Time, s *segment.Segment, mtu uint16) {
 	l.answer(e)
 }
 
+// counts counts handshakes under way.
+func (l *Listener) counts(n int64) {
+	l.common.halfOpen.Add(n)
+	l.stack.common.census.halfOpen.Add(n)
+}
+
 // cacheIsFull reports whether as many handshakes are under way as may be, of
 // this listener or of all.
 func (l *Listener) cacheIsFull() bool {
-	return l.cache.len() >= l.cfg.HalfOpen || l.stack.manyHalfOpen()
+	return l.common.halfOpen.Load() >= int64(l.cfg.HalfOpen) || l.stack.manyHalfOpen()
 }
 
 // makeRoom lets one more handshake into the cache: the oldest goes. Where all are
@@ -271,7 +286,7 @@ func (l *Listener) answer(e *synEntry) {
 // forget takes e out of the cache.
 func (l *Listener) forget(e *synEntry) {
 	delete(l.cache.entries, e.key)
-	l.stack.census.halfOpen--
+	l.counts(-1)
 	e.leave()
 	l.schedule()
 }
@@ -310,6 +325,7 @@ func (l *Listener) push(c *Conn) {
 		return
 	}
 	l.queue = append(l.queue, c)
+	l.common.waiting.Add(1)
 	if l.OnReady != nil {
 		l.OnReady()
 	}

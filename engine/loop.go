@@ -4,49 +4,40 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rawtcp/segment"
 )
 
-// A Host runs a Stack on a Link: it reads the clock, owns the goroutines and
-// keeps the lock that Stack and Conn do without. This file alone does these
-// things; everything else in the package is told what time it is.
+// A Host runs stacks on a Link: it reads the clock and owns the goroutines. This
+// file alone does these things; everything else in the package is told what time
+// it is. Each stack is a shard with a lock of its own, and a connection belongs to
+// one of them by its addresses and ports.
 //
-// Two goroutines serve any number of connections: one reads the link, one waits
-// for the stack's next deadline. Whoever holds the lock also sends what the
-// stack has to say before letting go, so that neither Write nor an ACK waits for
-// another goroutine to wake up.
+// One goroutine reads the link, and one for each shard waits for its next
+// deadline; they serve any number of connections.
 //
 // All methods may be called by any goroutine at any time.
 type Host struct {
-	link    Link
-	tracer  Tracer
-	onPanic func(cause any)
-	start   time.Time
-	claims  claims
+	link     Link
+	tracer   Tracer
+	onPanic  func(cause any)
+	start    time.Time
+	claims   claims
+	shards   []*shard
+	seed     maphash.Seed // of shardOf
+	nextPort atomic.Int64
+	isClosed atomic.Bool
 
-	mu           sync.Mutex
-	stack        *Stack
-	out          outbox
-	timer        *time.Timer
-	armed        Time       // what timer is set to, zero if it is not
-	deadlines    timerQueue // of Read and Write calls
-	excused      bool       // the timer was late and got its grace
-	conns        map[*NetConn]struct{}
-	listeners    []*NetListener
-	spareWaiting []*waiting
-	nextPort     int
-	leaving      []farewell // claims to release when the lock is given up
-	draining     int        // calls of Shutdown that wait
-	progress     sync.Cond  // something happened, for them
-	stirs        uint64     // counts calls of rouse
-	refusing     bool       // Shutdown or Close was called
-	isClosed     bool
-	failure      error // why the link ended, if not by Close
+	mu        sync.Mutex // guards what follows; a shard's lock may be taken with it held, never the other way round
+	listeners []*NetListener
+	refusing  bool // Shutdown or Close was called
 
 	closing chan struct{}
 	running sync.WaitGroup
@@ -55,13 +46,21 @@ type Host struct {
 // HostConfig says what a Host is made of.
 type HostConfig struct {
 	Link   Link       // Close closes it
-	Tracer Tracer     // may be nil
+	Tracer Tracer     // may be nil; see Shards
 	Conn   ConnConfig // defaults of every connection
 	Limits Limits     // of all connections together
 	Secret [32]byte   // key of sequence numbers and ports; zero: from the system's random source
 
-	// ISN, if set, is StackConfig.ISN. It is called with the host's lock held and
-	// must not call back.
+	// Shards is into how many the connections are divided, each with a lock of its
+	// own, 1 to 64; what happens in two of them happens at the same time where there
+	// are processors. Default: one for each processor (runtime.GOMAXPROCS), at most
+	// 16, and not more than leave each 64 MiB of Limits.Memory, which is divided
+	// among them; with a Tracer one, so that events come in the order of time. With
+	// more, its calls come one at a time, from all shards mixed.
+	Shards int
+
+	// ISN, if set, is StackConfig.ISN. It is called with a lock of the host held,
+	// by several shards at a time, and must not call back.
 	ISN func(now Time, local, remote netip.AddrPort) segment.Seq
 
 	// OnPanic, if set, is called when one of the host's own goroutines panics,
@@ -77,26 +76,63 @@ const (
 	maxPacket = 65535 + segment.IPv6HeaderLen
 )
 
+// The bounds of HostConfig.Shards.
+const (
+	maxShards   = 64
+	usualShards = 16
+	shardMemory = 64 << 20
+)
+
+// shards is how many there are to be.
+func (cfg *HostConfig) shards() int {
+	limits := cfg.Limits
+	limits.defaults()
+	switch {
+	case cfg.Shards > 0:
+		return min(cfg.Shards, maxShards)
+	case cfg.Tracer != nil:
+		return 1
+	case limits.Memory > 0:
+		return max(1, min(runtime.GOMAXPROCS(0), usualShards, limits.Memory/shardMemory))
+	}
+	return min(runtime.GOMAXPROCS(0), usualShards)
+}
+
 // NewHost starts a host. Close ends it.
 func NewHost(cfg HostConfig) *Host {
 	if cfg.Secret == [32]byte{} {
 		rand.Read(cfg.Secret[:])
 	}
-	cutter, super := superSegment(cfg.Link)
 	h := &Host{
 		link: cfg.Link, tracer: cfg.Tracer, onPanic: cfg.OnPanic, start: time.Now(),
 		claims:  claims{link: cfg.Link, held: map[uint16][]*claim{}},
-		stack:   NewStack(StackConfig{Secret: cfg.Secret, Tracer: cfg.Tracer, Conn: cfg.Conn, Limits: cfg.Limits, ISN: cfg.ISN, SuperSegment: super}),
-		out:     outbox{link: cutter},
-		timer:   time.NewTimer(time.Hour),
-		conns:   map[*NetConn]struct{}{},
+		shards:  make([]*shard, cfg.shards()),
+		seed:    maphash.MakeSeed(),
 		closing: make(chan struct{}),
 	}
-	h.timer.Stop()
-	h.progress.L = &h.mu
+	link := h.link
+	if len(h.shards) > 1 {
+		link, h.tracer = oneWriter(link), oneTeller(h.tracer)
+	}
+	cutter, super := superSegment(link)
+	common := newCommons(len(h.shards))
+	for i := range h.shards {
+		stack := newStack(StackConfig{Secret: cfg.Secret, Tracer: h.tracer, Conn: cfg.Conn, Limits: cfg.Limits, ISN: cfg.ISN, SuperSegment: super}, common)
+		h.shards[i] = h.newShard(stack, link, cutter)
+	}
 	h.running.Go(func() { h.watched(h.read) })
-	h.running.Go(func() { h.watched(h.wait) })
+	for _, s := range h.shards {
+		h.running.Go(func() { h.watched(s.wait) })
+	}
 	return h
+}
+
+// newShard returns a shard that writes to link, or to cutter if that is of use.
+func (h *Host) newShard(stack *Stack, link Link, cutter SegmentingLink) *shard {
+	s := &shard{host: h, link: link, stack: stack, out: outbox{link: cutter}, timer: time.NewTimer(time.Hour), conns: map[*NetConn]struct{}{}}
+	s.timer.Stop()
+	s.progress.L = &s.mu
+	return s
 }
 
 // watched runs f and hands a panic of it to OnPanic.
@@ -112,198 +148,130 @@ func (h *Host) watched(f func()) {
 	f()
 }
 
-// now is the stack's clock: monotonic, and never the zero Time.
+// now is the clock of all stacks: monotonic, and never the zero Time.
 func (h *Host) now() Time { return Time(time.Since(h.start)) + 1 }
 
 // read delivers what the link receives, a batch at a time, until the link ends.
 func (h *Host) read() {
-	bufs, sizes, stamps := make([][]byte, readBatch), make([]int, readBatch), make([]int64, readBatch)
-	for i := range bufs {
-		bufs[i] = make([]byte, maxPacket)
+	var b batch
+	for i := range b.bufs {
+		b.bufs[i] = make([]byte, maxPacket)
 	}
 	for {
-		n, err := h.link.ReadBatch(bufs, sizes, stamps)
-		h.mu.Lock()
-		now := h.now()
-		// "A TCP endpoint MUST process all queued segments before sending an
-		// ACK" (RFC 9293 section 3.10.7.4, MUST-59): the sending is in unlock.
-		for i := range n {
-			h.stack.Deliver(now, bufs[i][:sizes[i]], stamps[i])
-		}
-		end := err != nil && !h.readError(now, err)
-		h.unlock()
-		if end {
+		n, err := h.link.ReadBatch(b.bufs[:], b.sizes[:], b.stamps[:])
+		h.deliver(&b, n)
+		if err != nil && !h.readError(err) {
 			return
 		}
 	}
 }
 
+// A batch is what one read of the link brings.
+type batch struct {
+	bufs   [readBatch][]byte
+	sizes  [readBatch]int
+	stamps [readBatch]int64
+	shards [readBatch]*shard // whose packet it is
+}
+
+// deliver gives each shard its packets, all of them under one hold of its lock:
+// "A TCP endpoint MUST process all queued segments before sending an ACK" (RFC 9293
+// section 3.10.7.4, MUST-59); the sending is in unlock.
+func (h *Host) deliver(b *batch, n int) {
+	for i := range n {
+		b.shards[i] = h.shardOfPacket(b.bufs[i][:b.sizes[i]])
+	}
+	for i := range n {
+		if s := b.shards[i]; s != nil {
+			s.deliver(b, i, n)
+		}
+	}
+}
+
+// deliver takes the packets of s from first on out of b[:n].
+func (s *shard) deliver(b *batch, first, n int) {
+	s.mu.Lock()
+	defer s.unlock()
+	now := s.now()
+	for i := first; i < n; i++ {
+		if b.shards[i] == s {
+			b.shards[i] = nil
+			s.stack.Deliver(now, b.bufs[i][:b.sizes[i]], b.stamps[i])
+		}
+	}
+}
+
+// shardOfPacket returns the shard for a received packet. What is no TCP segment
+// is counted by the first.
+func (h *Host) shardOfPacket(pkt []byte) *shard {
+	if len(h.shards) == 1 {
+		return h.shards[0]
+	}
+	src, dst, _, err := segment.ParseQuoted(pkt)
+	if err != nil {
+		return h.shards[0]
+	}
+	return h.shardOf(dst, src)
+}
+
+// shardOf returns the shard of all segments between two sockets. Nobody outside
+// knows the seed, so that nobody can choose ports that fall together.
+func (h *Host) shardOf(local, remote netip.AddrPort) *shard {
+	if len(h.shards) == 1 {
+		return h.shards[0]
+	}
+	var key [36]byte
+	putAddrPort(key[:], local)
+	putAddrPort(key[18:], remote)
+	return h.shards[maphash.Bytes(h.seed, key[:])%uint64(len(h.shards))]
+}
+
 // readError takes news from the link and reports whether it can be read again.
-func (h *Host) readError(now Time, err error) bool {
+func (h *Host) readError(err error) bool {
 	var icmp ICMPError
 	var passing interface{ Temporary() bool }
 	switch {
 	case errors.As(err, &icmp):
 		var m ICMP
 		m.From, m.Type, m.Code, m.MTU, m.Quoted = icmp.ICMP()
-		h.stack.DeliverICMP(now, m)
+		h.deliverICMP(m)
 		return true
 	case errors.Is(err, net.ErrClosed):
 		return false
 	case errors.As(err, &passing) && passing.Temporary():
-		h.traceLocal(now, netip.AddrPort{}, netip.AddrPort{}, fmt.Sprintf("receive error: %v", err))
+		h.shards[0].note(fmt.Sprintf("receive error: %v", err))
 		return true
 	}
-	h.fail(now, fmt.Errorf("link failed: %w", err))
+	h.fail(fmt.Errorf("link failed: %w", err))
 	return false
 }
 
-// fail ends every connection without a word: there is no link to say it on.
-func (h *Host) fail(now Time, err error) {
-	h.traceLocal(now, netip.AddrPort{}, netip.AddrPort{}, err.Error())
-	h.refusing, h.failure = true, err
-	for _, c := range h.sortedConns() {
-		c.conn.Abandon(now)
-		c.wake()
+// deliverICMP gives a message to the shard that has sent what it quotes.
+func (h *Host) deliverICMP(m ICMP) {
+	s := h.shards[0]
+	if src, dst, _, err := segment.ParseQuoted(m.Quoted); err == nil {
+		s = h.shardOf(src, dst)
 	}
-	for _, l := range h.listeners {
-		h.rouse(&l.acceptable)
-	}
+	s.mu.Lock()
+	defer s.unlock()
+	s.stack.DeliverICMP(s.now(), m)
 }
 
-// wait fires the stack's timers.
-func (h *Host) wait() {
-	for {
-		select {
-		case <-h.closing:
-			return
-		case <-h.timer.C:
-			h.mu.Lock()
-			h.armed = 0
-			now := h.now()
-			h.deadlines.fire(now)
-			if !h.late(now) {
-				h.stack.Advance(now)
-			}
-			h.unlock()
-		}
+// fail ends all there is: the link has failed.
+func (h *Host) fail(err error) {
+	h.shards[0].note(err.Error())
+	for _, s := range h.shards {
+		s.fail(err)
 	}
-}
-
-// A timer that fires later than tardy means that the process was held up, by a
-// busy machine or a SIGSTOP. What it waited for may be in the link's queue by
-// now, so the reader gets grace to bring it before a retransmission is wasted.
-const (
-	tardy = 2 * time.Millisecond
-	grace = time.Millisecond
-)
-
-// late reports, once for each time, whether the stack's deadline is long past.
-func (h *Host) late(now Time) bool {
-	due := h.stack.Deadline()
-	if h.excused || due.IsZero() || now.Sub(due) < tardy {
-		h.excused = false
-		return false
-	}
-	h.excused = true
-	h.armed = now.Add(grace)
-	h.timer.Reset(grace)
-	return true
-}
-
-// arm sets the timer to the next deadline. A timer that is set to an earlier
-// moment stays: a deadline moves away with every ACK, and to follow it each time
-// would cost more than to look once too often.
-func (h *Host) arm(now Time) {
-	due := earlier(h.stack.Deadline(), earlier(h.deadlines.due(), h.out.retry))
-	if due.IsZero() || !h.armed.IsZero() && (h.armed <= due || h.excused) {
-		return
-	}
-	h.armed = due
-	h.timer.Reset(max(due.Sub(now), 0))
-}
-
-// earlier returns the earlier of two moments, of which the zero Time is none.
-func earlier(a, b Time) Time {
-	if a.IsZero() || !b.IsZero() && b < a {
-		return b
-	}
-	return a
-}
-
-// A farewell is what remains to be done, without the lock, for a connection or
-// a listener that has come to its end.
-type farewell struct {
-	claim *claim
-	conn  *NetConn // nil for a listener
-}
-
-// unlock sends what the stack has to say, gives up the lock and releases the
-// claims of what has come to its end.
-func (h *Host) unlock() {
-	leaving := h.letGo()
-	for _, f := range leaving {
-		f.claim.release()
-	}
-	if len(leaving) > 0 {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		for _, f := range leaving {
-			if f.conn != nil {
-				f.conn.leftPort()
-			}
-		}
-	}
-}
-
-// letGo sends, gives up the lock, and returns whose claims are to be released.
-// Should the core panic, the lock is free all the same, so that what runs on the
-// way out of a panic does not wait for it for ever.
-func (h *Host) letGo() (leaving []farewell) {
+	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.flush()
-	if h.mayRelease() {
-		leaving, h.leaving = h.leaving, nil
-	}
-	if h.draining > 0 {
-		h.progress.Broadcast()
-	}
-	return leaving
-}
-
-// mayRelease: a claim outlives the last segment, for without it the kernel
-// might answer before that segment is out.
-func (h *Host) mayRelease() bool { return len(h.leaving) > 0 && h.out.isEmpty() }
-
-// sleep waits for cond, whose lock is the host's. What there is to send and to
-// release comes first, so that it may return at once: call it in a loop.
-func (h *Host) sleep(cond *sync.Cond) {
-	stirs := h.stirs
-	h.flush()
-	switch {
-	case h.stirs != stirs: // flush itself brought what the caller waits for
-	case h.mayRelease():
-		h.unlock()
-		h.mu.Lock()
-	default:
-		cond.Wait()
+	for _, l := range h.listeners {
+		l.end(func() { l.failure = err })
 	}
 }
 
-// rouse wakes those who sleep.
-func (h *Host) rouse(cond *sync.Cond) {
-	h.stirs++
-	cond.Broadcast()
-}
-
-func (h *Host) traceLocal(now Time, local, remote netip.AddrPort, reason string) {
-	if h.stack.wants(EventLocal) {
-		h.tracer.Trace(&Event{Kind: EventLocal, At: now, Local: local, Remote: remote, Reason: reason})
-	}
-}
-
-// A deadline ends waiting at a time of the wall clock. The host's lock guards
-// it, and the host's one timer fires it: a runtime timer for each of a hundred
+// A deadline ends waiting at a time of the wall clock. The shard's lock guards
+// it, and the shard's one timer fires it: a runtime timer for each of a hundred
 // thousand connections would be too many.
 type deadline struct {
 	node    timerNode
@@ -335,14 +303,14 @@ func (d *deadline) in(wait time.Duration) {
 		d.expired = true
 		return
 	}
-	h := d.conn.host
-	h.deadlines.set(&d.node, h.now().Add(min(wait, farOff)))
+	s := d.conn.shard
+	s.deadlines.set(&d.node, s.now().Add(min(wait, farOff)))
 }
 
 // stop takes the deadline, which may be nil, out of the queue.
 func (d *deadline) stop() {
 	if d != nil {
-		d.conn.host.deadlines.set(&d.node, 0)
+		d.conn.shard.deadlines.set(&d.node, 0)
 	}
 }
 

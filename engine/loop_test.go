@@ -30,18 +30,19 @@ func TestSleepDoesNotMissWhatItCausesItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		port := simnet.New(simnet.Config{}).NewPort(simnet.PortConfig{Addrs: []netip.Addr{us.Addr()}})
 		link := &tellingLink{Link: port, written: func() {}}
-		h := NewHost(HostConfig{Link: link})
+		h := NewHost(HostConfig{Link: link, Shards: 1})
 		defer h.Close()
-		cond := sync.NewCond(&h.mu)
-		link.written = func() { h.rouse(cond) }
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		c, err := h.stack.Dial(h.now(), us, peer, 1500, ConnConfig{})
+		s := h.shards[0]
+		cond := sync.NewCond(&s.mu)
+		link.written = func() { s.rouse(cond) }
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c, err := s.stack.Dial(h.now(), us, peer, 1500, ConnConfig{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		before := h.now()
-		if h.sleep(cond); h.now() != before {
+		if s.sleep(cond); h.now() != before {
 			t.Errorf("slept for %v", h.now().Sub(before))
 		}
 		c.Abandon(h.now())
@@ -57,13 +58,13 @@ func TestHostConfigHasAllOfStackConfig(t *testing.T) {
 	}
 	h := NewHost(cfg)
 	defer h.Close()
-	given, got := reflect.ValueOf(cfg), reflect.ValueOf(h.stack.cfg)
+	given, got := reflect.ValueOf(cfg), reflect.ValueOf(h.shards[0].stack.cfg)
 	for i := range got.NumField() {
 		name := got.Type().Field(i).Name
 		switch field := given.FieldByName(name); {
 		case name == "SuperSegment": // the link says it
-			if h.stack.cfg.SuperSegment != 5000 {
-				t.Errorf("super-segments of %d octets, the link takes 5000", h.stack.cfg.SuperSegment)
+			if h.shards[0].stack.cfg.SuperSegment != 5000 {
+				t.Errorf("super-segments of %d octets, the link takes 5000", h.shards[0].stack.cfg.SuperSegment)
 			}
 		case !field.IsValid():
 			t.Errorf("HostConfig has no %s", name)
@@ -73,9 +74,10 @@ func TestHostConfigHasAllOfStackConfig(t *testing.T) {
 			t.Errorf("%s does not reach the stack", name)
 		}
 	}
-	h.mu.Lock()
-	defer h.unlock()
-	c, err := h.stack.Dial(h.now(), us, peer, 1500, ConnConfig{})
+	s := h.shards[0]
+	s.mu.Lock()
+	defer s.unlock()
+	c, err := s.stack.Dial(h.now(), us, peer, 1500, ConnConfig{})
 	if err != nil || c.snd.iss != segment.MakeSeq(4) || c.cfg.TTL != 7 {
 		t.Errorf("ISS %v, TTL %d, %v", c.snd.iss, c.cfg.TTL, err)
 	}
@@ -89,20 +91,21 @@ func TestDeadlineMovedWhileItFires(t *testing.T) {
 		port := simnet.New(simnet.Config{}).NewPort(simnet.PortConfig{Addrs: []netip.Addr{us.Addr()}})
 		h := NewHost(HostConfig{Link: port})
 		defer h.Close()
-		d := newDeadline(&NetConn{host: h})
+		s := h.shards[0]
+		d := newDeadline(&NetConn{shard: s})
 		set := func(wait time.Duration) {
 			d.set(time.Now().Add(wait))
-			h.unlock()
+			s.unlock()
 		}
-		h.mu.Lock()
+		s.mu.Lock()
 		set(time.Second)
-		h.mu.Lock()
+		s.mu.Lock()
 		time.Sleep(time.Second)
 		set(time.Hour)
 		check := func(expired bool) {
 			synctest.Wait()
-			h.mu.Lock()
-			defer h.mu.Unlock()
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			if d.expired != expired {
 				t.Errorf("expired %v, want %v", d.expired, expired)
 			}
@@ -110,7 +113,7 @@ func TestDeadlineMovedWhileItFires(t *testing.T) {
 		check(false)
 		time.Sleep(time.Hour)
 		check(true)
-		h.mu.Lock()
+		s.mu.Lock()
 		set(time.Duration(math.MaxInt64)) // no moment of the clock: as good as none
 		check(false)
 	})
@@ -118,18 +121,18 @@ func TestDeadlineMovedWhileItFires(t *testing.T) {
 
 // A process that was held up looks at what has arrived before it holds it for lost.
 func TestLateTimerWaitsForTheReaderOnce(t *testing.T) {
-	h := &Host{stack: NewStack(StackConfig{}), timer: time.NewTimer(time.Hour)}
-	if _, err := h.stack.Dial(1, us, peer, 1500, ConnConfig{ConnectTimeout: time.Second}); err != nil {
+	s := &shard{stack: NewStack(StackConfig{}), timer: time.NewTimer(time.Hour)}
+	if _, err := s.stack.Dial(1, us, peer, 1500, ConnConfig{ConnectTimeout: time.Second}); err != nil {
 		t.Fatal(err)
 	}
-	due := h.stack.Deadline()
-	if h.late(due) || h.late(due.Add(tardy-1)) {
+	due := s.stack.Deadline()
+	if s.late(due) || s.late(due.Add(tardy-1)) {
 		t.Error("in time, but excused")
 	}
-	if now := due.Add(time.Minute); !h.late(now) || h.late(now.Add(grace)) {
+	if now := due.Add(time.Minute); !s.late(now) || s.late(now.Add(grace)) {
 		t.Error("want one grace")
 	}
-	if !h.late(due.Add(time.Hour)) {
+	if !s.late(due.Add(time.Hour)) {
 		t.Error("the next delay is another matter")
 	}
 }

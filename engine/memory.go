@@ -35,10 +35,13 @@ type memory struct {
 // octets, as Linux's least tcp_rmem and tcp_wmem.
 const leastHeld = 4096
 
-func newMemory(most int) memory {
+// newMemory returns the share of one of so many stacks. Each has its own to keep:
+// what a segment does in one touches nothing of another.
+func newMemory(most, stacks int) memory {
 	if most < 0 {
 		most = math.MaxInt
 	}
+	most /= stacks
 	return memory{most: most, high: most - most/4, relief: most/8*5 + most%8}
 }
 
@@ -187,9 +190,34 @@ func (l *holeList) remove(h *holes) {
 }
 
 // Audit recounts from scratch what the stack keeps in sums over its connections:
-// the octets they hold, those with holes, and the handshakes under way. It
-// changes nothing, and costs a walk over all of them.
-func (s *Stack) Audit() error {
+// the octets they hold, those with holes, how many there are, and the handshakes
+// under way. It changes nothing, and costs a walk over all of them.
+func (s *Stack) Audit() error { return audit(s) }
+
+// audit is Audit of all stacks that have their commons in common.
+func audit(stacks ...*Stack) error {
+	conns, halfOpen := 0, 0
+	for _, s := range stacks {
+		if err := s.auditMemory(); err != nil {
+			return err
+		}
+		conns += s.conns.len()
+		byAddr := func(a, b *Listener) int { return a.local.Compare(b.local) }
+		for _, l := range slices.SortedFunc(maps.Values(s.listeners), byAddr) {
+			halfOpen += l.cache.len()
+		}
+	}
+	counted := &stacks[0].common.census
+	if n := counted.halfOpen.Load(); int64(halfOpen) != n {
+		return fmt.Errorf("%d handshakes under way, %d counted", halfOpen, n)
+	}
+	if n := counted.conns.Load(); int64(conns) != n {
+		return fmt.Errorf("%d connections, %d counted", conns, n)
+	}
+	return nil
+}
+
+func (s *Stack) auditMemory() error {
 	held, listed, holed := 0, 0, 0
 	for _, c := range s.conns.inOrder() {
 		held += c.holding()
@@ -201,14 +229,6 @@ func (s *Stack) Audit() error {
 	}
 	for h := s.memory.holes.oldest; h != nil && listed <= holed; h = h.next {
 		listed++
-	}
-	halfOpen := 0
-	byAddr := func(a, b *Listener) int { return a.local.Compare(b.local) }
-	for _, l := range slices.SortedFunc(maps.Values(s.listeners), byAddr) {
-		halfOpen += l.cache.len()
-	}
-	if halfOpen != s.census.halfOpen {
-		return fmt.Errorf("%d handshakes under way, %d counted", halfOpen, s.census.halfOpen)
 	}
 	if held != s.memory.held || listed != holed {
 		return fmt.Errorf("memory: %d octets held, %d recounted; %d connections with holes, %d listed", s.memory.held, held, holed, listed)

@@ -399,12 +399,12 @@ func TestTooManyHandshakesOfAllListeners(t *testing.T) {
 			t.Errorf("mode %d: the other listener answered: %t", mode, answered)
 		}
 		c := k.stack.Counters()
-		if c.SYNDropped != want.dropped || c.CookiesSent != want.cookies || k.stack.census.halfOpen != 3 || k.stack.Audit() != nil {
-			t.Errorf("mode %d: %d half open, %+v, %v", mode, k.stack.census.halfOpen, c, k.stack.Audit())
+		if c.SYNDropped != want.dropped || c.CookiesSent != want.cookies || k.stack.common.census.halfOpen.Load() != 3 || k.stack.Audit() != nil {
+			t.Errorf("mode %d: %d half open, %+v, %v", mode, k.stack.common.census.halfOpen.Load(), c, k.stack.Audit())
 		}
 		listeners[0].Close(k.now)
-		if k.stack.census.halfOpen != 0 || !syn(listeners[1]) {
-			t.Errorf("mode %d: %d are half open after the end", mode, k.stack.census.halfOpen)
+		if k.stack.common.census.halfOpen.Load() != 0 || !syn(listeners[1]) {
+			t.Errorf("mode %d: %d are half open after the end", mode, k.stack.common.census.halfOpen.Load())
 		}
 	}
 }
@@ -442,7 +442,7 @@ func TestTooManyHandshakesAndTimeWait(t *testing.T) {
 	if !k.stack.Transmit(k.now, &k.seg) || !k.seg.Flags.Has(segment.SYN|segment.ACK) || k.seg.Ack != k.irs.Add(501) {
 		t.Errorf("got %v", &k.seg)
 	}
-	if err := k.stack.Audit(); err != nil || k.stack.census.halfOpen != 2 {
-		t.Errorf("%d handshakes are under way, %v", k.stack.census.halfOpen, err)
+	if err := k.stack.Audit(); err != nil || k.stack.common.census.halfOpen.Load() != 2 {
+		t.Errorf("%d handshakes are under way, %v", k.stack.common.census.halfOpen.Load(), err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 	"sync"
 	"time"
 )
@@ -17,11 +16,11 @@ import (
 // Errors are *net.OpError around one of this package's errors, net.ErrClosed
 // after Close, or os.ErrDeadlineExceeded.
 type NetConn struct {
-	host  *Host
+	shard *shard
 	conn  *Conn
 	claim *claim
 
-	// The host's lock guards what follows.
+	// The shard's lock guards what follows.
 	waiting         *waiting        // nil until somebody waits
 	done            chan struct{}   // nil until somebody asks
 	notices         chan ConnEvents // nil until there is news or somebody asks
@@ -46,9 +45,9 @@ var (
 )
 
 // adopt makes the face of a connection. The claim becomes its own.
-func (h *Host) adopt(conn *Conn, claim *claim) *NetConn {
-	c := &NetConn{host: h, conn: conn, claim: claim}
-	h.conns[c] = struct{}{}
+func (s *shard) adopt(conn *Conn, claim *claim) *NetConn {
+	c := &NetConn{shard: s, conn: conn, claim: claim}
+	s.conns[c] = struct{}{}
 	conn.OnEvent = c.onEvent
 	if conn.State() == Closed {
 		c.end()
@@ -76,8 +75,8 @@ func (c *NetConn) onEvent(events ConnEvents) {
 // end takes leave of a connection that has become CLOSED.
 func (c *NetConn) end() {
 	c.ended = true
-	delete(c.host.conns, c)
-	c.host.leave(c.claim, c)
+	delete(c.shard.conns, c)
+	c.shard.leave(c.claim, c)
 	c.wake()
 }
 
@@ -88,15 +87,15 @@ func (c *NetConn) sleepReader() { c.sleep(func(w *waiting) *sync.Cond { return &
 func (c *NetConn) sleepWriter() { c.sleep(func(w *waiting) *sync.Cond { return &w.writable }) }
 
 func (c *NetConn) sleep(on func(*waiting) *sync.Cond) {
-	h := c.host
+	s := c.shard
 	if c.waiting == nil {
-		c.waiting = h.takeWaiting()
+		c.waiting = s.takeWaiting()
 	}
 	w := c.waiting
 	w.calls++
-	h.sleep(on(w))
+	s.sleep(on(w))
 	if w.calls--; w.calls == 0 {
-		h.giveWaiting(w)
+		s.giveWaiting(w)
 		c.waiting = nil
 	}
 }
@@ -104,20 +103,20 @@ func (c *NetConn) sleep(on func(*waiting) *sync.Cond) {
 // maxSpareWaiting bounds what is kept for the next who wait.
 const maxSpareWaiting = 256
 
-func (h *Host) takeWaiting() *waiting {
-	if last := len(h.spareWaiting) - 1; last >= 0 {
-		w := h.spareWaiting[last]
-		h.spareWaiting = h.spareWaiting[:last]
+func (s *shard) takeWaiting() *waiting {
+	if last := len(s.spareWaiting) - 1; last >= 0 {
+		w := s.spareWaiting[last]
+		s.spareWaiting = s.spareWaiting[:last]
 		return w
 	}
 	w := new(waiting)
-	w.readable.L, w.writable.L = &h.mu, &h.mu
+	w.readable.L, w.writable.L = &s.mu, &s.mu
 	return w
 }
 
-func (h *Host) giveWaiting(w *waiting) {
-	if len(h.spareWaiting) < maxSpareWaiting {
-		h.spareWaiting = append(h.spareWaiting, w)
+func (s *shard) giveWaiting(w *waiting) {
+	if len(s.spareWaiting) < maxSpareWaiting {
+		s.spareWaiting = append(s.spareWaiting, w)
 	}
 }
 
@@ -127,14 +126,14 @@ func (c *NetConn) wake() {
 }
 
 func (c *NetConn) rouseReaders() {
-	c.host.stirs++
+	c.shard.stirs++
 	if c.waiting != nil {
 		c.waiting.readable.Broadcast()
 	}
 }
 
 func (c *NetConn) rouseWriters() {
-	c.host.stirs++
+	c.shard.stirs++
 	if c.waiting != nil {
 		c.waiting.writable.Broadcast()
 	}
@@ -143,14 +142,14 @@ func (c *NetConn) rouseWriters() {
 // Read waits for data and copies what there is, up to len(p). It returns io.EOF
 // after the peer's FIN.
 func (c *NetConn) Read(p []byte) (int, error) {
-	h := c.host
-	h.mu.Lock()
-	defer h.unlock()
+	s := c.shard
+	s.mu.Lock()
+	defer s.unlock()
 	for {
 		if err := c.mayNot(c.readBy); err != nil {
 			return 0, c.opError("read", err)
 		}
-		n, err := c.conn.Read(h.now(), p)
+		n, err := c.conn.Read(s.now(), p)
 		if n > 0 || len(p) == 0 && err == nil {
 			return n, nil
 		}
@@ -166,9 +165,9 @@ func (c *NetConn) Read(p []byte) (int, error) {
 func (c *NetConn) Write(p []byte) (int, error) { return c.write(p, (*Conn).Write) }
 
 func (c *NetConn) write(p []byte, how func(*Conn, Time, []byte) (int, error)) (n int, err error) {
-	h := c.host
-	h.mu.Lock()
-	defer h.unlock()
+	s := c.shard
+	s.mu.Lock()
+	defer s.unlock()
 	for c.writing {
 		if err := c.mayNot(c.writeBy); err != nil {
 			return 0, c.opError("write", err)
@@ -184,7 +183,7 @@ func (c *NetConn) write(p []byte, how func(*Conn, Time, []byte) (int, error)) (n
 		if err := c.mayNot(c.writeBy); err != nil {
 			return n, c.opError("write", err)
 		}
-		m, err := how(c.conn, h.now(), p[n:])
+		m, err := how(c.conn, s.now(), p[n:])
 		if n += m; err != nil {
 			return n, c.opError("write", err)
 		}
@@ -210,9 +209,9 @@ func (c *NetConn) mayNot(by *deadline) error {
 // says; the host goes on until the connection is CLOSED, see Done. If data was
 // left unread, the peer gets a RST (RFC 9293 section 3.6.1, SHLD-3).
 func (c *NetConn) Close() error {
-	h := c.host
-	h.mu.Lock()
-	defer h.unlock()
+	s := c.shard
+	s.mu.Lock()
+	defer s.unlock()
 	if c.isClosed {
 		return c.opError("close", net.ErrClosed)
 	}
@@ -230,16 +229,16 @@ func (c *NetConn) Abort() error { return c.drop((*Conn).Abort) }
 func (c *NetConn) Abandon() error { return c.drop((*Conn).Abandon) }
 
 func (c *NetConn) drop(how func(*Conn, Time)) error {
-	h := c.host
-	h.mu.Lock()
-	defer h.unlock()
+	s := c.shard
+	s.mu.Lock()
+	defer s.unlock()
 	c.isClosed = true
 	if c.ended {
 		return c.opError("close", net.ErrClosed)
 	}
 	c.readBy.stop()
 	c.writeBy.stop()
-	how(c.conn, h.now())
+	how(c.conn, s.now())
 	c.wake()
 	return nil
 }
@@ -249,19 +248,19 @@ func (c *NetConn) close() {
 	c.isClosed = true
 	c.readBy.stop()
 	c.writeBy.stop()
-	c.conn.Close(c.host.now())
+	c.conn.Close(c.shard.now())
 	c.wake()
 }
 
 // CloseWrite sends a FIN after what is queued. Reading goes on.
 func (c *NetConn) CloseWrite() error {
-	h := c.host
-	h.mu.Lock()
-	defer h.unlock()
+	s := c.shard
+	s.mu.Lock()
+	defer s.unlock()
 	if c.isClosed {
 		return c.opError("close", net.ErrClosed)
 	}
-	c.conn.CloseWrite(h.now())
+	c.conn.CloseWrite(s.now())
 	c.rouseWriters()
 	return nil
 }
@@ -276,9 +275,9 @@ func (c *NetConn) SetReadDeadline(t time.Time) error { return c.setDeadlines(t, 
 func (c *NetConn) SetWriteDeadline(t time.Time) error { return c.setDeadlines(t, &c.writeBy) }
 
 func (c *NetConn) setDeadlines(t time.Time, deadlines ...**deadline) error {
-	h := c.host
-	h.mu.Lock()
-	defer h.unlock()
+	s := c.shard
+	s.mu.Lock()
+	defer s.unlock()
 	if c.isClosed {
 		return c.opError("set", net.ErrClosed)
 	}
@@ -295,8 +294,8 @@ func (c *NetConn) setDeadlines(t time.Time, deadlines ...**deadline) error {
 // Done is closed when the connection is CLOSED, TIME-WAIT included, and its port
 // is given back.
 func (c *NetConn) Done() <-chan struct{} {
-	c.host.mu.Lock()
-	defer c.host.mu.Unlock()
+	c.shard.mu.Lock()
+	defer c.shard.mu.Unlock()
 	if c.done == nil {
 		c.done = make(chan struct{})
 		if c.left {
@@ -322,15 +321,15 @@ func (c *NetConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.conn.
 
 // Info returns what is known of the connection now.
 func (c *NetConn) Info() Info {
-	c.host.mu.Lock()
-	defer c.host.mu.Unlock()
-	return c.conn.Info(c.host.now())
+	c.shard.mu.Lock()
+	defer c.shard.mu.Unlock()
+	return c.conn.Info(c.shard.now())
 }
 
 // State returns the connection's state now.
 func (c *NetConn) State() State {
-	c.host.mu.Lock()
-	defer c.host.mu.Unlock()
+	c.shard.mu.Lock()
+	defer c.shard.mu.Unlock()
 	return c.conn.State()
 }
 
@@ -339,16 +338,16 @@ func (c *NetConn) ID() uint64 { return c.conn.ID() }
 
 // Err returns how the connection ended, nil if it did not or was orderly.
 func (c *NetConn) Err() error {
-	c.host.mu.Lock()
-	defer c.host.mu.Unlock()
+	c.shard.mu.Lock()
+	defer c.shard.mu.Unlock()
 	return c.conn.Err()
 }
 
 // terminal is the error of a connection that ended before it was open.
 func (c *NetConn) terminal() error {
 	switch {
-	case c.host.failure != nil:
-		return c.host.failure
+	case c.shard.failure != nil:
+		return c.shard.failure
 	case c.conn.Err() != nil:
 		return c.conn.Err()
 	}
@@ -356,8 +355,8 @@ func (c *NetConn) terminal() error {
 }
 
 func (c *NetConn) opError(op string, err error) error {
-	if c.host.failure != nil && c.ended && !errors.Is(err, os.ErrDeadlineExceeded) {
-		err = c.host.failure
+	if c.shard.failure != nil && c.ended && !errors.Is(err, os.ErrDeadlineExceeded) {
+		err = c.shard.failure
 	}
 	return opError(op, c.conn.Local(), c.conn.Remote(), err)
 }
@@ -386,68 +385,3 @@ type timeoutError struct{ error }
 
 func (timeoutError) Timeout() bool   { return true }
 func (e timeoutError) Unwrap() error { return e.error }
-
-// A NetListener accepts the connections of a port.
-type NetListener struct {
-	host  *Host
-	claim *claim
-	local netip.AddrPort
-
-	// The host's lock guards what follows.
-	listener   *Listener
-	acceptable sync.Cond
-	isClosed   bool
-}
-
-// Accept waits for a connection.
-func (l *NetListener) Accept() (net.Conn, error) {
-	c, err := l.AcceptConn()
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-// AcceptConn waits for a connection. After Close the error is net.ErrClosed.
-func (l *NetListener) AcceptConn() (*NetConn, error) {
-	h := l.host
-	h.mu.Lock()
-	defer h.unlock()
-	for {
-		switch {
-		case l.isClosed:
-			return nil, opError("accept", l.local, netip.AddrPort{}, net.ErrClosed)
-		case h.failure != nil:
-			return nil, opError("accept", l.local, netip.AddrPort{}, h.failure)
-		}
-		if conn := l.listener.Accept(); conn != nil {
-			return h.adopt(conn, l.claim.share()), nil
-		}
-		h.sleep(&l.acceptable)
-	}
-}
-
-// Close stops listening. Connections that were accepted live on; those that
-// wait to be are reset.
-func (l *NetListener) Close() error {
-	h := l.host
-	h.mu.Lock()
-	defer h.unlock()
-	if l.isClosed {
-		return opError("close", l.local, netip.AddrPort{}, net.ErrClosed)
-	}
-	l.close()
-	return nil
-}
-
-func (l *NetListener) close() {
-	h := l.host
-	l.isClosed = true
-	h.listeners = slices.DeleteFunc(h.listeners, func(other *NetListener) bool { return other == l })
-	l.listener.Close(h.now())
-	h.leave(l.claim, nil)
-	h.rouse(&l.acceptable)
-}
-
-// Addr returns the address listened on, a *net.TCPAddr.
-func (l *NetListener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.local) }

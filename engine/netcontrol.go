@@ -87,13 +87,13 @@ func (c *NetConn) SetTOS(tos uint8) error {
 
 // control runs a change with the lock held.
 func (c *NetConn) control(change func(now Time) error) error {
-	h := c.host
-	h.mu.Lock()
-	defer h.unlock()
+	s := c.shard
+	s.mu.Lock()
+	defer s.unlock()
 	if c.isClosed || c.ended {
 		return c.opError("set", net.ErrClosed)
 	}
-	if err := change(h.now()); err != nil {
+	if err := change(s.now()); err != nil {
 		return c.opError("set", err)
 	}
 	return nil
@@ -112,8 +112,8 @@ func (c *NetConn) WriteUrgent(p []byte) (int, error) { return c.write(p, (*Conn)
 // Urgent returns how many octets are still to be read up to the end of the
 // peer's urgent data, 0 if there is none.
 func (c *NetConn) Urgent() int {
-	c.host.mu.Lock()
-	defer c.host.mu.Unlock()
+	c.shard.mu.Lock()
+	defer c.shard.mu.Unlock()
 	return c.conn.Urgent()
 }
 
@@ -121,8 +121,8 @@ func (c *NetConn) Urgent() int {
 // TimeoutTold, one or several in one value. News that nobody takes are put
 // together, so that none is lost.
 func (c *NetConn) Notices() <-chan ConnEvents {
-	c.host.mu.Lock()
-	defer c.host.mu.Unlock()
+	c.shard.mu.Lock()
+	defer c.shard.mu.Unlock()
 	return c.news()
 }
 
@@ -134,7 +134,7 @@ func (c *NetConn) news() chan ConnEvents {
 	return c.notices
 }
 
-// notice puts news where Notices finds them. The host's lock makes it the only
+// notice puts news where Notices finds them. The shard's lock makes it the only
 // one who does.
 func (c *NetConn) notice(events ConnEvents) {
 	if events &= Urgent | Troubled | TimeoutTold; events == 0 {

@@ -50,27 +50,27 @@ const (
 )
 
 // flush sends until the stack has nothing more to say or the link is full.
-func (h *Host) flush() {
-	now := h.now()
-	if h.out.retry.IsZero() || h.out.retry <= now {
-		for h.fill(now) && h.write(now) {
+func (s *shard) flush() {
+	now := s.now()
+	if s.out.retry.IsZero() || s.out.retry <= now {
+		for s.fill(now) && s.write(now) {
 		}
 	}
-	h.stack.tellTally() // also when the link is full
-	h.arm(now)
+	s.stack.tellTally() // also when the link is full
+	s.arm(now)
 }
 
 // fill builds packets and reports whether there are any to write.
-func (h *Host) fill(now Time) bool {
-	o := &h.out
+func (s *shard) fill(now Time) bool {
+	o := &s.out
 	if !o.isEmpty() {
 		return true
 	}
 	o.first, o.end, o.octets = 0, 0, o.octets[:0]
-	for o.end < writeBatch && len(o.octets) < writeOctets && h.stack.Transmit(now, &o.seg) {
+	for o.end < writeBatch && len(o.octets) < writeOctets && s.stack.Transmit(now, &o.seg) {
 		from, err := len(o.octets), error(nil)
 		if o.octets, err = o.seg.Append(o.octets); err != nil {
-			h.traceLocal(now, o.seg.Src, o.seg.Dst, fmt.Sprintf("cannot build segment: %v", err))
+			s.traceLocal(now, o.seg.Src, o.seg.Dst, fmt.Sprintf("cannot build segment: %v", err))
 			continue
 		}
 		o.pkts[o.end], o.sizes[o.end] = o.octets[from:], int(o.seg.SegmentSize)
@@ -80,17 +80,17 @@ func (h *Host) fill(now Time) bool {
 }
 
 // write hands packets to the link and reports whether it took them all.
-func (h *Host) write(now Time) bool {
-	o := &h.out
+func (s *shard) write(now Time) bool {
+	o := &s.out
 	for !o.isEmpty() {
-		n, err := h.send(o.pkts[o.first:o.end], o.sizes[o.first:o.end])
+		n, err := s.send(o.pkts[o.first:o.end], o.sizes[o.first:o.end])
 		if n > 0 {
 			o.first += min(n, o.end-o.first)
 			o.misses = 0
 		}
 		switch {
 		case err == nil:
-		case isFull(err) && o.misses < maxMisses && !h.isClosed:
+		case isFull(err) && o.misses < maxMisses && !s.isClosed:
 			o.misses++
 			o.retry = now.Add(retryAfter)
 			return false
@@ -98,7 +98,7 @@ func (h *Host) write(now Time) bool {
 			pkt, size := o.pkts[o.first], o.sizes[o.first]
 			o.first++ // lost; the stack will send it again if it matters
 			o.misses = 0
-			h.sendError(now, pkt, size, err)
+			s.sendError(now, pkt, size, err)
 		}
 	}
 	o.retry = 0
@@ -106,11 +106,11 @@ func (h *Host) write(now Time) bool {
 }
 
 // send hands packets to the link.
-func (h *Host) send(pkts [][]byte, sizes []int) (int, error) {
-	if h.out.link != nil {
-		return h.out.link.WriteSegments(pkts, sizes)
+func (s *shard) send(pkts [][]byte, sizes []int) (int, error) {
+	if s.out.link != nil {
+		return s.out.link.WriteSegments(pkts, sizes)
 	}
-	return h.link.WriteBatch(pkts)
+	return s.link.WriteBatch(pkts)
 }
 
 // isFull reports whether a send error says that the same packet may succeed a
@@ -123,18 +123,18 @@ func isFull(err error) bool {
 // sendError reports a packet that the link did not take. It does not end a
 // connection: the error may pass, and if not, retransmission gives up in time.
 // size is the segment size of a super-segment, else 0.
-func (h *Host) sendError(now Time, pkt []byte, size int, err error) {
+func (s *shard) sendError(now Time, pkt []byte, size int, err error) {
 	var seg segment.Segment
 	if seg.Parse(pkt) != nil {
 		seg = segment.Segment{}
 	}
-	h.traceLocal(now, seg.Src, seg.Dst, sendReason(err))
+	s.traceLocal(now, seg.Src, seg.Dst, sendReason(err))
 	if !errors.Is(err, syscall.EMSGSIZE) {
 		return
 	}
 	// The link's own limit has shrunk. The stack learns it as from a router
 	// that says "fragmentation needed" (RFC 1191, RFC 8201).
-	_, mtu, err := h.link.Route(seg.Dst.Addr(), seg.Src.Addr())
+	_, mtu, err := s.link.Route(seg.Dst.Addr(), seg.Src.Addr())
 	datagram := len(pkt)
 	if n := len(seg.Payload); size > 0 && n > size {
 		datagram -= n - size
@@ -146,7 +146,7 @@ func (h *Host) sendError(now Time, pkt []byte, size int, err error) {
 	if seg.Src.Addr().Is6() {
 		m.Type, m.Code = 2, 0
 	}
-	h.stack.DeliverICMP(now, m)
+	s.stack.DeliverICMP(now, m)
 }
 
 func sendReason(err error) string {

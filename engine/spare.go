@@ -11,6 +11,9 @@ type spares struct {
 	held   int // sum of the capacities of octets
 	ranges [][]sentRange
 	holes  []*holes
+
+	conns       []*Conn // see Recycle
+	controllers []Controller
 }
 
 // The most that waits for use; what is more goes to the garbage collector.

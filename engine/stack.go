@@ -31,8 +31,7 @@ type Stack struct {
 	cfg       StackConfig
 	secrets   *secrets
 	conns     connTable
-	fastOpen  fastOpenCache
-	census    census
+	common    *commons      // with the other stacks of a host
 	shared    []*ConnConfig // settings in use, the latest last: see settings
 	spares    spares
 	memory    memory
@@ -42,9 +41,8 @@ type Stack struct {
 	readyHead int
 	replies   []segment.Segment // of no live connection
 	synAcks   synList           // half-open connections that owe a SYN-ACK
-	lastID    uint64
-	now       Time     // of the call under way, for events
-	interest  Interest // of the tracer
+	now       Time              // of the call under way, for events
+	interest  Interest          // of the tracer
 	tallies   tallyman
 	resets    limiter
 	counters  Counters
@@ -86,12 +84,16 @@ type Counters struct {
 const maxReplies = 256
 
 // NewStack returns an empty stack.
-func NewStack(cfg StackConfig) *Stack {
+func NewStack(cfg StackConfig) *Stack { return newStack(cfg, newCommons(1)) }
+
+// newStack returns one of the stacks that share common. What no connection of
+// another stack can use is divided among them.
+func newStack(cfg StackConfig, common *commons) *Stack {
 	cfg.Limits.defaults()
 	s := &Stack{
-		cfg: cfg, secrets: newSecrets(cfg.Secret), memory: newMemory(cfg.Limits.Memory),
+		cfg: cfg, common: common, secrets: newSecrets(cfg.Secret), memory: newMemory(cfg.Limits.Memory, common.stacks),
 		conns: newConnTable(), listeners: make(map[netip.AddrPort]*Listener),
-		resets: limiter{perSecond: 1000},
+		resets: limiter{perSecond: 1000 / common.stacks},
 	}
 	s.setTracer(cfg.Tracer)
 	return s
@@ -122,7 +124,7 @@ func (s *Stack) Dial(now Time, local, remote netip.AddrPort, mtu int, cfg ConnCo
 	}
 	if s.crowded() {
 		s.counters.ConnsRefused++
-		return nil, fmt.Errorf("%w: %d, Limits.Conns", ErrTooMany, s.conns.len())
+		return nil, fmt.Errorf("%w: %d, Limits.Conns", ErrTooMany, s.cfg.Limits.Conns)
 	}
 	c, err := s.newConn(now, local, remote, mtu, cfg)
 	if err != nil {
@@ -152,8 +154,9 @@ func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg Con
 	if err != nil {
 		return nil, err
 	}
-	s.lastID++
-	c := &Conn{stack: s, id: s.lastID, local: local, remote: remote, cfg: shared, mtu: mtu, link: int32(mtu), created: now, lastRecv: now}
+	c := s.spares.takeConn()
+	c.stack, c.id, c.local, c.remote, c.cfg = s, s.common.nextID(), local, remote, shared
+	c.mtu, c.link, c.created, c.lastRecv = mtu, int32(mtu), now, now
 	c.node.owner = c
 	c.peer.WindowScale = -1
 	c.startAt(s.isn(now, local, remote, shared))
@@ -182,10 +185,15 @@ func (c *Conn) startAt(iss segment.Seq) {
 	c.snd.buf.start, c.snd.roundEnd = iss.Add(1), iss.Add(1)
 }
 
-func (s *Stack) add(c *Conn) { s.conns.add(c) }
+func (s *Stack) add(c *Conn) {
+	s.conns.add(c)
+	s.common.census.conns.Add(1)
+}
 
 func (s *Stack) remove(c *Conn) {
-	s.conns.remove(c)
+	if s.conns.remove(c) {
+		s.common.census.conns.Add(-1)
+	}
 	s.timers.set(&c.node, 0)
 }
 

@@ -51,15 +51,17 @@ func (t *connTable) add(c *Conn) {
 	}
 }
 
-// remove takes c out, if c is what stands there.
-func (t *connTable) remove(c *Conn) {
+// remove takes c out, if c is what stands there, and reports whether it was.
+func (t *connTable) remove(c *Conn) bool {
 	switch {
 	case t.find(c.local, c.remote) != c:
+		return false
 	case bothIPv4(c.local, c.remote):
 		delete(t.v4, toKey4(c.local, c.remote))
 	default:
 		delete(t.v6, toKey6(c.local, c.remote))
 	}
+	return true
 }
 
 // inOrder returns the connections by age, so that no decision hangs on a map's order.

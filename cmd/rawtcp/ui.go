@@ -135,11 +135,12 @@ Examples:
   rawtcp doctor --json | jq 'select(.status != "ok")'
 `
 
-const helpReport = `usage: rawtcp report [flags] FILE -o REPORT.html
+const helpReport = `usage: rawtcp report [flags] FILE... -o REPORT.html
 Makes one HTML file of a run: summary, ladder, sequence graph, timers, states,
 options, segments, and the command that repeats it. The file needs no network,
 works without scripts, and can be attached to a ticket. FILE holds the JSON
-Lines of a run (-j), or is a capture of any tool; - is stdin.
+Lines of a run (-j), or is a capture of any tool; - is stdin. Several files make
+one report: both ends of a talk, or a run before and after a change.
 
         -o, --output FILE|-   --force
         --conn N, --stream N (only this connection)
@@ -148,8 +149,8 @@ Lines of a run (-j), or is a capture of any tool; - is stdin.
 All flags, one by one: rawtcp help report.
 
 Examples:
-  rawtcp report run.jsonl -o run.html
   rawtcp demo -j | rawtcp report - -o demo.html
+  rawtcp report client.pcap server.pcap -o both.html
   rawtcp report --conn 3 --svg pictures talk.pcapng
 `
 

@@ -424,9 +424,47 @@ func TestSnapped(t *testing.T) {
 		if err != nil || len(s.Payload) != 1000 || d.Kept != 100 || d.IPLen != len(pkt) || s.Checksum != segment.ChecksumUnknown || s.Options.TSVal != 77 || s.End() != segment.MakeSeq(1007) {
 			t.Errorf("v6=%v: %v %+v %v", v6, &s, d, err)
 		}
-		p.Data = pkt[:headers-1]
+		const options = 12 // <nop,nop,TS val 77 ecr 66>
+		for cut := range options {
+			p.Data = pkt[:headers-1-cut]
+			d, err := decoder.Segment(&p, &s)
+			if err != nil || len(s.Payload) != 1000 || d.Kept != 0 || !d.OptionsCut || s.Options.Has(segment.HasTimestamps) || s.End() != segment.MakeSeq(1007) {
+				t.Errorf("v6=%v, %d octets: %v %+v %v", v6, len(p.Data), &s, d, err)
+			}
+		}
+		p.Data = pkt[:headers-1-options]
 		if _, err := decoder.Segment(&p, &s); !errors.Is(err, ErrSnapped) {
 			t.Error(err)
+		}
+	}
+}
+
+// Of a SYN that the capture has cut in its options, those that are whole are
+// read: what a snap length of 68 leaves.
+func TestSnappedOptions(t *testing.T) {
+	syn := segment.Segment{Src: netip.MustParseAddrPort("198.18.0.1:1"), Dst: netip.MustParseAddrPort("198.18.0.2:2"), Flags: segment.SYN, Options: segment.Options{
+		Set: segment.HasMSS | segment.HasSACKPermitted | segment.HasTimestamps | segment.HasWindowScale, MSS: 1460, WindowScale: 7, TSVal: 9,
+	}}
+	pkt, err := syn.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s segment.Segment
+	for _, test := range []struct {
+		cut  int
+		want segment.OptionSet
+	}{
+		{1, segment.HasMSS | segment.HasSACKPermitted | segment.HasTimestamps},
+		{5, segment.HasMSS | segment.HasSACKPermitted},
+		{14, segment.HasMSS | segment.HasSACKPermitted},
+		{15, segment.HasMSS},
+		{17, 0},
+		{20, 0},
+	} {
+		p := Packet{Link: LinkRaw, Data: pkt[:len(pkt)-test.cut], Len: len(pkt)}
+		d, err := new(Decoder).Segment(&p, &s)
+		if err != nil || !d.OptionsCut || s.Options.Set != test.want || s.Flags != segment.SYN || s.End() != syn.End() {
+			t.Errorf("%d cut: %v %+v %v", test.cut, &s, d, err)
 		}
 	}
 }

@@ -17,6 +17,9 @@ type Detail struct {
 	Kept  int  // octets of Payload that are in the file; the others read as 0
 	IPLen int  // octets of the IP packet
 	TSO   bool // the IP header had no length: it was to be cut by the network card
+
+	OptionsCut bool   // not all TCP options are in the file
+	Place      uint64 // where the packet was captured: another number is another interface
 }
 
 // maxPayload is the most that one segment of a capture can hold: what offloads
@@ -28,8 +31,9 @@ var unseen [maxPayload]byte
 
 // Segment reads the TCP segment of p into s. It aliases p.Data and d: both stay
 // until p or d is used again. A packet whose payload was cut by the snap length
-// is read with zeros for what is missing; its checksum is ChecksumUnknown. An
-// IPv4 header whose checksum was left to the network card is mended, in p.Data.
+// is read with zeros for what is missing; its checksum is ChecksumUnknown. One
+// that was cut within its options has those that are whole. An IPv4 header whose
+// checksum was left to the network card is mended, in p.Data.
 //
 // The error, which Reason names, says why there is no segment.
 func (d *Decoder) Segment(p *Packet, s *segment.Segment) (Detail, error) {
@@ -53,14 +57,26 @@ func (d *Decoder) Segment(p *Packet, s *segment.Segment) (Detail, error) {
 		return Detail{}, err
 	}
 	if l.size > len(ip) || l.tso {
-		return d.rebuild(ip, l, s)
+		detail, err := d.rebuild(ip, l, s)
+		detail.Place = p.place()
+		return detail, err
 	}
 	err = s.Parse(ip[:l.size])
 	if errors.Is(err, segment.ErrIPChecksum) {
 		finishHeader(ip[:l.tcp])
 		err = s.Parse(ip[:l.size])
 	}
-	return Detail{Kept: len(s.Payload), IPLen: l.size}, err
+	return Detail{Kept: len(s.Payload), IPLen: l.size, Place: p.place()}, err
+}
+
+// place tells the interfaces of a file apart, and those of "any" where the link
+// layer has their index.
+func (p *Packet) place() uint64 {
+	place := uint64(p.Interface)
+	if p.Link == LinkCooked2 && len(p.Data) >= 8 {
+		place |= uint64(binary.BigEndian.Uint32(p.Data[4:])) << 32
+	}
+	return place
 }
 
 // A layout is where things are in an IP packet.
@@ -137,20 +153,18 @@ func (d *Decoder) rebuild(ip []byte, l layout, s *segment.Segment) (Detail, erro
 		return Detail{}, segment.ErrDataOffset
 	case l.tcp+header > l.size:
 		return Detail{}, segment.ErrOptionsShort
-	case l.tcp+header > len(ip):
-		return Detail{}, ErrSnapped
 	case l.size-l.tcp-header > maxPayload:
 		return Detail{}, ErrLength
 	}
 	if err := s.ParseUnverified(d.headers(ip, l.tcp, header)); err != nil {
 		return Detail{}, err
 	}
-	kept := ip[l.tcp+header : min(l.size, len(ip))]
+	kept := ip[min(l.tcp+header, len(ip)):min(l.size, len(ip))]
 	s.Payload = kept
 	if n := l.size - l.tcp - header; n > len(kept) {
 		s.Payload = unseen[:n]
 	}
-	return Detail{Kept: len(kept), IPLen: l.size, TSO: l.tso}, nil
+	return Detail{Kept: len(kept), IPLen: l.size, TSO: l.tso, OptionsCut: l.tcp+header > len(ip)}, nil
 }
 
 // headers are those of ip, without IP options and extensions, as of a packet
@@ -166,7 +180,34 @@ func (d *Decoder) headers(ip []byte, at, size int) []byte {
 		binary.BigEndian.PutUint16(b[4:], uint16(size))
 		b[6] = 6
 	}
-	return append(b, ip[at:at+size]...)
+	options := len(b) + segment.TCPHeaderLen
+	b = append(b, ip[at:min(at+size, len(ip))]...)
+	if missing := at + size - len(ip); missing > 0 {
+		b = finishOptions(b, options, missing)
+	}
+	return b
+}
+
+// finishOptions ends the options of b, which begin at an offset, where the
+// capture has cut them, missing octets before their end. What is there of the
+// last one is taken out with what is not.
+func finishOptions(b []byte, at, missing int) []byte {
+	for at < len(b) && b[at] != 0 {
+		size := 1
+		if b[at] != 1 { // not the one octet of "no operation", RFC 9293 section 3.1
+			if at+1 >= len(b) {
+				break
+			}
+			if size = int(b[at+1]); size < 2 || at+size > len(b) {
+				break
+			}
+		}
+		at += size
+	}
+	for i := at; i < len(b); i++ {
+		b[i] = 0
+	}
+	return append(b, make([]byte, missing)...)
 }
 
 // finishHeader gives an IPv4 header the checksum that it lacks.

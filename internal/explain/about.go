@@ -23,7 +23,7 @@ func aboutCapture(t *Total) []Finding {
 		add("snapped", Info, t.odd["cut"], "%s not kept whole (snap length): their checksums are not judged", count(n, "segment", "segments"))
 	}
 	if n := t.Backwards; n > 0 {
-		add("time_backwards", Note, t.odd["backwards"], "%s with an earlier time than the one before: the capture was merged, or its clock was set", count(n, "packet", "packets"))
+		add("time_backwards", Note, t.odd["backwards"], "%s with an earlier time than the one before: the capture was made on several interfaces or merged (reordercap puts it in order), or its clock was set", count(n, "packet", "packets"))
 	}
 	if n := t.Timeless; n > 0 {
 		add("no_time", Note, t.odd["timeless"], "%s without a time, or with one that cannot be: the time of the packet before stands for it", count(n, "packet", "packets"))

@@ -28,7 +28,7 @@ type Total struct {
 	Connections uint64            // whatever the filters say
 	Began, Last int64             // ns since 1970, of the first and the latest TCP segment
 	Passed      map[string]uint64 // packets without a segment to read, by reason
-	Snapped     uint64            // segments whose payload was cut
+	Snapped     uint64            // segments of which not all was kept
 	Backwards   uint64            // packets with a time before that of the packet before
 	Timeless    uint64            // packets without a time
 	Damage      error             // what ended the reading before the file's end; nil: it was read whole
@@ -109,7 +109,7 @@ func (x *reading) packets(file *capture.Reader, tracker *flow.Tracker, in *count
 			x.total.Passed[reason] = n
 			continue
 		}
-		if detail.Kept < len(s.Payload) {
+		if detail.Kept < len(s.Payload) || detail.OptionsCut {
 			x.odd("cut", p.Frame, &x.total.Snapped)
 		}
 		if x.total.Segments == 0 {

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -38,6 +39,7 @@ type roll struct {
 	host   byte // the last number of the client's address
 	damage bool // the next segments are damaged
 	text   string
+	snap   int // octets that are kept of a packet, 0: all
 }
 
 // newRoll begins a capture of raw IP packets in nanoseconds.
@@ -84,10 +86,14 @@ func (r *roll) add(s *segment.Segment) {
 	}
 	r.at += time.Millisecond
 	at := 1_700_000_000*time.Second + r.at
-	for _, v := range []uint32{uint32(at / time.Second), uint32(at % time.Second), uint32(len(pkt)), uint32(len(pkt))} {
+	kept := len(pkt)
+	if r.snap != 0 {
+		kept = min(kept, r.snap)
+	}
+	for _, v := range []uint32{uint32(at / time.Second), uint32(at % time.Second), uint32(kept), uint32(len(pkt))} {
 		r.b = binary.LittleEndian.AppendUint32(r.b, v)
 	}
-	r.b = append(r.b, pkt...)
+	r.b = append(r.b, pkt[:kept]...)
 }
 
 func (r *roll) wait(d time.Duration) *roll {
@@ -221,6 +227,7 @@ func TestFindings(t *testing.T) {
 			return r.open().close()
 		}(), "checksum_offload"},
 		{"both close at once", newRoll(t).open().see("> F. 101:101(0) ack 501 win 502", "< F. 501:501(0) ack 101 win 502", "> . 102:102(0) ack 502 win 502", "< . 502:502(0) ack 102 win 502"), "simultaneous_close"},
+		{"nothing but an RST", newRoll(t).see("< R. 501:501(0) ack 101 win 502"), "mid_stream reset"},
 		{"ports used again", newRoll(t).open().see("> R. 101:101(0) ack 501 win 0", "> S 9000:9000(0) win 64240 <mss 1460>", "< S. 500:500(0) ack 9001 win 65160 <mss 1460>", "> . 9001:9001(0) ack 501 win 502"), "open_at_end ports_reused reset"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -238,6 +245,85 @@ func TestFindings(t *testing.T) {
 				t.Errorf("found %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// Of a capture that was cut in the options of its SYNs, nothing is said that these
+// may refute.
+func TestCutOptions(t *testing.T) {
+	r := newRoll(t)
+	r.snap = 20 + 20 + 5 // the MSS, and one octet more
+	r.open().see("> . 101:601(500) ack 501 win 502", "> . 601:1101(500) ack 501 win 502", "> . 1101:1601(500) ack 501 win 502").see("> F. 1601:1601(0) ack 501 win 502", "< F. 501:501(0) ack 1602 win 502", "> . 1602:1602(0) ack 502 win 502")
+	kinds := found(t, r.b)
+	if f := kinds["options"]; !strings.HasPrefix(f.Text, "Options: MSS 1460 by the client, 1460 by the server; the others are not whole in the capture") {
+		t.Errorf("%+v", f)
+	}
+	if got := strings.Join(slices.Sorted(maps.Keys(kinds)), " "); got != "handshake options snapped teardown" {
+		t.Errorf("found %q", got)
+	}
+}
+
+// atTwoPlaces is a capture of two interfaces, of which one recorder has read
+// first all of this, then all of that, as it comes with "any".
+func atTwoPlaces(t *testing.T, b []byte) []byte {
+	const cooked = 20
+	out := bytes.Clone(b[:24])
+	binary.LittleEndian.PutUint32(out[20:], uint32(capture.LinkCooked2))
+	for place := range 2 {
+		in, err := capture.NewReader(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := new(capture.Packet); in.Next(p) == nil; {
+			at, size := p.At-int64(place)*2000, len(p.Data)+cooked
+			for _, v := range []int64{at / 1e9, at % 1e9, int64(size), int64(size)} {
+				out = binary.LittleEndian.AppendUint32(out, uint32(v))
+			}
+			out = append(out, 8, 0, 0, 0, 0, 0, 0, byte(place+1), 0, 1, 4, 6, 2, 0, 0, 0, 0, 1, 0, 0)
+			out = append(out, p.Data...)
+		}
+	}
+	return out
+}
+
+// A packet that was seen at two places is one packet, with or without IPIDs, also
+// where the connection is over when its copies come.
+func TestTwoPlaces(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		roll *roll
+	}{
+		{"a whole life", newRoll(t).open().see("> P. 101:201(100) ack 501 win 502", "< . 501:501(0) ack 201 win 501", "> F. 201:201(0) ack 501 win 502", "< F. 501:501(0) ack 202 win 502", "> . 202:202(0) ack 502 win 502")},
+		{"refused", newRoll(t).see("> S 1:1(0) win 1", "< R. 0:0(0) ack 2 win 0")},
+		{"reset", newRoll(t).open().see("< P. 501:511(10) ack 101 win 502", "> . 101:101(0) ack 511 win 502", "> R. 101:101(0) ack 511 win 0")},
+		{"ports used again", newRoll(t).open().see("> R. 101:101(0) ack 501 win 0", "> S 9000:9000(0) win 64240 <mss 1460>", "< S. 500:500(0) ack 9001 win 65160 <mss 1460>", "> . 9001:9001(0) ack 501 win 502")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			once, twice := found(t, test.roll.b), found(t, atTwoPlaces(t, test.roll.b))
+			for _, kind := range []string{"duplicate", "time_backwards"} {
+				if twice[kind].Kind == "" {
+					t.Errorf("no %s", kind)
+				}
+				delete(twice, kind)
+			}
+			if diff := cmp.Diff(slices.Sorted(maps.Keys(once)), slices.Sorted(maps.Keys(twice))); diff != "" {
+				t.Errorf("once and twice:\n%s", diff)
+			}
+			if once["reset"].Text != twice["reset"].Text {
+				t.Errorf("%q, twice %q", once["reset"].Text, twice["reset"].Text)
+			}
+		})
+	}
+}
+
+// What an RST's alleged sender does before says nothing of it.
+func TestSecondReset(t *testing.T) {
+	r := newRoll(t).open().see("< P. 501:511(10) ack 101 win 502", "< R. 511:511(0) ack 101 win 0", "< P. 511:521(10) ack 101 win 502").wait(time.Second)
+	r.see("> . 101:101(0) ack 521 win 502", "< R. 521:521(0) ack 101 win 0")
+	for _, line := range linesOf(t, r.b, Options{}) {
+		if f, ok := line.(trace.FindingLine); ok && f.Kind == "reset" && (strings.HasSuffix(f.Text, ": .") || strings.Contains(f.Text, "A box") != strings.Contains(f.Text, "goes on in frame")) {
+			t.Errorf("%+v", f)
+		}
 	}
 }
 

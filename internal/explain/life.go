@@ -27,7 +27,7 @@ func (t *teller) beginning() {
 	}
 	if local.SYN.Count > 1 && remote.SYN.Seen {
 		t.add("syn_retry", Warning, "local", local.SYN.Last, []uint64{c.SYN.Frame, local.SYN.Last.Frame},
-			"%s sent its SYN %d times over %s: the earlier ones or their answers were lost, or not wanted", t.who(flow.Local), local.SYN.Count, took(local.SYN.Last.At-c.SYN.At))
+			"%s sent its SYN %d times over %s: the earlier ones or their answers were lost, or not wanted", t.who(flow.Local), local.SYN.Count, took(max(local.SYN.Last.At-c.SYN.At, 0)))
 	}
 	if remote.SYN.Count > 1 && c.Established.Seen() {
 		t.add("syn_ack_retry", Warning, "remote", remote.SYN.Last, []uint64{c.SYNACK.Frame, remote.SYN.Last.Frame},
@@ -35,7 +35,7 @@ func (t *teller) beginning() {
 	}
 	t.halfOpen()
 	if n := local.Count(flow.OldSYN) + remote.Count(flow.OldSYN); n > 0 {
-		t.add("old_syn", Note, "path", c.First, t.frames(flow.OldSYN), "%s came in the midst of the connection, with another sequence number: an old duplicate, a restarted host or an attack", count(n, "SYN", "SYNs"))
+		t.add("old_syn", Note, "path", c.First, append(t.frames(flow.Local, flow.OldSYN), t.frames(flow.Remote, flow.OldSYN)...), "%s came in the midst of the connection, with another sequence number: an old duplicate, a restarted host or an attack", count(n, "SYN", "SYNs"))
 	}
 	if n := local.Count(flow.FastOpen); n > 0 {
 		t.add("fast_open", Info, "local", c.SYN, nil, "the SYN carries data (TCP Fast Open, RFC 7413)")
@@ -64,7 +64,7 @@ func (t *teller) unanswered() {
 	c := t.c
 	syn := &c.Ends[flow.Local].SYN
 	t.add("no_answer", Problem, "path", c.SYN, []uint64{c.SYN.Frame, syn.Last.Frame},
-		"nobody answered %s over %s: the host is not there, or a firewall drops the SYN or its answer", count(uint64(syn.Count), "SYN", "SYNs"), took(syn.Last.At-c.SYN.At))
+		"nobody answered %s over %s: the host is not there, or a firewall drops the SYN or its answer", count(uint64(syn.Count), "SYN", "SYNs"), took(max(syn.Last.At-c.SYN.At, 0)))
 }
 
 func (t *teller) halfOpen() {
@@ -93,7 +93,11 @@ func (t *teller) options() {
 	if !a.Seen || !b.Seen {
 		return
 	}
-	words := []string{fmt.Sprintf("MSS %s by the client, %s by the server", mssText(a.MSS), mssText(b.MSS))}
+	if a.Cut || b.Cut {
+		t.add("options", Info, "both", t.c.SYN, []uint64{t.c.SYN.Frame, t.c.SYNACK.Frame}, "options: MSS %s by the client, %s by the server; the others are not whole in the capture (snap length), so that window scales are unknown", mssText(a), mssText(b))
+		return
+	}
+	words := []string{fmt.Sprintf("MSS %s by the client, %s by the server", mssText(a), mssText(b))}
 	agree := func(name string, client, server bool) {
 		switch {
 		case client && server:
@@ -122,11 +126,14 @@ func (t *teller) options() {
 	}
 }
 
-func mssText(mss uint16) string {
-	if mss == 0 {
-		return "not given"
+func mssText(y *flow.SYN) string {
+	switch {
+	case y.MSS != 0:
+		return fmt.Sprint(y.MSS)
+	case y.Cut:
+		return "not captured"
 	}
-	return fmt.Sprint(mss)
+	return "not given"
 }
 
 // ending tells how the connection was closed.

@@ -33,7 +33,7 @@ func (t *teller) reset(r *flow.Reset) {
 		}
 	}
 	switch {
-	case len(box) >= 2 || t.c.Ends[r.From].AfterReset.Seen():
+	case len(box) >= 2 || t.goesOn(r):
 		side = "path"
 		what += fmt.Sprintf(". A box in between sent it, not %s: %s", from, strings.Join(box, "; "))
 	case len(box) == 1:
@@ -67,9 +67,8 @@ func (t *teller) circumstance(r *flow.Reset) string {
 // evidence tells what speaks for a box on the path as the sender, and what for
 // the endpoint.
 func (t *teller) evidence(r *flow.Reset) (box, own []string) {
-	e := &t.c.Ends[r.From]
-	if e.AfterReset.Seen() && e.AfterReset.Frame > r.Frame {
-		box = append(box, fmt.Sprintf("%s goes on in frame %d as if nothing had happened", t.who(r.From), e.AfterReset.Frame))
+	if t.goesOn(r) {
+		box = append(box, fmt.Sprintf("%s goes on in frame %d as if nothing had happened", t.who(r.From), t.c.Ends[r.From].AfterReset.Frame))
 	}
 	if r.UsualTTL != 0 {
 		usual, here := hops(r.UsualTTL), hops(r.TTL)
@@ -109,6 +108,9 @@ func (t *teller) evidence(r *flow.Reset) (box, own []string) {
 	}
 	return box, own
 }
+
+// goesOn reports whether the alleged sender of an RST was seen to live on.
+func (t *teller) goesOn(r *flow.Reset) bool { return t.c.Ends[r.From].AfterReset.Frame > r.Frame }
 
 // volley is how many RSTs with different numbers came in the same name close to
 // this one.

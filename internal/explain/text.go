@@ -247,7 +247,7 @@ func (t *text) end(total *Total, found []Finding) error {
 	out.WriteString("\n")
 	t.writeFindings(&out, found)
 	slices.SortFunc(t.rows, func(a, b row) int { return int(int64(a.conn) - int64(b.conn)) })
-	t.table(&out)
+	t.table(&out, total)
 	ids := make([]uint64, 0, len(t.blocks))
 	for id := range t.blocks {
 		ids = append(ids, id)
@@ -261,8 +261,13 @@ func (t *text) end(total *Total, found []Finding) error {
 	return err
 }
 
-func (t *text) table(out *bytes.Buffer) {
-	if len(t.rows) == 0 {
+func (t *text) table(out *bytes.Buffer, total *Total) {
+	switch {
+	case len(t.rows) > 0:
+	case total.Connections > 0:
+		fmt.Fprintf(out, "\nno connection fits --host, --port and --stream: the capture has %d\n", total.Connections)
+		return
+	default:
 		out.WriteString("\nno TCP connection to show\n")
 		return
 	}

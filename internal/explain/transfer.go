@@ -13,20 +13,20 @@ func (t *teller) losses() {
 	for _, side := range sides {
 		e := &t.c.Ends[side]
 		if n := e.Count(flow.Resent); n > 0 {
-			t.add("retransmission", Warning, side.String(), t.first(flow.Resent), t.frames(flow.Resent), "%s sent %s again: %s", t.who(side), count(n, "segment", "segments"), kindsOf(e))
+			t.noted("retransmission", Warning, side.String(), side, flow.Resent, "%s sent %s again: %s", t.who(side), count(n, "segment", "segments"), kindsOf(e))
 		}
 		if n := e.Count(flow.SpuriousRetransmission); n > 0 {
-			t.add("spurious_retransmission", Note, side.String(), t.first(flow.SpuriousRetransmission), t.frames(flow.SpuriousRetransmission),
+			t.noted("spurious_retransmission", Note, side.String(), side, flow.SpuriousRetransmission,
 				"%s of these needless, for the data had been acknowledged: the timer was too short, or the ACK was lost behind the capture", count(n, "retransmission", "retransmissions"))
 		}
 		if e.Needless > 0 {
-			t.add("duplicate_data", Note, side.Other().String(), t.c.First, t.frames(flow.Resent), "%s reports %d octets that came twice (DSACK): these were sent again without need, or doubled by the network", t.who(side), e.Needless)
+			t.noted("duplicate_data", Note, side.Other().String(), side.Other(), flow.Resent, "%s reports %d octets that came twice (DSACK): these were sent again without need, or doubled by the network", t.who(side), e.Needless)
 		}
 		if n := e.Count(flow.DupAck); n > 0 {
-			t.add("dup_ack", Note, side.String(), t.first(flow.DupAck), t.frames(flow.DupAck), "%s sent %s: something was missing or came in another order", t.who(side), count(n, "duplicate ACK", "duplicate ACKs"))
+			t.noted("dup_ack", Note, side.String(), side, flow.DupAck, "%s sent %s: something was missing or came in another order", t.who(side), count(n, "duplicate ACK", "duplicate ACKs"))
 		}
 		if n := e.Count(flow.OutOfOrder); n > 0 {
-			t.add("out_of_order", Note, "path", t.first(flow.OutOfOrder), t.frames(flow.OutOfOrder), "%s of %s came later than what was sent after it: the path, or the capture, changes the order", count(n, "segment", "segments"), t.who(side))
+			t.noted("out_of_order", Note, "path", side, flow.OutOfOrder, "%s of %s came later than what was sent after it: the path, or the capture, changes the order", count(n, "segment", "segments"), t.who(side))
 		}
 	}
 }
@@ -50,22 +50,21 @@ func kindsOf(e *flow.End) string {
 	return strings.Join(words, ", ")
 }
 
-// frames are the first ones with a note.
-func (t *teller) frames(n flow.Notes) (frames []uint64) {
-	for _, m := range t.c.Moments(n) {
+// frames are the first ones of a side with a note.
+func (t *teller) frames(side flow.Side, n flow.Notes) (frames []uint64) {
+	for _, m := range t.c.Moments(side, n) {
 		frames = append(frames, m.Frame)
 	}
 	return frames
 }
 
-// first is the first moment with a note.
-func (t *teller) first(n flow.Notes) (first flow.Moment) {
-	for _, m := range t.c.Moments(n) {
-		if !first.Seen() || m.Frame < first.Frame {
-			first = m
-		}
+// noted notes a finding about what a side's segments with a note show.
+func (t *teller) noted(kind string, severity Severity, of string, side flow.Side, n flow.Notes, format string, args ...any) {
+	moments := t.c.Moments(side, n)
+	if len(moments) == 0 {
+		moments = []flow.Moment{t.c.First}
 	}
-	return first
+	t.add(kind, severity, of, moments[0], t.frames(side, n), format, args...)
 }
 
 // windows tells where a receiver was slower than its sender.
@@ -77,11 +76,11 @@ func (t *teller) windows() {
 			if n := t.c.Ends[side.Other()].Count(flow.WindowProbe); n > 0 {
 				probes = fmt.Sprintf("; %s probed %s", t.who(side.Other()), times(uint32(n)))
 			}
-			t.add("zero_window", Warning, side.String(), t.first(flow.ZeroWindow), t.frames(flow.ZeroWindow), "%s closed its window %s, for %s in all: its application reads too slowly%s",
+			t.noted("zero_window", Warning, side.String(), side, flow.ZeroWindow, "%s closed its window %s, for %s in all: its application reads too slowly%s",
 				t.who(side), times(e.Closures), took(e.ClosedFor), probes)
 		}
 		if n := e.Count(flow.WindowFull); n > 0 {
-			t.add("window_full", Note, side.String(), t.first(flow.WindowFull), t.frames(flow.WindowFull), "%s filled the other's window %s: the receiver sets the pace", t.who(side), times(uint32(n)))
+			t.noted("window_full", Note, side.String(), side, flow.WindowFull, "%s filled the other's window %s: the receiver sets the pace", t.who(side), times(uint32(n)))
 		}
 	}
 }
@@ -96,10 +95,10 @@ func (t *teller) probes() {
 			if answers == 0 {
 				severity = Warning
 			}
-			t.add("keep_alive", severity, side.String(), t.first(flow.KeepAlive), t.frames(flow.KeepAlive), "%s asked %s whether the other is still there; %d answers", t.who(side), times(uint32(n)), answers)
+			t.noted("keep_alive", severity, side.String(), side, flow.KeepAlive, "%s asked %s whether the other is still there; %s", t.who(side), times(uint32(n)), count(answers, "answer", "answers"))
 		}
 		if n := e.Count(flow.ChallengeAck); n > 0 {
-			t.add("challenge_ack", Note, side.String(), t.first(flow.ChallengeAck), t.frames(flow.ChallengeAck), "%s answered %s to a SYN or RST that it did not believe (RFC 5961)", t.who(side), count(n, "challenge ACK", "challenge ACKs"))
+			t.noted("challenge_ack", Note, side.String(), side, flow.ChallengeAck, "%s answered %s to a SYN or RST that it did not believe (RFC 5961)", t.who(side), count(n, "challenge ACK", "challenge ACKs"))
 		}
 	}
 }
@@ -111,7 +110,7 @@ func (t *teller) checksums() {
 		e := &t.c.Ends[side]
 		bad, partial, ok := e.Checksums[segment.ChecksumBad], e.Checksums[segment.ChecksumPartial], e.Checksums[segment.ChecksumOK]
 		if partial > 0 {
-			t.add("checksum_offload", Info, side.String(), t.c.First, nil, "%s from %s with an unfinished checksum: captured on the sending host, before the network card completed it. That is no damage",
+			t.add("checksum_offload", Info, side.String(), e.FirstPartial, nil, "%s from %s with an unfinished checksum: captured on the sending host, before the network card completed it. That is no damage",
 				count(uint64(partial), "segment", "segments"), t.who(side))
 		}
 		switch {
@@ -132,10 +131,10 @@ func (t *teller) capture() {
 	for _, side := range sides {
 		e, other := &t.c.Ends[side], &t.c.Ends[side.Other()]
 		if n := e.Count(flow.Duplicate); n > 0 {
-			t.add("duplicate", Note, "path", t.first(flow.Duplicate), t.frames(flow.Duplicate), "%s from %s came twice, as the very same packet: the network doubled it, or the capture saw it at two places", count(n, "segment", "segments"), t.who(side))
+			t.noted("duplicate", Note, "path", side, flow.Duplicate, "%s from %s came twice, as the very same packet: the network doubled it, or the capture saw it at two places", count(n, "segment", "segments"), t.who(side))
 		}
 		if gaps, acks := e.Count(flow.Gap), other.Count(flow.AckOfUnseen); acks > 0 {
-			t.add("not_captured", Note, "capture", t.first(flow.AckOfUnseen), t.frames(flow.AckOfUnseen), "segments of %s are missing in the capture, but were acknowledged: the capture has holes (%d gaps, %d such ACKs)", t.who(side), gaps, acks)
+			t.noted("not_captured", Note, "capture", side.Other(), flow.AckOfUnseen, "segments of %s are missing in the capture, but were acknowledged: the capture has holes (%d gaps, %d such ACKs)", t.who(side), gaps, acks)
 		}
 	}
 }
@@ -154,6 +153,9 @@ func (t *teller) clamping() {
 		}
 		t.add("mss_lowered", Note, "path", t.c.SYN, []uint64{t.c.SYN.Frame, t.c.SYNACK.Frame}, "MSS %d of %s is not that of an Ethernet, and the other side's %d is: its link is narrower, or a box in between lowers the MSS (clamping)",
 			lower, t.who(by), max(a, b))
+	}
+	if local.SYN.Cut || remote.SYN.Cut {
+		return // whether timestamps take room from the data is not known
 	}
 	for _, side := range sides {
 		e, other := &t.c.Ends[side], &t.c.Ends[side.Other()]

@@ -64,12 +64,12 @@ type Conn struct {
 	ByReset     bool   // it was an RST
 	Over        Moment // when both ends were done, TIME-WAIT not counted
 	Resets      []Reset
-	Crossed     bool       // both FINs were on their way at once
-	Evicted     bool       // forgotten for want of room
-	Reused      uint64     // the connection before it between the same ports, 0 if none
-	Parts       Parts      // what was seen of its life
-	Samples     [][]Moment // the first of each note, by its bit; empty: nothing was noted
+	Crossed     bool   // both FINs were on their way at once
+	Evicted     bool   // forgotten for want of room
+	Reused      uint64 // the connection before it between the same ports, 0 if none
+	Parts       Parts  // what was seen of its life
 
+	samples []sample // the first of each note and side
 	pending pendingSYN
 	key     key
 	newer   *Conn // in the order of use
@@ -84,7 +84,14 @@ type pendingSYN struct {
 	from Side
 }
 
-// maxSamples is how many frames are remembered for one note.
+// A sample is a segment that had a note.
+type sample struct {
+	Moment
+	side Side
+	bit  uint8 // of the note
+}
+
+// maxSamples is how many are remembered of a note and a side.
 const maxSamples = 3
 
 // maxStates bounds the list of states of one end.
@@ -121,6 +128,8 @@ type End struct {
 	Needless   uint32 // octets the other side reported to have had twice (DSACK, RFC 2883)
 	AfterReset Moment // it went on after an RST in its name
 
+	FirstPartial Moment // its first segment with an unfinished checksum
+
 	// What an RST has done.
 	struck       bool
 	struckSender bool         // the RST bore its address
@@ -142,6 +151,7 @@ type SYN struct {
 	SACKPermitted bool
 	Timestamps    bool
 	ECN           bool
+	Cut           bool // the capture has not all of its options: what is not seen may have been offered
 }
 
 // Parts are the parts of a connection's life that a capture has: the bits of
@@ -180,17 +190,10 @@ type Reset struct {
 
 // count adds notes to what is remembered.
 func (c *Conn) count(side Side, n Notes, m Moment) {
-	if n == 0 {
-		return
-	}
-	if c.Samples == nil {
-		c.Samples = make([][]Moment, NumNotes)
-	}
 	for ; n != 0; n &= n - 1 {
 		bit := bits.TrailingZeros32(uint32(n))
-		c.Ends[side].Counts[bit]++
-		if len(c.Samples[bit]) < maxSamples {
-			c.Samples[bit] = append(c.Samples[bit], m)
+		if c.Ends[side].Counts[bit]++; c.Ends[side].Counts[bit] <= maxSamples {
+			c.samples = append(c.samples, sample{m, side, uint8(bit)})
 		}
 	}
 }
@@ -203,14 +206,13 @@ func (e *End) Count(n Notes) (sum uint64) {
 	return sum
 }
 
-// Moments returns the first moments that had one of the notes, by note.
-func (c *Conn) Moments(n Notes) []Moment {
-	if c.Samples == nil {
-		return nil
-	}
-	var moments []Moment
-	for ; n != 0; n &= n - 1 {
-		moments = append(moments, c.Samples[bits.TrailingZeros32(uint32(n))]...)
+// Moments returns when a side's first segments with each of the notes came, in
+// the order of the capture.
+func (c *Conn) Moments(side Side, n Notes) (moments []Moment) {
+	for _, x := range c.samples {
+		if x.side == side && n.Has(1<<x.bit) {
+			moments = append(moments, x.Moment)
+		}
 	}
 	return moments
 }

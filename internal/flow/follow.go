@@ -166,7 +166,7 @@ func (j *judgement) seeSACK() {
 
 // seeSYN keeps what a SYN offers. The shift of the window counts only if both
 // have offered one (RFC 7323 section 2.2).
-func (j *judgement) seeSYN(m Moment) {
+func (j *judgement) seeSYN(m Moment, cut bool) {
 	s, o := j.s, &j.s.Options
 	y := &j.f.SYN
 	y.Count++
@@ -176,7 +176,7 @@ func (j *judgement) seeSYN(m Moment) {
 	}
 	*y = SYN{
 		Seen: true, Count: y.Count, Last: m, Window: s.Window, Scale: min(o.WindowScale, 14),
-		HasScale: o.Has(segment.HasWindowScale), SACKPermitted: o.Has(segment.HasSACKPermitted), Timestamps: o.Has(segment.HasTimestamps),
+		HasScale: o.Has(segment.HasWindowScale), SACKPermitted: o.Has(segment.HasSACKPermitted), Timestamps: o.Has(segment.HasTimestamps), Cut: cut,
 	}
 	if o.Has(segment.HasMSS) {
 		y.MSS = o.MSS
@@ -188,7 +188,7 @@ func (j *judgement) seeSYN(m Moment) {
 	if !y.HasScale {
 		y.Scale = 0
 	}
-	if j.r.SYN.Seen {
+	if j.r.SYN.Seen && (y.HasScale || !y.Cut) && (j.r.SYN.HasScale || !j.r.SYN.Cut) {
 		both := y.HasScale && j.r.SYN.HasScale
 		for _, e := range []*End{j.f, j.r} {
 			e.scaled, e.scale = true, 0

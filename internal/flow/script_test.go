@@ -49,7 +49,7 @@ func (s *script) Segment(e *Event) {
 func (s *script) Gone(c *Conn) {
 	kept := *c
 	kept.Resets = slices.Clone(c.Resets)
-	kept.Samples = slices.Clone(c.Samples)
+	kept.samples = slices.Clone(c.samples)
 	for i := range kept.Ends {
 		kept.Ends[i].Passed = slices.Clone(c.Ends[i].Passed)
 	}

@@ -24,7 +24,6 @@ func (t *Tracker) move(side Side, to engine.State, cause string) {
 
 // states follows both sides over one segment that is no RST.
 func (t *Tracker) states(j *judgement, m Moment) {
-	from := t.event.From
 	t.revive(j, m)
 	switch {
 	case j.s.Flags.Has(segment.SYN | segment.ACK):
@@ -32,9 +31,8 @@ func (t *Tracker) states(j *judgement, m Moment) {
 	case j.s.Flags.Has(segment.SYN):
 		t.syn(j, m)
 		return
-	case j.f.State == engine.Closed && j.r.State == engine.Closed && !j.c.Over.Seen():
-		t.move(from, engine.Established, "seen in the midst of its life")
-		t.move(from.Other(), engine.Established, "seen in the midst of its life")
+	default:
+		t.midst(j)
 	}
 	if j.s.Flags.Has(segment.ACK) {
 		t.ack(j, m)
@@ -42,6 +40,15 @@ func (t *Tracker) states(j *judgement, m Moment) {
 	if j.s.Flags.Has(segment.FIN) && !j.f.finSent {
 		t.fin(j, m)
 	}
+}
+
+// midst is what both sides are in if the capture has not their beginning.
+func (t *Tracker) midst(j *judgement) {
+	if j.f.State != engine.Closed || j.r.State != engine.Closed || j.c.Over.Seen() {
+		return
+	}
+	t.move(t.event.From, engine.Established, "seen in the midst of its life")
+	t.move(t.event.From.Other(), engine.Established, "seen in the midst of its life")
 }
 
 // syn is a SYN without an ACK.
@@ -183,7 +190,8 @@ func open(s engine.State) bool {
 // reset is an RST: its sender is closed, and its receiver if it has to believe it.
 func (t *Tracker) reset(j *judgement, r Reset) {
 	from, m := t.event.From, r.Moment
-	r.Accepted = j.believed()
+	t.midst(j)
+	r.State, r.Accepted = j.f.State, j.believed()
 	if len(j.c.Resets) < maxResets {
 		j.c.Resets = append(j.c.Resets, r)
 	}

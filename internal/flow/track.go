@@ -27,9 +27,6 @@ type track struct {
 	finSent bool
 	finSeq  segment.Seq // the number the FIN takes
 
-	recent [recents]trace // of its last segments
-	turn   uint8
-
 	lastNotes Notes
 	lastRST   bool // its last segment was an RST that was not believed
 	lastTTL   uint8
@@ -50,16 +47,7 @@ type track struct {
 	fastest  int64 // ns, the fastest answer to data of the other side; 0: none yet
 }
 
-const (
-	maxHoles = 8
-	recents  = 4
-)
-
-// A trace is what is remembered of a segment to know it again.
-type trace struct {
-	print uint64
-	at    int64
-}
+const maxHoles = 8
 
 // A hole is a range that was passed over, by a segment that came at some time
 // with some timestamp.
@@ -141,51 +129,6 @@ func (t *track) keep(h hole) {
 	if h.start.Less(h.end) {
 		t.addHole(h)
 	}
-}
-
-// printOf makes a number of what is the same in two copies of one packet.
-func printOf(s *segment.Segment) uint64 {
-	const prime = 0x9e3779b97f4a7c15
-	h := uint64(s.IPID)<<48 | uint64(s.Flags)<<32 | uint64(s.Seq.Uint32())
-	h = (h ^ h>>29) * prime
-	h ^= uint64(s.Ack.Uint32())<<32 | uint64(s.Window)<<16 | uint64(len(s.Payload))&0xffff
-	h = (h ^ h>>31) * prime
-	h ^= uint64(s.Options.TSVal)<<32 | uint64(s.Options.TSEcr)
-	h = (h ^ h>>30) * prime
-	for _, b := range s.Options.Blocks() {
-		h ^= uint64(b.Start.Uint32())<<32 | uint64(b.End.Uint32())
-		h = (h ^ h>>29) * prime
-	}
-	return h
-}
-
-// How far apart in time two copies of a packet may be, in ns: by the IPID they
-// are known for certain, without one they must come sooner than anybody could
-// have sent again.
-const (
-	copiesWithID    = 1e9
-	copiesWithoutID = 500e3
-)
-
-// copied reports whether s is the very packet that was seen a moment ago, and
-// remembers it.
-func (t *track) copied(s *segment.Segment, at, rtt int64) bool {
-	limit := int64(copiesWithID)
-	if s.IPID == 0 {
-		limit = copiesWithoutID
-		if rtt > 0 {
-			limit = min(limit, rtt/2)
-		}
-	}
-	p := printOf(s)
-	for _, r := range t.recent {
-		if r.print == p && r.at != 0 && at-r.at < limit && at >= r.at {
-			return s.IPID != 0 || len(s.Payload) > 0
-		}
-	}
-	t.recent[t.turn] = trace{p, at}
-	t.turn = (t.turn + 1) % recents
-	return false
 }
 
 // counting reports whether the side's IPIDs count up, so that they tell in which

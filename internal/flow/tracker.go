@@ -22,6 +22,7 @@ type Tracker struct {
 	ids    uint64
 	event  Event
 	judged judgement
+	copies copies
 }
 
 // A Sink is told what a Tracker sees. What it is given is valid during the call.
@@ -82,7 +83,12 @@ func keyOf(s *segment.Segment) (k key) {
 func (t *Tracker) Add(m Moment, s *segment.Segment, d capture.Detail) {
 	k := keyOf(s)
 	c := t.conns[k]
-	if c != nil && t.begins(c, s) {
+	rtt := int64(0)
+	if c != nil {
+		rtt = c.RTT()
+	}
+	copied := t.copies.seen(&k, s, &d, m.At, rtt)
+	if c != nil && !copied && t.begins(c, s) {
 		c = t.renew(c, s, m)
 	}
 	if c == nil {
@@ -96,14 +102,14 @@ func (t *Tracker) Add(m Moment, s *segment.Segment, d capture.Detail) {
 		from = Remote
 	}
 	t.event = Event{Moment: m, Conn: c, From: from, Segment: s, Detail: d, Changes: t.event.Changes[:0]}
-	t.judge(m)
+	t.judge(m, copied)
 	c.count(from, t.event.Notes, m)
 	t.sink.Segment(&t.event)
 	t.event.Segment, t.event.Conn = nil, nil
 }
 
-// judge fills the event.
-func (t *Tracker) judge(m Moment) {
+// judge fills the event. A copy of what was judged means nothing.
+func (t *Tracker) judge(m Moment, copied bool) {
 	e := &t.event
 	c, s := e.Conn, e.Segment
 	f, r := &c.Ends[e.From], &c.Ends[e.From.Other()]
@@ -112,7 +118,7 @@ func (t *Tracker) judge(m Moment) {
 	f.Segments++
 	f.measure(j, e)
 	c.Parts |= j.parts()
-	if f.copied(s, m.At, c.RTT()) {
+	if copied {
 		e.Notes = Duplicate
 		return
 	}
@@ -136,7 +142,7 @@ func (t *Tracker) judge(m Moment) {
 	looks := j.look(m, e.From)
 	j.follow(e.Notes)
 	if s.Flags.Has(segment.SYN) {
-		j.seeSYN(m)
+		j.seeSYN(m, e.Detail.OptionsCut)
 	}
 	switch {
 	case f.inTimeout && !timed:
@@ -186,8 +192,12 @@ func (e *End) measure(j *judgement, v *Event) {
 	if e.Segments == 1 {
 		e.TTL = s.TTL
 	}
-	if e.Checksums[s.Checksum&3]++; s.Checksum == segment.ChecksumBad && !e.FirstBad.Seen() {
+	e.Checksums[s.Checksum&3]++
+	switch {
+	case s.Checksum == segment.ChecksumBad && !e.FirstBad.Seen():
 		e.FirstBad = v.Moment
+	case s.Checksum == segment.ChecksumPartial && !e.FirstPartial.Seen():
+		e.FirstPartial = v.Moment
 	}
 	switch {
 	case j.text > e.Largest:
@@ -301,7 +311,7 @@ func (t *Tracker) take(k key) *Conn {
 // reset makes a connection new, with the memory it has.
 func (c *Conn) reset() {
 	old := *c
-	*c = Conn{Resets: old.Resets[:0]}
+	*c = Conn{Resets: old.Resets[:0], samples: old.samples[:0]}
 	for side := range c.Ends {
 		c.Ends[side].Passed, c.Ends[side].holes = old.Ends[side].Passed[:0], old.Ends[side].holes[:0]
 	}

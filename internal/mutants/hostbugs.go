@@ -3,15 +3,15 @@ package mutants
 // hostBugs are bugs at the edges: the host around the engine, the socket's
 // filter, the words for people.
 var hostBugs = []Mutant{
-	{"full-link-is-fatal", "I1", "engine", "Host.write", "case isFull(err) && o.misses < maxMisses && !h.isClosed:", "case false:"},
-	{"full-link-for-ever", "I1", "engine", "Host.write", "o.misses < maxMisses", "true"},
+	{"full-link-is-fatal", "I1", "engine", "shard.write", "case isFull(err) && o.misses < maxMisses && !s.isClosed:", "case false:"},
+	{"full-link-for-ever", "I1", "engine", "shard.write", "o.misses < maxMisses", "true"},
 	{"firewall-not-named", "I2", "engine", "sendReason", "if errors.Is(err, syscall.EPERM) {", "if false {"},
-	{"too-long-not-cut", "I3", "engine", "Host.sendError", "h.stack.DeliverICMP(now, m)", "_ = m"},
+	{"too-long-not-cut", "I3", "engine", "shard.sendError", "s.stack.DeliverICMP(now, m)", "_ = m"},
 	{"read-error-ends-all", "I4", "engine", "Host.readError", "case errors.As(err, &passing) && passing.Temporary():", "case errors.As(err, &passing) && !passing.Temporary():"},
-	{"buffer-used-twice", "I1", "engine", "Host.fill", "o.octets[from:]", "o.octets[:len(o.octets)-from]"},
+	{"buffer-used-twice", "I1", "engine", "shard.fill", "o.octets[from:]", "o.octets[:len(o.octets)-from]"},
 	{"claim-freed-twice", "I11", "engine", "claim.release", "if c.users--; c.users > 0 {", "if c.users--; c.users > 1 {"},
 	{"claim-leaks", "I11", "engine", "claim.release", "if c.users--; c.users > 0 {", "if c.users--; c.users >= 0 {"},
-	{"claim-before-last-segment", "I11", "engine", "Host.mayRelease", "return len(h.leaving) > 0 && h.out.isEmpty()", "return len(h.leaving) > 0"},
+	{"claim-before-last-segment", "I11", "engine", "shard.mayRelease", "return len(s.leaving) > 0 && s.out.isEmpty()", "return len(s.leaving) > 0"},
 	{"stale-deadline", "G-3", "engine", "deadline.set", "d.stop()", ""},
 	{"secret-is-zero", "L5", "engine", "NewHost", "rand.Read(cfg.Secret[:])", "_ = rand.Reader"},
 	{"filter-takes-fragments", "A8", "rawsock", "loadPort", "Val: 0x3fff, SkipTrue: 1", "Val: 0x2000, SkipTrue: 1"},

@@ -123,8 +123,9 @@ func TestBrokenHosts(t *testing.T) {
 				s := tt.host.subject()
 				s.service = service
 				expected := table.of(service, byEngine)
-				// How a host calls us back depends on what its last call met.
-				maps.DeleteFunc(expected, func(id, _ string) bool { return probe.Find(id).Risk&probe.Passive != 0 })
+				// How a host calls us back depends on what its last call met, and C19 has a
+				// cell for what any other row asks.
+				maps.DeleteFunc(expected, func(id, _ string) bool { return probe.Find(id).Risk&probe.Passive != 0 || id == "C19" })
 				if !*everyRow {
 					maps.DeleteFunc(expected, func(id, _ string) bool { return !tt.concerns(id) })
 				}

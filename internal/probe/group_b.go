@@ -397,12 +397,13 @@ func wscaleHonesty(t *T) string {
 	switch {
 	case inFlight > field<<shift:
 		return "exceeded"
-	case inFlight <= field:
+	case inFlight > field && (inFlight >= field<<shift*3/4 || t.goesOn(p)):
+		return "honest"
+	case inFlight == field && t.goesOn(p):
 		return "unscaled"
-	case inFlight < field<<shift*3/4 && p.PeerClosed():
-		t.Unknown("the service sent %d octets only", inFlight)
 	}
-	return "honest"
+	t.Unknown("the service sent %d octets only", inFlight)
+	return ""
 }
 
 func stampMissing(t *T) string {

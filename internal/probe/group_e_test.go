@@ -10,13 +10,17 @@ import (
 
 var answersE = answers{
 	"E1":  {engine: "ten", kernel: "ten", service: "http"},
+	"E2":  {engine: "restarts", kernel: "kept", slow: true}, // by default this one has BBR
 	"E3":  {engine: "bytes", kernel: "bytes", service: "http"},
+	"E4":  {engine: "refused", kernel: "refused", service: "http"},
+	"E5":  {engine: "cubic", kernel: "rate", service: "http", slow: true},
 	"E6":  {engine: "delayed", kernel: "at-once", service: "none"},
 	"E7":  {engine: "at-once", kernel: "at-once"},
 	"E8":  {engine: "exact", kernel: "exact"},
 	"E9":  {engine: "reported", kernel: "reported"},
 	"E10": {engine: "beyond", kernel: "inside", service: "http"},
 	"E11": {engine: "waits", kernel: "waits", service: "http"},
+	"E12": {engine: "first", kernel: "last"},
 	"E13": {engine: "unknown: the host and its service take more", kernel: "unknown: the host and its service take more", slow: true},
 }
 

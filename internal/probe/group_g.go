@@ -153,8 +153,7 @@ var groupG = []*Row{
 // a plain SYN being answered.
 func (t *T) offer(shape puppet.Shape, mods ...puppet.Mod) (*puppet.Puppet, *puppet.Arrival, string) {
 	p := t.Puppet(shape)
-	p.Send(segment.SYN, mods...)
-	a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+	_, a := t.SYN(p, mods...)
 	switch {
 	case a == nil:
 		t.Connect().Close() // or the attempt ends
@@ -251,7 +250,7 @@ func markedControl(t *T) string {
 	_, a, _ = t.offer(puppet.Shape{}, puppet.TOS(ce))
 	note("syn_ce", a != nil)
 	// Behind a SYN cookie no RST is the end: the next ACK opens the connection anew.
-	note("rst_ect", t.killedBy(ect0) || !t.killedBy(notECT))
+	note("rst_ect", t.killedBy(ect0) || !t.killedBy(notECT) || t.killedBy(ect0))
 	return said
 }
 
@@ -388,8 +387,9 @@ func fastOpenData(t *T) string {
 	acked := func(name string, cookie []byte) int {
 		p := t.Puppet()
 		option := append([]byte{byte(segment.KindFastOpen), byte(2 + len(cookie))}, cookie...)
-		p.Send(segment.SYN, puppet.MoreOptions(option), puppet.Text(t.Octets(p, 5)))
-		a := t.Answer(p, puppet.SYNACK)
+		_, a := t.Insist(p, puppet.SYNACK, func() puppet.Sent {
+			return p.Send(segment.SYN, puppet.MoreOptions(option), puppet.Text(t.Octets(p, 5)))
+		})
 		if a == nil {
 			t.Fact(name, "no answer")
 			return -1

@@ -21,7 +21,7 @@ var groupP = []*Row{
 			{Key: "intact", Verdict: Pass, Says: "every router that tells saw what we had sent"},
 			{Key: "direct", Verdict: Pass, Says: "no router lies between us and the host"},
 			{Key: "changed", Verdict: Note, Says: "somebody on the path changes segments"},
-			{Key: "unseen", Verdict: Note, Says: "no router tells what it saw"},
+			{Key: "unseen", Verdict: Note, LikeLoss: true, Says: "no router tells what it saw"},
 		},
 		Test: hopDiff,
 	},

@@ -23,6 +23,7 @@ type T struct {
 	try     int // 1, 2, 3 …
 	facts   []Fact
 	asked   map[*puppet.Puppet]int // octets of the request that were sent
+	ending  bool                   // what the service is sent makes it close, whatever the row needs
 	why     string                 // of Unknown
 	detail  string                 // stands behind what the outcome says
 }
@@ -164,6 +165,9 @@ func (t *T) Establish(shape ...puppet.Shape) *puppet.Puppet {
 		t.Unknown("the connection does not take data")
 	}
 	t.asked[p] += octets
+	if t.battery.lossy() { // they may have left twice, and so may their ACK
+		p.Collect(50*time.Millisecond + t.battery.rtt())
+	}
 	return p
 }
 
@@ -176,7 +180,7 @@ func (t *T) Answer(p *puppet.Puppet, match puppet.Match) *puppet.Arrival {
 // script is what the service is sent in this row: a request, or what makes it
 // close first.
 func (t *T) script() []byte {
-	if t.row.Service == ClosesFirst {
+	if t.row.Service == ClosesFirst || t.ending {
 		return t.Service.Goodbye
 	}
 	return t.Service.Request

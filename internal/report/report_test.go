@@ -93,7 +93,7 @@ func TestPolicy(t *testing.T) {
 	}
 	for _, want := range []string{
 		"default-src 'none'", "style-src '" + digest(between("<style>", "</style>")) + "'",
-		"script-src '" + digest(between("<script>", "</script>")) + "'", "base-uri 'none'", "form-action 'none'",
+		"script-src '" + digest(between("<script>", "</script>")) + "' '" + digest(pageScript) + "'", "base-uri 'none'", "form-action 'none'",
 	} {
 		if !strings.Contains(told, want) {
 			t.Errorf("the policy %s lacks %s", told, want)

@@ -118,6 +118,9 @@ func (c *conn) sentence() string {
 	case "timeout":
 		return "There was no answer."
 	}
+	if c.sum != nil && c.sum.Result == "timeout" && c.sum.SegmentsReceived == 0 {
+		return "There was no answer."
+	}
 	return "It was left open."
 }
 

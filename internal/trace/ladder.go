@@ -271,13 +271,11 @@ func notes(e *engine.Event) string {
 	if note := noteOf(e); note != engine.NoteNone {
 		words = append(words, "["+spaced(string(note))+"]")
 	}
-	if e.Kind == engine.EventSegmentIn {
-		switch e.Segment.Checksum {
-		case segment.ChecksumBad:
-			words = append(words, "[bad checksum]")
-		case segment.ChecksumPartial: // it has never left this machine (offload)
-			words = append(words, "[checksum unfinished]")
-		}
+	switch e.Segment.Checksum { // what an engine sends has none yet
+	case segment.ChecksumBad:
+		words = append(words, "[bad checksum]")
+	case segment.ChecksumPartial: // it has never left this machine (offload)
+		words = append(words, "[checksum unfinished]")
 	}
 	return strings.Join(words, " ")
 }

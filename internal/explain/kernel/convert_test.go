@@ -124,7 +124,7 @@ func convertAll(t *testing.T, client, _ []recording) (out []recording) {
 	for i, c := range conversions {
 		for k := range talks {
 			if talks[k].name == converted[i] {
-				out = append(out, recording{talks[k].name + ", " + c.name, c.link, c.do(client[k].frames)})
+				out = append(out, recording{talks[k].name + ", " + c.name, talks[k].name, c.link, c.do(client[k].frames)})
 			}
 		}
 	}

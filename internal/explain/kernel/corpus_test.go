@@ -29,64 +29,9 @@ type frame struct {
 // A recording is a capture in memory.
 type recording struct {
 	name   string
+	talk   string // that it is of
 	link   layers.LinkType
 	frames []frame
-}
-
-// A recorder captures what passes an interface.
-type recorder struct {
-	t      *testing.T
-	handle *pcapgo.EthernetHandle
-	done   chan struct{}
-
-	mu   sync.Mutex
-	rec  recording
-	last time.Time // when the last frame was read
-}
-
-func record(t *testing.T, h *netlab.Host, name string) *recorder {
-	t.Helper()
-	r := &recorder{t: t, done: make(chan struct{}), rec: recording{name: name, link: layers.LinkTypeEthernet}}
-	err := h.Do(func() (err error) { r.handle, err = pcapgo.NewEthernetHandle("eth0"); return err })
-	if err != nil {
-		t.Fatal(err)
-	}
-	go r.run()
-	return r
-}
-
-func (r *recorder) run() {
-	defer close(r.done)
-	for {
-		data, info, err := r.handle.ReadPacketData()
-		if err != nil {
-			return // it was closed
-		}
-		if len(data) < 34 || !(data[12] == 8 && data[13] == 0 && data[14+9] == 6 || data[12] == 0x86 && data[13] == 0xdd && data[14+6] == 6) {
-			continue
-		}
-		r.mu.Lock()
-		r.rec.frames = append(r.rec.frames, frame{info.Timestamp, data, info.Length})
-		r.last = time.Now()
-		r.mu.Unlock()
-	}
-}
-
-// end ends the recording when nothing has come for a while.
-func (r *recorder) end() recording {
-	r.t.Helper()
-	const quiet = 60 * time.Millisecond
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		r.mu.Lock()
-		idle := time.Since(r.last)
-		r.mu.Unlock()
-		if idle > quiet || time.Now().After(deadline) {
-			break
-		}
-	}
-	r.handle.Close()
-	<-r.done
-	return r.rec
 }
 
 // corpus are the recordings of all talks, from the client's side, from the
@@ -130,9 +75,12 @@ func recordings(t *testing.T) (client, server, converted []recording) {
 // hold holds a talk and captures it on both hosts.
 func (k *talk) hold(t *testing.T, port uint16) (client, server recording) {
 	a, b, r := netlab.RelayPair(t, k.link)
-	left, right := record(t, a, k.name+", client's side"), record(t, b, k.name+", server's side")
+	huge := k.link.Link.Offload
+	left, right := record(t, a, k.name+", client's side", huge), record(t, b, k.name+", server's side", huge)
 	k.run(&world{t: t, a: a, b: b, r: r, v6: k.v6, port: port})
-	return left.end(), right.end()
+	client, server = end(t, left, right)
+	client.talk, server.talk = k.name, k.name
+	return client, server
 }
 
 // join writes recordings into one file, each on an interface of its own, and

@@ -279,9 +279,8 @@ func TestStatesAgainstSS(t *testing.T) {
 }
 
 func newWatch(t *testing.T, h *netlab.Host) *watch {
-	w := &watch{rec: record(t, h, h.Name())}
+	w := &watch{rec: record(t, h, h.Name(), false)}
 	w.tracker = flow.New(w, 0)
-	t.Cleanup(func() { w.rec.end() })
 	return w
 }
 

@@ -273,16 +273,9 @@ func (d *dispute) sentFirst() bool {
 	return len(turns) > 0 && turns[0] == 0
 }
 
-// base finds what a recording is of: its talk's name is the first part.
-func base(name string, among []recording) *recording {
-	for i := range among {
-		talk, _, _ := strings.Cut(among[i].name, ", client's side")
-		talk, _, _ = strings.Cut(talk, ", server's side")
-		if name == talk || strings.HasPrefix(name, talk+", ") {
-			return &among[i]
-		}
-	}
-	return nil
+// sameTalk finds the recording of a talk.
+func sameTalk(talk string, among []recording) *recording {
+	return &among[slices.IndexFunc(among, func(r recording) bool { return r.talk == talk })]
 }
 
 // Our notes on every segment of the corpus are tshark's, but for the differences
@@ -299,7 +292,7 @@ func TestNotesAgainstTshark(t *testing.T) {
 		recordings []recording
 	}{{"client", client}, {"server", server}, {"converted", converted}} {
 		t.Run(set.name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "all.pcapng")
+			file := filepath.Join(t.ArtifactDir(), "all.pcapng") // go test -artifacts keeps it
 			starts := join(t, file, set.recordings)
 			opinions := ask(t, file)
 			segments, conns := read(t, file)
@@ -323,12 +316,12 @@ func TestNotesAgainstTshark(t *testing.T) {
 						which--
 					}
 					x := &dispute{line: line, before: history[line.Conn], capture: &set.recordings[which], frame: i - starts[which]}
-					x.sender = base(x.capture.name, client)
+					x.sender = sameTalk(x.capture.talk, client)
 					if line.Dir == "in" {
-						x.sender = base(x.capture.name, server)
+						x.sender = sameTalk(x.capture.talk, server)
 					}
 					if r, ruled := rulings[word]; !ruled || !r.holds(x) {
-						t.Errorf("%s, frame %d (%d of the capture): of %q, %s is not ruled upon, or not so (ruled: %v)\n%+v", x.capture.name, i+1, x.frame+1, words, word, ruled, line)
+						t.Errorf("%s, frame %d (%d of the capture): of %q, %s is not ruled upon, or not so (ruled: %v; the very same packet: %v; among those sent with its first octet: %v; asked for: %v)\n%+v", x.capture.name, i+1, x.frame+1, words, word, ruled, x.copied(), x.turns(), x.asked(), line)
 					}
 				}
 				history[line.Conn] = append(history[line.Conn], line)

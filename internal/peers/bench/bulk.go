@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +12,14 @@ import (
 // bulkContests are one stream and sixteen, with offloads and without, P7 to P10,
 // and with them what a segment allocates and an octet costs, P14 and P15.
 func bulkContests() []contest {
-	return []contest{sendContest(), receiveContest()}
+	all := []contest{sendContest(), receiveContest()}
+	for _, direction := range []string{"send", "receive"} {
+		all = append(all, sixteenContest(direction))
+	}
+	for _, direction := range []string{"send", "receive"} {
+		all = append(all, bareContest(direction))
+	}
+	return all
 }
 
 const rate = "Gbit/s"
@@ -43,6 +49,31 @@ func receiveContest() contest {
 			comparison{"P8", work, rate, rate, us, iperf3, nil})
 	}
 	c.comparisons = append(c.comparisons, costs(work)...)
+	return c
+}
+
+// sixteenContest is sixteen streams at a time.
+func sixteenContest(direction string) contest {
+	work := "sixteen streams, " + direction
+	c := bulk(work, direction, 16, true, ourPacket, goNet, gvisorGSO)
+	c.comparisons = []comparison{
+		{"P9", work, rate, rate, ourPacket, gvisorGSO, atLeast(1.5)},
+		{"P9", work, rate, rate, ourPacket, goNet, nil},
+	}
+	return c
+}
+
+// bareContest is one stream over a road where nobody cuts or sums for us.
+func bareContest(direction string) contest {
+	work := "one stream, offloads off, " + direction
+	c := bulk(work, direction, 1, false, ourRaw, ourPacket, goNet, iperf3, gvisorGSO)
+	asked := map[string]float64{"send": 1, "receive": 0.95}[direction]
+	c.comparisons = []comparison{
+		{"P10", work, rate, rate, ourPacket, goNet, atLeast(asked)},
+		{"P10", work, rate, rate, ourPacket, gvisorGSO, atLeast(1.8)},
+		{"P10", work, rate, rate, ourPacket, iperf3, nil},
+		{"P10", work, rate, rate, ourRaw, goNet, nil},
+	}
 	return c
 }
 
@@ -145,5 +176,3 @@ func iperfRate(out []byte, warm time.Duration) (sample, error) {
 	}
 	return sample{rate: 8 * octets / seconds / 1e9}, nil
 }
-
-func addrPort(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }

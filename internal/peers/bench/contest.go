@@ -21,9 +21,10 @@ type contender struct {
 	run  func(*Session) (sample, error)
 }
 
-// contests are all there are, in the order of the goals.
+// contests are all there are. That of memory comes first, while no sockets of
+// others have left their slabs behind.
 func contests() []contest {
-	return slices.Concat(codecContests(), bulkContests())
+	return slices.Concat(memoryContests(), codecContests(), handshakeContests(), probeContests(), bulkContests(), latencyContests(), accuracyContests())
 }
 
 // Goals are the names of all goals, in order.

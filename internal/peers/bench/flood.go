@@ -3,7 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
-	"time"
+	"net/netip"
 	"unsafe"
 
 	"rawtcp/segment"
@@ -25,7 +25,7 @@ const floodBatch = 64
 // goes and with no TCP behind it: what no stack on that socket can exceed. They
 // are RSTs, which nobody answers.
 func flood(spec Spec) (sample, error) {
-	s := segment.Segment{Src: addrPort(spec.Local, 40000), Dst: spec.Remotes[0], Flags: segment.RST, TTL: 64, Payload: make([]byte, mtu-40)}
+	s := segment.Segment{Src: netip.AddrPortFrom(spec.Local, 40000), Dst: spec.Remotes[0], Flags: segment.RST, TTL: 64, Payload: make([]byte, mtu-40)}
 	pkt, err := s.Append(nil)
 	if err != nil {
 		return nil, err
@@ -35,12 +35,12 @@ func flood(spec Spec) (sample, error) {
 		return nil, fmt.Errorf("open a raw socket: %w", err)
 	}
 	defer unix.Close(fd)
-	to := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: spec.Remotes[0].Addr().As4()}
+	peer := unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: spec.Remotes[0].Addr().As4()}
 	iov := unix.Iovec{Base: &pkt[0], Len: uint64(len(pkt))}
 	var batch [floodBatch]mmsghdr
 	for i := range batch {
 		h := &batch[i].Msghdr
-		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&to)), uint32(unsafe.Sizeof(to))
+		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&peer)), uint32(unsafe.Sizeof(peer))
 		h.Iov, h.Iovlen = &iov, 1
 	}
 	m := newMeter()
@@ -57,11 +57,14 @@ func flood(spec Spec) (sample, error) {
 			}
 		}
 	}()
+	from, to, err := m.window(spec)
 	select {
 	case err := <-broken:
 		return nil, fmt.Errorf("sendmmsg: %w", err)
-	case <-m.began:
-	case <-time.After(shortTimeout):
+	default:
 	}
-	return m.measure(spec)
+	if err != nil {
+		return nil, err
+	}
+	return moved(from, to), nil
 }

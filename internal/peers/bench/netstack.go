@@ -15,15 +15,13 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	gvisorstack "gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
 )
 
 // netstack is gVisor's TCP on a packet socket, set up as gVisor's own runsc does
 // it: recvmmsg, buffers of 4 MiB, received checksums not verified, windows tuned,
 // and, with gso, super-segments of 64 KiB in both directions.
-type netstack struct {
-	*gvisorstack.Stack
-	fd int
-}
+type netstack struct{ *gvisorstack.Stack }
 
 const (
 	netstackNIC  = 1
@@ -48,7 +46,7 @@ func openNetstack(local netip.Addr, gso bool) (stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := netstack{fd: fd, Stack: gvisorstack.New(gvisorstack.Options{
+	n := netstack{gvisorstack.New(gvisorstack.Options{
 		NetworkProtocols:   []gvisorstack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
 		TransportProtocols: []gvisorstack.TransportProtocolFactory{tcp.NewProtocol},
 		HandleLocal:        true,
@@ -107,7 +105,17 @@ func (n netstack) Dial(ctx context.Context, remote netip.AddrPort) (net.Conn, er
 	return gonet.DialContextTCP(ctx, n.Stack, full(remote), ipv4.ProtocolNumber)
 }
 
-func (n netstack) Close() error {
-	n.Stack.Destroy()
-	return unix.Close(n.fd)
+func (n netstack) Listen(local netip.AddrPort) (net.Listener, error) {
+	var wq waiter.Queue
+	ep, err := n.NewEndpoint(tcp.ProtocolNumber, ipv4.ProtocolNumber, &wq)
+	if err == nil {
+		err = ep.Bind(full(local))
+	}
+	if err == nil {
+		err = ep.Listen(backlog)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen with gVisor: %v", err)
+	}
+	return gonet.NewTCPListener(n.Stack, &wq, ep), nil
 }

@@ -127,6 +127,7 @@ const method = `
 - **Peers.** *Go net* is the kernel's TCP through package net, in the very program that runs ours. *gvisor* is netstack on a packet socket as runsc sets it up (recvmmsg,
   socket buffers of 4 MiB, windows tuned); with host GSO super-segments of 64 KiB pass in both directions. *iperf3* is the distribution's. Our side is ` + "`engine.Host`" + ` on
   ` + "`rawsock`" + ` with no setting changed, over the raw socket and over the packet socket.
+- **Memory** is weighed once: nothing in it depends on the clock. The kernel's figure is by how much all its slabs grew, for the other ends of the very connections that ours are.
 - **CPU** is that of the tested process by getrusage, its system calls included. What the softirq does in another's name is not in it.
 - **A restless machine is not published.** The spread of a contender is the distance between the quartiles of its rounds, as a share of the median. If one of the peers of
   a row with a bound has a spread above %.0f %%, the contest is held again, twice at most; then the run is printed, this file is not written, and the command fails.

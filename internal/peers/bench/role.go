@@ -1,9 +1,7 @@
 package bench
 
 import (
-	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -32,10 +30,18 @@ type Spec struct {
 
 // works are what a process can do.
 var works = map[string]func(Spec) (sample, error){
-	"send":    send,
-	"receive": receive,
-	"sink":    sink,
-	"source":  source,
+	"send":     send,
+	"receive":  receive,
+	"sink":     sink,
+	"source":   source,
+	"connect":  connect,
+	"accept":   accept,
+	"pingpong": pingpong,
+	"echo":     echo,
+	"hold":     hold,
+	"probe":    probe,
+	"listen":   listenOnly,
+	"call":     call,
 }
 
 // Role does what a process was started for by the benchmark itself; done is false
@@ -78,7 +84,9 @@ func pin(cpu string, args []string) error {
 	return fmt.Errorf("start %s: %w", path, syscall.Exec(path, args, os.Environ()))
 }
 
-// play does the work of a spec and writes what it measured as JSON.
+// play does the work of a spec, writes what it measured as a line of JSON, and
+// lets the work go on until the benchmark closes our standard input: the other
+// side may still be measuring.
 func play(text string) error {
 	var spec Spec
 	if err := json.Unmarshal([]byte(text), &spec); err != nil {
@@ -95,7 +103,11 @@ func play(text string) error {
 	if err != nil {
 		return fmt.Errorf("%s, %s: %w", spec.Stack, spec.Work, err)
 	}
-	return json.NewEncoder(os.Stdout).Encode(got)
+	if err := json.NewEncoder(os.Stdout).Encode(got); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 // manyFiles lets this process have as many descriptors as it may.
@@ -111,14 +123,5 @@ func manyFiles() error {
 // tellReady says that the kernel's side can be spoken to.
 func tellReady() error {
 	_, err := fmt.Println(peerReadiness)
-	return err
-}
-
-// awaitEnd waits until the benchmark closes our standard input.
-func awaitEnd() error {
-	_, err := bufio.NewReader(os.Stdin).ReadByte()
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
 	return err
 }

@@ -157,17 +157,20 @@ func (s *Session) play(stack, work, role string, change func(*Spec)) (sample, er
 	}
 	defer subject.kill()
 	got, err := subject.result()
-	if err != nil || peer == nil {
-		return got, err
-	}
-	told, err := peer.result()
 	if err != nil {
-		return nil, fmt.Errorf("the kernel's side: %w", err)
+		return nil, err
 	}
-	for metric, v := range told {
-		got["peer "+metric] = v
+	if peer != nil {
+		told, err := peer.result() // while the tested side goes on
+		if err != nil {
+			return nil, fmt.Errorf("the kernel's side: %w", err)
+		}
+		for metric, v := range told {
+			got["peer "+metric] = v
+		}
+		defer peer.end()
 	}
-	return got, nil
+	return got, subject.end()
 }
 
 // A process is a role that runs.
@@ -229,24 +232,30 @@ func (p *process) ready() error {
 	return nil
 }
 
+// result waits for what a role measured. It goes on until its end is told.
+func (p *process) result() (sample, error) {
+	line, err := p.stdout.ReadBytes('\n')
+	if err != nil {
+		return nil, errors.Join(p.wait(), err)
+	}
+	got := sample{}
+	if err := json.Unmarshal(line, &got); err != nil {
+		return nil, fmt.Errorf("it said %q: %w", line, err)
+	}
+	return got, nil
+}
+
+// end tells the process to end, and waits for it.
+func (p *process) end() error {
+	_, err := p.output()
+	return err
+}
+
 // output tells the process that it may end, waits for it and returns what it wrote.
 func (p *process) output() ([]byte, error) {
 	_ = p.stdin.Close()
 	out, err := io.ReadAll(p.stdout)
 	return out, errors.Join(err, p.wait())
-}
-
-// result is the output as a role writes it.
-func (p *process) result() (sample, error) {
-	out, err := p.output()
-	if err != nil {
-		return nil, err
-	}
-	got := sample{}
-	if err := json.Unmarshal(out, &got); err != nil {
-		return nil, fmt.Errorf("it said %q: %w", out, err)
-	}
-	return got, nil
 }
 
 // wait returns how the process ended, with what it said last.

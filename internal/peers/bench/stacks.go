@@ -13,7 +13,7 @@ import (
 // A stack is what a subject speaks TCP with.
 type stack interface {
 	Dial(ctx context.Context, remote netip.AddrPort) (net.Conn, error)
-	Close() error
+	Listen(local netip.AddrPort) (net.Listener, error)
 }
 
 // openStack opens the stack that a spec names.
@@ -42,7 +42,11 @@ func (kernelStack) Dial(ctx context.Context, remote netip.AddrPort) (net.Conn, e
 	return d.DialContext(ctx, "tcp", remote.String())
 }
 
-func (kernelStack) Close() error { return nil }
+func (kernelStack) Listen(local netip.AddrPort) (net.Listener, error) {
+	var cfg net.ListenConfig
+	cfg.SetMultipathTCP(false)
+	return cfg.Listen(context.Background(), "tcp4", local.String())
+}
 
 // ours is our engine on a link of rawsock, as a program has it that sets nothing.
 type ours struct{ *engine.Host }
@@ -61,3 +65,11 @@ func openOurs(io rawsock.IOMode) (stack, error) {
 func (o ours) Dial(ctx context.Context, remote netip.AddrPort) (net.Conn, error) {
 	return o.Host.Dial(ctx, remote, engine.DialConfig{})
 }
+
+func (o ours) Listen(local netip.AddrPort) (net.Listener, error) {
+	return o.Host.Listen(local, engine.ListenConfig{Backlog: backlog})
+}
+
+// backlog is how many connections may wait for a subject that accepts, with every
+// stack: that a queue is full is not what is measured.
+const backlog = 4096

@@ -2,96 +2,37 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"runtime"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"rawtcp/engine"
-
-	"golang.org/x/sys/unix"
 )
 
 // chunk is how much a program of either side writes or reads at a time.
 const chunk = 256 << 10
 
-// A meter counts octets and what they cost this process.
-type meter struct {
-	octets  atomic.Int64
-	conns   []net.Conn
-	started sync.Once
-	began   chan struct{} // closed with the first octet
-}
-
-func newMeter() *meter { return &meter{began: make(chan struct{})} }
-
-// count adds octets that were moved.
-func (m *meter) count(n int) {
-	m.octets.Add(int64(n))
-	m.started.Do(func() { close(m.began) })
-}
-
-// A reading is a moment of a meter.
-type reading struct {
-	at       time.Time
-	octets   int64
-	cpu      time.Duration
-	mallocs  uint64
-	segments uint64
-}
-
-func (m *meter) read() (reading, error) {
-	r := reading{at: time.Now(), octets: m.octets.Load()}
-	var used unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
-		return r, err
-	}
-	r.cpu = time.Duration(used.Utime.Nano() + used.Stime.Nano())
-	var memory runtime.MemStats
-	runtime.ReadMemStats(&memory)
-	r.mallocs = memory.Mallocs
-	for _, c := range m.conns {
+// segmentsOf sums what our own connections sent and received.
+func segmentsOf(conns []net.Conn) (segments uint64) {
+	for _, c := range conns {
 		if c, ok := c.(*engine.NetConn); ok {
 			stats := c.Info().Stats
-			r.segments += stats.SegmentsIn + stats.SegmentsOut
+			segments += stats.SegmentsIn + stats.SegmentsOut
 		}
 	}
-	return r, nil
+	return segments
 }
 
-// measure reads after the warm part that follows the first octet, and after the
-// length.
-func (m *meter) measure(spec Spec) (sample, error) {
-	select {
-	case <-m.began:
-	case <-time.After(shortTimeout):
-		return nil, errors.New("no octet was moved")
-	}
-	time.Sleep(spec.Warm)
-	from, err := m.read()
-	if err != nil {
-		return nil, err
-	}
-	time.Sleep(spec.Length)
-	to, err := m.read()
-	if err != nil {
-		return nil, err
-	}
-	octets := float64(to.octets - from.octets)
-	if octets == 0 {
-		return nil, errors.New("no octet was moved while it counted")
-	}
+// moved sums up a window in which octets were counted.
+func moved(from, to reading) sample {
+	octets := float64(to.count - from.count)
 	got := sample{
-		"Gbit/s":   8 * octets / float64(to.at.Sub(from.at).Nanoseconds()),
-		"CPU s/GB": (to.cpu - from.cpu).Seconds() / (octets / 1e9),
+		rate:    8 * octets / float64(to.at.Sub(from.at).Nanoseconds()),
+		cpuTime: (to.cpu - from.cpu).Seconds() / (octets / 1e9),
 	}
 	if segments := to.segments - from.segments; segments > 0 {
-		got["allocations/segment"] = float64(to.mallocs-from.mallocs) / float64(segments)
+		got[allocations] = float64(to.mallocs-from.mallocs) / float64(segments)
 	}
-	return got, nil
+	return got
 }
 
 // dialAll opens the streams of a spec.
@@ -127,27 +68,27 @@ func transfer(spec Spec, move func(net.Conn, []byte) (int, error)) (sample, erro
 	if err != nil {
 		return nil, err
 	}
-	m := newMeter()
-	if m.conns, err = dialAll(s, spec); err != nil {
+	conns, err := dialAll(s, spec)
+	if err != nil {
 		return nil, err
 	}
-	broken := make(chan error, len(m.conns))
-	for _, c := range m.conns {
+	m := newMeter()
+	m.segments = func() uint64 { return segmentsOf(conns) }
+	broken := make(chan error, len(conns))
+	for _, c := range conns {
 		go func() { broken <- moveAll(c, m, move) }()
 	}
-	got, err := m.measure(spec)
-	time.Sleep(afterglow)
+	from, to, err := m.window(spec)
 	select {
 	case why := <-broken:
 		return nil, fmt.Errorf("a stream ended: %w", why)
 	default:
-		return got, err
 	}
+	if err != nil {
+		return nil, err
+	}
+	return moved(from, to), nil
 }
-
-// afterglow is how much longer the tested side goes on, so that the other one,
-// which began to measure a little later, does not see the end.
-const afterglow = 50 * time.Millisecond
 
 // moveAll reads or writes until that fails.
 func moveAll(c net.Conn, m *meter, move func(net.Conn, []byte) (int, error)) error {
@@ -168,38 +109,34 @@ func sink(spec Spec) (sample, error) { return serve(spec, net.Conn.Read) }
 func source(spec Spec) (sample, error) { return serve(spec, net.Conn.Write) }
 
 func serve(spec Spec, move func(net.Conn, []byte) (int, error)) (sample, error) {
+	m := newMeter()
+	if err := listen(spec, func(c net.Conn) { _ = moveAll(c, m, move) }); err != nil { // until the tested side goes
+		return nil, err
+	}
+	from, to, err := m.window(spec)
+	if err != nil {
+		return nil, err
+	}
+	return moved(from, to), nil
+}
+
+// listen has handle called for each connection to the kernel's side, in a
+// goroutine of its own, and says that it is ready.
+func listen(spec Spec, handle func(net.Conn)) error {
 	var cfg net.ListenConfig
 	cfg.SetMultipathTCP(false)
 	l, err := cfg.Listen(context.Background(), "tcp4", fmt.Sprintf(":%d", spec.Remotes[0].Port()))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer l.Close()
-	m := newMeter()
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go func() { _ = moveAll(c, m, move) }() // until the tested side goes
+			go handle(c)
 		}
 	}()
-	if err := tellReady(); err != nil {
-		return nil, err
-	}
-	type outcome struct {
-		got sample
-		err error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		got, err := m.measure(spec)
-		done <- outcome{got, err}
-	}()
-	if err := awaitEnd(); err != nil {
-		return nil, err
-	}
-	o := <-done
-	return o.got, o.err
+	return tellReady()
 }

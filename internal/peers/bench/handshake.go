@@ -1,0 +1,196 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// connections is the metric of whole connections: opened, and closed in order by
+// both sides, a second.
+const connections = "connections/s"
+
+// handshakeContests are connections that only open and close, 64 at a time and
+// one at a time, P4 and P5.
+func handshakeContests() []contest {
+	many, one := handshakes("connect and close, 64 at a time", 64), handshakes("connect and close, one at a time", 1)
+	row := func(goal string, c contest, us, peer string, b *Bound) comparison {
+		return comparison{goal, c.name, connections, connections, us, peer, b}
+	}
+	many.comparisons = []comparison{
+		row("P4", many, ourRaw, goNet, atLeast(1.4)),
+		row("P4", many, ourRaw, gvisorGSO, atLeast(3.5)),
+		row("P4", many, ourPacket, goNet, atLeast(2)),
+		row("P4", many, ourPacket, gvisorGSO, atLeast(5)),
+	}
+	for _, us := range []string{ourRaw, ourPacket} {
+		one.comparisons = append(one.comparisons, row("P5", one, us, gvisorGSO, atLeast(1.5)), row("P5", one, us, goNet, atLeast(0.5)))
+	}
+	return []contest{many, one}
+}
+
+func handshakes(name string, streams int) contest {
+	c := contest{name: name}
+	for _, stack := range []string{ourRaw, ourPacket, goNet, gvisorGSO} {
+		c.contenders = append(c.contenders, contender{stack, func(s *Session) (sample, error) {
+			s.leave() // with all that is in TIME-WAIT
+			if err := s.enter(true); err != nil {
+				return nil, err
+			}
+			got, err := s.play(stack, "connect", "accept", func(spec *Spec) { spec.Streams = streams })
+			if err != nil {
+				return nil, err
+			}
+			return sample{connections: got["peer "+connections]}, nil
+		}})
+	}
+	return c
+}
+
+// connect is the tested side: each of its workers opens a connection to the next
+// address, closes it, and so on. The kernel's side counts those that ended.
+func connect(spec Spec) (sample, error) {
+	s, err := openStack(spec)
+	if err != nil {
+		return nil, err
+	}
+	m := newMeter()
+	broken := make(chan error, spec.Streams)
+	var turn atomic.Int64
+	for range spec.Streams {
+		go func() {
+			for {
+				remote := spec.Remotes[int(turn.Add(1))%len(spec.Remotes)]
+				if err := openAndClose(s, remote); err != nil {
+					broken <- err
+					return
+				}
+				m.count(1)
+			}
+		}()
+	}
+	_, _, err = m.window(spec)
+	select {
+	case why := <-broken:
+		return nil, why
+	default:
+		return sample{}, err
+	}
+}
+
+func openAndClose(s stack, remote netip.AddrPort) error {
+	ctx, cancel := context.WithTimeout(context.Background(), shortTimeout)
+	defer cancel()
+	c, err := s.Dial(ctx, remote)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	return c.Close()
+}
+
+// accept is the kernel's side: it accepts, waits for the FIN, closes and counts.
+// A thread with epoll does it, as no other way keeps up with all contenders.
+func accept(spec Spec) (sample, error) {
+	a, err := newAccepter(spec.Remotes[0].Port())
+	if err != nil {
+		return nil, err
+	}
+	broken := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		broken <- a.run()
+	}()
+	if err := tellReady(); err != nil {
+		return nil, err
+	}
+	from, to, err := a.closed.window(spec)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case why := <-broken:
+		return nil, why
+	default:
+	}
+	return sample{connections: float64(to.count-from.count) / to.at.Sub(from.at).Seconds()}, nil
+}
+
+// An accepter is a listening socket and the connections that it brought.
+type accepter struct {
+	listener, poll int
+	closed         *meter // connections that ended in order
+}
+
+func newAccepter(port uint16) (*accepter, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Port: int(port)}), unix.Listen(fd, 65535)); err != nil {
+		return nil, err
+	}
+	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	a := &accepter{listener: fd, poll: poll, closed: newMeter()}
+	return a, a.watch(fd, unix.EPOLLIN)
+}
+
+func (a *accepter) watch(fd int, events uint32) error {
+	return unix.EpollCtl(a.poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+}
+
+// run accepts and closes until that fails.
+func (a *accepter) run() error {
+	var events [256]unix.EpollEvent
+	for {
+		n, err := unix.EpollWait(a.poll, events[:], -1)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, e := range events[:n] {
+			if int(e.Fd) == a.listener {
+				err = a.accept()
+			} else {
+				err = a.end(e)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// accept takes what waits, at most as much as lets the others have their turn.
+func (a *accepter) accept() error {
+	for range 64 {
+		fd, _, err := unix.Accept4(a.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		if errors.Is(err, unix.EAGAIN) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("accept: %w", err)
+		}
+		if err := a.watch(fd, unix.EPOLLRDHUP); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end closes a connection whose peer has closed, and counts it if that was by a FIN.
+func (a *accepter) end(e unix.EpollEvent) error {
+	if e.Events&unix.EPOLLERR == 0 {
+		a.closed.count(1)
+	}
+	return unix.Close(int(e.Fd))
+}
