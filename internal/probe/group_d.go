@@ -372,6 +372,8 @@ func (b *burst) block(from, to int) segment.SACKBlock {
 
 const (
 	burstMSS = 536
+	leastRTO = 190 * time.Millisecond // what comes again later may be the timer's
+	tooSlow  = "the retransmission timeout was faster than we were"
 	booked   = 6 // ACKs of a burst, to be fast enough
 )
 
@@ -442,7 +444,7 @@ func (t *T) timedOut(b *burst, sent time.Duration) {
 		}
 	}
 	if count > 1 {
-		t.Unknown("the retransmission timeout was faster than we were")
+		t.Unknown(tooSlow)
 	}
 }
 
@@ -517,7 +519,10 @@ func limitedTransmit(t *T) string {
 		if i == 0 {
 			t.timedOut(b, sent.At)
 		}
-		if i < 2 && slices.ContainsFunc(data, begins(b.una)) {
+		if n := slices.IndexFunc(data, begins(b.una)); n >= 0 && i < 2 {
+			if first := t.seen(b.p, 0, begins(b.una)); data[n].At-first.At > leastRTO {
+				t.Unknown(tooSlow)
+			}
 			return "retransmits"
 		}
 		brought = b.end().Sub(end)
