@@ -122,7 +122,16 @@ const mostShared = 8
 // quarter of its memory. Nobody may write to what settings returned; a
 // connection whose settings change takes others from here.
 func (s *Stack) settings(cfg ConnConfig) (*ConnConfig, error) {
-	return s.share(cfg.or(s.cfg.Conn).withDefaults())
+	// What the caller can still change behind a pointer is not known again by it.
+	plain := cfg.ISN == nil && cfg.SYNOptions == nil && s.cfg.Conn.Controller == nil
+	if plain && s.latest.settings != nil && s.latest.asked.same(&cfg) {
+		return s.latest.settings, nil
+	}
+	shared, err := s.share(cfg.or(s.cfg.Conn).withDefaults())
+	if err == nil && plain {
+		s.latest.asked, s.latest.settings = cfg, shared
+	}
+	return shared, err
 }
 
 // share is settings for what is complete.
@@ -135,14 +144,16 @@ func (s *Stack) share(cfg ConnConfig) (*ConnConfig, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	cfg.SYNOptions = slices.Clone(cfg.SYNOptions)
+	kept := new(ConnConfig) // and not &cfg, which would make every call allocate
+	*kept = cfg
+	kept.SYNOptions = slices.Clone(cfg.SYNOptions)
 	if cfg.ISN != nil {
 		iss := *cfg.ISN
-		cfg.ISN = &iss
+		kept.ISN = &iss
 	}
 	if len(s.shared) == mostShared {
 		s.shared = slices.Delete(s.shared, 0, 1)
 	}
-	s.shared = append(s.shared, &cfg)
-	return &cfg, nil
+	s.shared = append(s.shared, kept)
+	return kept, nil
 }

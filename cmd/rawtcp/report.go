@@ -115,7 +115,7 @@ func (p *program) readRuns(o *reportOptions, names []string) (*report.Run, error
 
 // readRun adds one input: JSON Lines begin with a brace, and no capture does.
 func (p *program) readRun(run *report.Run, name string) error {
-	in, size, err := p.openCapture(name)
+	in, size, err := p.openCapture(context.Background(), name)
 	if err != nil {
 		return err
 	}

@@ -155,16 +155,17 @@ Examples:
 `
 
 const helpExplain = `usage: rawtcp explain [flags] FILE...
-What a capture (pcap or pcapng of any tool; - is stdin) shows: every TCP
-connection, the states of both ends, what was sent again and why, who closed,
-who sent the RST. No privilege is needed, and nothing is sent.
+What a capture (pcap or pcapng of any tool, also with gzip; - is stdin) shows:
+every TCP connection, the states of both ends, what was sent again and why, who
+closed, who sent the RST. No privilege is needed, and nothing is sent.
 
-pick    --host ADDR   --port N   --stream N (number of the connection)
+pick    --host ADDR   --port N   --stream N (as in the table; tcp.stream + 1)
 show    --ladder auto|all|none   -v, --verbose (payload)   -S, --absolute-seq
         --time rel|delta|abs|epoch   -j, --json   --color auto|always|never
 
 In the ladder the client is left and the server right, a number is that of the
-frame, <== and ==> are sent again, and CLIENT/SERVER are the states.
+frame, <== and ==> are sent again, and CLIENT/SERVER are the states. Findings
+are marked by weight: - how it went, * unusual, ! costs time, !! breaks.
 
 Examples:
   rawtcp explain capture.pcapng

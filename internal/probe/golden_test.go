@@ -123,6 +123,8 @@ var goldenCells = []cell{
 	{row: "C9", peer: "echo", linux: "silent", outcome: "silent"},
 	{row: "C10", peer: "echo", linux: "ACK", outcome: "acked"},
 	{row: "C11", peer: "echo", linux: "SEQ=SND.NXT ACK=RCV.NXT, no data", outcome: "exact", facts: map[string]string{"challenges": "^3 of 3$"}},
+	// Ten at the same moment: the host lets one pass in half a second.
+	{row: "C12", peer: "echo", linux: "3 answers to 20 in 0.4 s", outcome: "limited", facts: map[string]string{"challenges": "^[1-3] to 10$"}},
 	{row: "C14", peer: "echo", linux: "dup ACK, then ACK covering FIN", outcome: "queued"},
 	{row: "C17", peer: "echo", linux: "ACK, not accepted", outcome: "refused"},
 

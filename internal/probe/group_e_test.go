@@ -34,7 +34,7 @@ var breakagesE = []breakage{
 			}
 			return s
 		}},
-		found: map[string]string{"E7": "none", "E8": "unknown: data beyond a gap", "B10": "unknown: no ACK came"},
+		found: map[string]string{"E7": "none", "E8": "unknown: data beyond a gap", "E12": "unknown: data beyond a gap", "B10": "unknown: no ACK came"},
 	},
 	{
 		name: "tells SACK blocks that are one octet off",

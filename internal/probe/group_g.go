@@ -66,7 +66,7 @@ var groupG = []*Row{
 			{Key: "direct", Verdict: Pass, Says: "there is no router between us"},
 			{Key: "bleached", Verdict: Note, Says: "a router quotes Not-ECT: somebody before it erases ECN"},
 			{Key: "marked", Verdict: Note, Says: "a router quotes CE or ECT(1)"},
-			{Key: "unseen", Verdict: Note, Says: "no router tells"},
+			{Key: "unseen", Verdict: Note, LikeLoss: true, Says: "no router tells"},
 		},
 		Test: ecnOnPath,
 	},

@@ -54,22 +54,33 @@ func stateMatrix(t *T) string {
 		t.ending = state.close
 		for i, s := range matrixSegments {
 			t.Waiting("%s in %s", s.name, state.name)
-			p := state.begin(t)
-			mods := s.mods
-			if s.flags.Has(segment.SYN) && state.name != "listen" && state.name != "closed" {
-				mods = []puppet.Mod{puppet.SeqAt(p.SndNxt().Add(10))}
+			got := ""
+			for range 3 { // what is not as asked may be a segment that was lost, or came late
+				if got = t.cell(state, i); strings.Contains(state.want[i], got) {
+					break
+				}
 			}
-			got := t.draws(p, s.flags, mods, state.want[i] != "-")
 			line += fmt.Sprintf(" %s:%s", s.name, got)
 			if !strings.Contains(state.want[i], got) {
 				t.Fact(state.name+"_"+s.name, "%s, and not %s", got, state.want[i])
 				said = "differs"
 			}
-			p.Close()
 		}
 		t.Fact(state.name, "%s", line[1:])
 	}
 	return said
+}
+
+// cell is what segment i draws in a state, on a fresh connection.
+func (t *T) cell(state stateRow, i int) string {
+	p := state.begin(t)
+	defer p.Close()
+	s := matrixSegments[i]
+	mods := s.mods
+	if s.flags.Has(segment.SYN) && state.name != "listen" && state.name != "closed" {
+		mods = []puppet.Mod{puppet.SeqAt(p.SndNxt().Add(10))}
+	}
+	return t.draws(p, s.flags, mods, state.want[i] != "-")
 }
 
 // draws is the letter of what a segment draws; it is sent again where it should

@@ -46,6 +46,38 @@ func TestPicturesAlone(t *testing.T) {
 	}
 }
 
+// A picture of its own explains its colours, each with a mark that looks as in
+// the picture.
+func TestLegends(t *testing.T) {
+	for _, name := range runs {
+		for _, c := range read(t, text(t, name)).conns {
+			s := newTimescale(c.moments(), c.roundTrip())
+			list := []*picture{ladder(c, s)}
+			for _, local := range c.directions() {
+				list = append(list, graph(c, s, local))
+			}
+			for _, p := range list {
+				drawn := map[string]bool{}
+				for _, l := range p.Layers {
+					for _, shape := range l.Shapes {
+						drawn[strings.Fields(l.Class)[0]+" "+shape.Class] = true
+						drawn["legend "+shape.Class] = true
+					}
+				}
+				q := p.withLegend()
+				if len(q.Layers) != len(p.Layers)+1+len(p.Keys) || q.H <= p.H {
+					t.Errorf("%s: %d layers for %d keys", name, len(q.Layers)-len(p.Layers), len(p.Keys))
+				}
+				for _, l := range q.Layers[len(p.Layers)+1:] {
+					if group := strings.Fields(l.Class)[0]; len(l.Shapes) != 1 || !drawn[group+" "+l.Shapes[0].Class] {
+						t.Errorf("%s: the picture has no %s %v", name, l.Class, l.Shapes)
+					}
+				}
+			}
+		}
+	}
+}
+
 // Time on a scale never runs backwards, begins at nought and ends at the length,
 // and is linear between the folds.
 func TestTimescale(t *testing.T) {

@@ -51,6 +51,7 @@ type page struct {
 	Errors      []trace.ErrorLine
 	Findings    []finding
 	Index       []indexRow
+	HasFindings bool // the index tells of them
 	Remarks     []string
 	Sections    []section
 }
@@ -71,10 +72,10 @@ type finding struct{ Severity, Time, Side, Kind, Text, Frames string }
 
 // An indexRow is a connection in the table of all.
 type indexRow struct {
-	Number                                           uint64
-	Anchor                                           string // empty: it is not drawn
-	Local, Remote, Result, Start, Handshake, Ended   string
-	BytesOut, BytesIn, Segments, Retransmits, Remark string
+	Number                                          uint64
+	Anchor                                          string // empty: it is not drawn
+	Local, Remote, Result, Start, Handshake, Ended  string
+	BytesOut, BytesIn, Segments, Retransmits, Found string
 }
 
 // A section is a connection drawn in full.
@@ -167,6 +168,7 @@ func (r *Run) page() *page {
 			p.Sections = append(p.Sections, s)
 		}
 		p.Index = append(p.Index, row)
+		p.HasFindings = p.HasFindings || c.capture != nil
 	}
 	p.Remarks = r.remarks(len(p.Sections))
 	if len(p.Index) == 1 && len(p.Sections) == 1 {

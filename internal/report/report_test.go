@@ -252,6 +252,26 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// The table tells which connections of a capture to look at, drawn or not; of
+// those that are not drawn nothing else is kept.
+func TestFindingsAreCounted(t *testing.T) {
+	r := NewRun()
+	for conn := range uint64(maxFull + 1) {
+		r.Add(trace.ConnectionLine{Conn: conn + 1, Result: "closed"})
+	}
+	for range 3 {
+		r.Add(trace.FindingLine{Conn: maxFull + 1, Severity: "warning", Text: "x"})
+	}
+	r.Add(trace.FindingLine{Conn: maxFull + 1, Severity: "problem", Text: "x"})
+	r.Add(trace.FindingLine{Conn: maxFull + 1, Severity: "info", Text: "x"})
+	if page := write(t, r); !strings.Contains(page, "<td>1 problem, 3 warnings</td>") {
+		t.Error("the table does not count the findings")
+	}
+	if n := len(r.conns[maxFull].findings); n != 0 {
+		t.Errorf("%d findings are kept of a connection that is not drawn", n)
+	}
+}
+
 func TestAllSegmentsTogetherAreLimited(t *testing.T) {
 	r := NewRun()
 	for conn := range uint64(5) {

@@ -175,8 +175,8 @@ func (r *Run) finding(l trace.FindingLine) {
 		}
 		return
 	}
-	if c := r.conn(l.Conn); c != nil && len(c.findings) < maxFindings {
-		c.findings = append(c.findings, l)
+	if c := r.conn(l.Conn); c != nil {
+		c.finding(l)
 	}
 }
 

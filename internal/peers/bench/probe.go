@@ -102,8 +102,7 @@ func (s *Session) sentByKernel() (sent uint64, err error) {
 // probe is the tested side: the machinery of ping, with the kernel's time stamps
 // and nothing between two probes.
 func probe(spec Spec) (sample, error) {
-	io := map[string]rawsock.IOMode{ourRaw: rawsock.RawIO, ourPacket: rawsock.PacketIO}[spec.Stack]
-	link, err := rawsock.Open(rawsock.Config{Family: rawsock.IPv4, IO: io, TxTimestamps: true})
+	link, err := rawsock.Open(rawsock.Config{Family: rawsock.IPv4, IO: links[spec.Stack], TxTimestamps: true})
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,6 +27,7 @@ type Spec struct {
 	Warm    time.Duration    // what happens in it does not count
 	Length  time.Duration    // what is measured
 	Count   int              // where work is counted and not timed
+	Wide    bool             // the tested side may use the processor of the kernel's side, too
 }
 
 // works are what a process can do.
@@ -63,19 +65,21 @@ func Role(args []string) (code int, done bool) {
 	return 0, true
 }
 
-// pin moves this process to one processor and becomes the program of args. Exec
+// pin moves this process to a processor, or to several in a list such as "0,1", and becomes the program of args. Exec
 // keeps the calling thread's processors for all threads to come, which a running
 // Go program could not do for the threads that it has already.
-func pin(cpu string, args []string) error {
+func pin(cpus string, args []string) error {
 	runtime.LockOSThread()
-	n, err := strconv.Atoi(cpu)
-	if err != nil {
-		return err
-	}
 	var set unix.CPUSet
-	set.Set(n)
+	for cpu := range strings.SplitSeq(cpus, ",") {
+		n, err := strconv.Atoi(cpu)
+		if err != nil {
+			return err
+		}
+		set.Set(n)
+	}
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("pin to processor %d: %w", n, err)
+		return fmt.Errorf("pin to processors %s: %w", cpus, err)
 	}
 	path, err := exec.LookPath(args[0])
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"time"
 
@@ -85,9 +84,6 @@ func (s *Session) leave() {
 	}
 }
 
-// fresh makes the next enter build a new scene: no TIME-WAIT outlives the old one.
-func (s *Session) fresh() { s.leave() }
-
 // settings make runs alike: the kernel remembers no metrics of earlier ones, and
 // has as many ports and places in TIME-WAIT as they take.
 func settings(h *netlab.Host) error {
@@ -151,7 +147,11 @@ func (s *Session) play(stack, work, role string, change func(*Spec)) (sample, er
 			return nil, fmt.Errorf("the kernel's side: %w", err)
 		}
 	}
-	subject, err := s.start(host, s.testCPU, spec)
+	cpus := s.testCPU
+	if spec.Wide {
+		cpus += "," + s.peerCPU
+	}
+	subject, err := s.start(host, cpus, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -182,8 +182,8 @@ type process struct {
 	stderr strings.Builder
 }
 
-// start runs this program in a role, pinned to a processor, inside a host.
-func (s *Session) start(h *netlab.Host, cpu int, spec Spec) (*process, error) {
+// start runs this program in a role, pinned to processors, inside a host.
+func (s *Session) start(h *netlab.Host, cpus string, spec Spec) (*process, error) {
 	args, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err
@@ -192,11 +192,11 @@ func (s *Session) start(h *netlab.Host, cpu int, spec Spec) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.startProgram(h, cpu, self, "role", string(args))
+	return s.startProgram(h, cpus, self, "role", string(args))
 }
 
-// startProgram runs any program, pinned to a processor, inside a host.
-func (s *Session) startProgram(h *netlab.Host, cpu int, name string, args ...string) (*process, error) {
+// startProgram runs any program, pinned to processors, inside a host.
+func (s *Session) startProgram(h *netlab.Host, cpus, name string, args ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -205,7 +205,7 @@ func (s *Session) startProgram(h *netlab.Host, cpu int, name string, args ...str
 		return nil, fmt.Errorf("%w; scripts/deps.sh bench installs it", err)
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.Warm+s.Length+time.Minute)
-	p := &process{Cmd: h.Command(ctx, self, append([]string{"pin", strconv.Itoa(cpu), name}, args...)...), cancel: cancel}
+	p := &process{Cmd: h.Command(ctx, self, append([]string{"pin", cpus, name}, args...)...), cancel: cancel}
 	p.Stderr = &p.stderr
 	in, err := p.StdinPipe()
 	if err != nil {

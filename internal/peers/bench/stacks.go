@@ -21,14 +21,14 @@ func openStack(spec Spec) (stack, error) {
 	switch spec.Stack {
 	case goNet:
 		return kernelStack{}, nil
-	case ourRaw:
-		return openOurs(rawsock.RawIO)
-	case ourPacket:
-		return openOurs(rawsock.PacketIO)
-	case gvisorGSO:
-		return openNetstack(spec.Local, true)
-	case gvisorNoGSO:
-		return openNetstack(spec.Local, false)
+	case ourRaw, ourPacket:
+		link, err := openLink(links[spec.Stack])
+		if err != nil {
+			return nil, err
+		}
+		return ours{engine.NewHost(engine.HostConfig{Link: link})}, nil
+	case gvisorGSO, gvisorNoGSO:
+		return openNetstack(spec)
 	}
 	return nil, fmt.Errorf("no stack is called %q", spec.Stack)
 }
@@ -51,7 +51,11 @@ func (kernelStack) Listen(local netip.AddrPort) (net.Listener, error) {
 // ours is our engine on a link of rawsock, as a program has it that sets nothing.
 type ours struct{ *engine.Host }
 
-func openOurs(io rawsock.IOMode) (stack, error) {
+// links are ours by the names that the table has for them.
+var links = map[string]rawsock.IOMode{ourRaw: rawsock.RawIO, ourPacket: rawsock.PacketIO}
+
+// openLink opens a link and sees to it that it is the one that was asked for.
+func openLink(io rawsock.IOMode) (*rawsock.Conn, error) {
 	link, err := rawsock.Open(rawsock.Config{Family: rawsock.IPv4, IO: io})
 	if err != nil {
 		return nil, err
@@ -59,7 +63,7 @@ func openOurs(io rawsock.IOMode) (stack, error) {
 	if got, why := link.IO(); got != io {
 		return nil, fmt.Errorf("asked for the %v link and got %v: %s", io, got, why)
 	}
-	return ours{engine.NewHost(engine.HostConfig{Link: link})}, nil
+	return link, nil
 }
 
 func (o ours) Dial(ctx context.Context, remote netip.AddrPort) (net.Conn, error) {
