@@ -370,10 +370,12 @@ func (b *burst) block(from, to int) segment.SACKBlock {
 	return segment.SACKBlock{Start: b.at(from), End: b.at(to)}
 }
 
+// TooSlow is why a row is unknown when this machine was too busy to ask in time.
+const TooSlow = "the retransmission timeout was faster than we were"
+
 const (
 	burstMSS = 536
 	leastRTO = 190 * time.Millisecond // what comes again later may be the timer's
-	tooSlow  = "the retransmission timeout was faster than we were"
 	booked   = 6 // ACKs of a burst, to be fast enough
 )
 
@@ -390,9 +392,11 @@ func (t *T) burst(least int, shape puppet.Shape) *burst {
 	b.p.Book(1 + len(t.Service.Request)/b.p.Room() + booked)
 	b.una = b.p.Segment(segment.ACK).Ack
 	t.Request(b.p)
-	if t.seen(b.p, t.Patience()+2*time.Second, begins(b.una)) == nil {
+	first := t.seen(b.p, t.Patience()+2*time.Second, begins(b.una))
+	if first == nil {
 		t.Unknown("the service sent no data")
 	}
+	b.size = min(b.size, len(first.Payload)) // some hosts keep room for options
 	for b.p.Await(20*time.Millisecond+t.battery.rtt()/2, puppet.Data) != nil {
 		// an arrival extends the wait
 	}
@@ -444,7 +448,7 @@ func (t *T) timedOut(b *burst, sent time.Duration) {
 		}
 	}
 	if count > 1 {
-		t.Unknown(tooSlow)
+		t.Unknown(TooSlow)
 	}
 }
 
@@ -516,12 +520,10 @@ func limitedTransmit(t *T) string {
 	for i := 0; i < 3 && brought < 2*b.size; i++ {
 		sent := b.p.Send(segment.ACK)
 		data := t.brought(b, sent.At)
-		if i == 0 {
-			t.timedOut(b, sent.At)
-		}
+		t.timedOut(b, sent.At)
 		if n := slices.IndexFunc(data, begins(b.una)); n >= 0 && i < 2 {
 			if first := t.seen(b.p, 0, begins(b.una)); data[n].At-first.At > leastRTO {
-				t.Unknown(tooSlow)
+				t.Unknown(TooSlow)
 			}
 			return "retransmits"
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,7 +100,9 @@ func callBack(ctx context.Context, dial func(context.Context) (net.Conn, error))
 	for ctx.Err() == nil {
 		if c, err := dial(ctx); err == nil {
 			_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+			stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now()) })
 			_, _ = io.Copy(io.Discard, c)
+			stop()
 			_ = c.Close()
 		}
 		timer := time.NewTimer(50 * time.Millisecond)
@@ -241,10 +244,14 @@ func (k *kernelHost) probe(t *testing.T, port uint16, service string, rows ...st
 	board := puppet.NewBoard(puppet.Config{Link: link, Rate: 100, Conns: 64})
 	defer board.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go callBack(ctx, func(ctx context.Context) (net.Conn, error) {
-		return k.there.Dial(ctx, netip.AddrPortFrom(k.here.Addr4(), callPort))
+	var calls sync.WaitGroup
+	calls.Go(func() {
+		callBack(ctx, func(ctx context.Context) (net.Conn, error) {
+			return k.there.Dial(ctx, netip.AddrPortFrom(k.here.Addr4(), callPort))
+		})
 	})
+	defer calls.Wait() // before the host goes
+	defer cancel()
 	return runBattery(t, board, netip.AddrPortFrom(k.there.Addr4(), port), service, rows, 1)
 }
 
