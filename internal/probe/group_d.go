@@ -376,7 +376,7 @@ const TooSlow = "the retransmission timeout was faster than we were"
 const (
 	burstMSS = 536
 	leastRTO = 190 * time.Millisecond // what comes again later may be the timer's
-	booked   = 6 // ACKs of a burst, to be fast enough
+	booked   = 6                      // ACKs of a burst, to be fast enough
 )
 
 // burst asks for a first flight and returns it as soon as it is there: the
