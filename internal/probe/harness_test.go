@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,9 +99,9 @@ func callBack(ctx context.Context, dial func(context.Context) (net.Conn, error))
 	for ctx.Err() == nil {
 		if c, err := dial(ctx); err == nil {
 			_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-			stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now()) })
+			hang := context.AfterFunc(ctx, func() { _ = c.Close() })
 			_, _ = io.Copy(io.Discard, c)
-			stop()
+			hang()
 			_ = c.Close()
 		}
 		timer := time.NewTimer(50 * time.Millisecond)
@@ -244,14 +243,17 @@ func (k *kernelHost) probe(t *testing.T, port uint16, service string, rows ...st
 	board := puppet.NewBoard(puppet.Config{Link: link, Rate: 100, Conns: 64})
 	defer board.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	var calls sync.WaitGroup
-	calls.Go(func() {
+	calls := make(chan struct{})
+	go func() {
+		defer close(calls)
 		callBack(ctx, func(ctx context.Context) (net.Conn, error) {
 			return k.there.Dial(ctx, netip.AddrPortFrom(k.here.Addr4(), callPort))
 		})
-	})
-	defer calls.Wait() // before the host goes
-	defer cancel()
+	}()
+	defer func() { // before the hosts are gone
+		cancel()
+		<-calls
+	}()
 	return runBattery(t, board, netip.AddrPortFrom(k.there.Addr4(), port), service, rows, 1)
 }
 
