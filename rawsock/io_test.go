@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -81,6 +82,52 @@ func TestWriteBatchRoutesMixedFamilies(t *testing.T) {
 		if p, ok := w[i/5%2].receive(patience); !ok || p.seq != uint32(i) {
 			t.Fatalf("packet %d arrived as %+v, %v", i, p, ok)
 		}
+	}
+}
+
+// What each of several goroutines writes arrives whole and in its order.
+func TestSeveralWriteAtTheSameTime(t *testing.T) {
+	bothFamilies(t, func(t *testing.T, family int) {
+		l := newLab(t)
+		s := openStation(t, Config{Guard: GuardNone})
+		if !s.ConcurrentWrites() {
+			t.Fatal("one at a time")
+		}
+		w := l.newWire(family)
+		const writers, batches = 4, 12
+		packet := func(writer, seq int) []byte {
+			from := netip.AddrPortFrom(l.ours[family], uint16(4001+writer))
+			return tcpPacket{src: from, dst: netip.AddrPortFrom(l.theirs[family], 80), seq: uint32(seq), flags: rst}.bytes()
+		}
+		settle(t, s.Conn, packet(0, 0))
+		var all sync.WaitGroup
+		for writer := range writers {
+			all.Go(func() {
+				for i := range batches {
+					batch := [][]byte{packet(writer, 3*i), packet(writer, 3*i+1), packet(writer, 3*i+2)}
+					if n, err := s.Conn.WriteBatch(batch); n != len(batch) || err != nil {
+						t.Errorf("WriteBatch = %d, %v", n, err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		next := map[uint16]uint32{}
+		for range writers * batches * 3 {
+			p, ok := w.receive(patience)
+			if !ok || p.seq != next[p.src.Port()] {
+				t.Fatalf("%+v, %v, after %v", p, ok, next)
+			}
+			next[p.src.Port()]++
+		}
+	})
+}
+
+// The order of packets is what a stamp is known by.
+func TestOneWriterWithTransmitStamps(t *testing.T) {
+	newLab(t)
+	if s := openStation(t, Config{Guard: GuardNone, TxTimestamps: true}); s.ConcurrentWrites() {
+		t.Error("several may write")
 	}
 }
 

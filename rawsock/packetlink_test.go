@@ -29,6 +29,7 @@ var linkTests = []struct {
 	{"CloseUnblocksReadBatch", TestCloseUnblocksReadBatch},
 	{"ReadBatchRefusesBadBuffers", TestReadBatchRefusesBadBuffers},
 	{"WriteBatchRoutesMixedFamilies", TestWriteBatchRoutesMixedFamilies},
+	{"SeveralWriteAtTheSameTime", TestSeveralWriteAtTheSameTime},
 	{"WriteBatchStopsAtTheFirstError", TestWriteBatchStopsAtTheFirstError},
 	{"TooBigWhateverDFSays", TestTooBigWhateverDFSays},
 	{"KernelFillsIPv4Header", TestKernelFillsIPv4Header},
