@@ -94,16 +94,25 @@ func TestSeveralWriteAtTheSameTime(t *testing.T) {
 			t.Fatal("one at a time")
 		}
 		w := l.newWire(family)
-		const writers, batches = 4, 12
+		const writers, batches = 4, 200
 		packet := func(writer, seq int) []byte {
 			from := netip.AddrPortFrom(l.ours[family], uint16(4001+writer))
 			return tcpPacket{src: from, dst: netip.AddrPortFrom(l.theirs[family], 80), seq: uint32(seq), flags: rst}.bytes()
 		}
 		settle(t, s.Conn, packet(0, 0))
 		var all sync.WaitGroup
+		defer all.Wait()
+		over := make(chan struct{})
+		defer close(over)
+		underWay := make(chan struct{}, 24) // batches: no more than the receiver's queue holds
 		for writer := range writers {
 			all.Go(func() {
 				for i := range batches {
+					select {
+					case underWay <- struct{}{}:
+					case <-over: // the test has failed
+						return
+					}
 					batch := [][]byte{packet(writer, 3*i), packet(writer, 3*i+1), packet(writer, 3*i+2)}
 					if n, err := s.Conn.WriteBatch(batch); n != len(batch) || err != nil {
 						t.Errorf("WriteBatch = %d, %v", n, err)
@@ -111,14 +120,16 @@ func TestSeveralWriteAtTheSameTime(t *testing.T) {
 				}
 			})
 		}
-		all.Wait()
 		next := map[uint16]uint32{}
-		for range writers * batches * 3 {
+		for i := range writers * batches * 3 {
 			p, ok := w.receive(patience)
 			if !ok || p.seq != next[p.src.Port()] {
 				t.Fatalf("%+v, %v, after %v", p, ok, next)
 			}
 			next[p.src.Port()]++
+			if i%3 == 2 {
+				<-underWay
+			}
 		}
 	})
 }
