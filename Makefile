@@ -17,7 +17,7 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak bulk differ check bench bench-ping bench-explain fuzz sim mutants golden cover clean FORCE
+.PHONY: help build demo test soak bulk differ check bench bench-ping bench-explain fuzz sim mutants golden probe-loss cover clean FORCE
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,13 +33,13 @@ demo: build ## watch a handshake, a request and a close; no root, no set-up
 # The race detector makes these ten times as slow and has a sample of them.
 SAMPLED := ^(TestProduct|TestIdleConnectionOf.*|TestPairsDeliverEverythingOverABadWire|TestTransferUnderFaults|TestResponseFunctions|TestCleanLinkIsFull|TestCleanRoadIsFilled)$$
 
-test: ## every test, with the race detector, then short runs of the slow campaigns
+test: build ## every test, with the race detector, then short runs of the slow campaigns
 	@scripts/deps.sh test
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -count=1 -timeout=15m ./...
 	$(GO) test -count=1 -timeout=10m -run='$(SAMPLED)' ./engine ./internal/model ./internal/sim
 	$(GO) -C $(PEERS) test -shuffle=on -count=1 -timeout=10m ./...
 	$(GO) -C $(BROWSER) test -count=1 -timeout=15m ./...
-	$(GO) -C $(PEERS) run ./cmd/bench -quick >/dev/null
+	$(GO) -C $(PEERS) run ./cmd/bench -quick -rawtcp $(CURDIR)/bin/rawtcp >/dev/null
 	scripts/fuzz.sh 500x
 	$(GO) test -run='^$$' -bench=. -benchtime=1x -short -timeout=10m $$(scripts/having.sh Benchmark)
 
@@ -68,7 +68,7 @@ bench: build ## speed as ratios against other stacks; writes docs/benchmarks.md,
 
 bench-ping: build ## ping against a capture, beside hping3 and nping
 	@scripts/deps.sh bench
-	$(GO) run ./internal/e2e/pingbench bin/rawtcp
+	$(GO) run ./internal/e2e/pingbench/cmd/pingbench bin/rawtcp
 
 bench-explain: build ## explain on a capture of 1 GiB, beside tshark
 	@scripts/deps.sh bench
@@ -90,10 +90,12 @@ differ: ## the same conversations with us, the kernel and gVisor; D=30s is the t
 	$(GO) test -count=1 -timeout=24h ./internal/differ/kernel -v -args -differ $(D) -from $(FROM)
 	$(GO) -C $(PEERS) test -count=1 -timeout=24h ./differ -v -args -differ $(D) -from $(FROM)
 
-RUNS ?= 1
 golden: ## every row of the probe against the kernel, other hosts and lossy roads; RUNS=20 is how many times
 	@scripts/deps.sh test
-	$(GO) test -count=1 -timeout=24h ./internal/probe -run 'TestGolden|TestTargets|TestBrokenHosts|TestLossIsNoFault' -v -args -golden $(RUNS) -everyrow -losses 50
+	$(GO) test -count=1 -timeout=24h ./internal/probe -parallel 32 -run 'TestGolden|TestCongestionControls|TestTargets|TestBrokenHosts|TestLossIsNoFault' -v -args -golden $(or $(RUNS),1) -everyrow -losses 50
+
+probe-loss: ## every row of the probe on roads that lose 5 % each way; RUNS=50 is how many
+	$(GO) test -count=1 -timeout=24h ./internal/probe -run 'TestLossIsNoFault' -v -args -losses $(or $(RUNS),50)
 
 cover: ## test coverage: totals here, lines in bin/cover.html
 	@mkdir -p bin

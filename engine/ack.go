@@ -171,10 +171,12 @@ func (c *Conn) delivery(now Time, s *segment.Segment) delivery {
 func (c *Conn) ackNew(s *segment.Segment, d *delivery) int {
 	octets := c.settle(s.Ack, d)
 	c.snd.una = s.Ack
-	if c.snd.roundEnd.Less(s.Ack) {
+	ended := c.snd.roundEnd.Less(s.Ack)
+	if ended {
 		c.snd.round++
 		c.snd.roundEnd = c.snd.nxt
 	}
+	c.tuneSend(d.now, ended, octets)
 	if c.snd.urgent && c.snd.up.LessEq(c.snd.una) {
 		c.snd.urgent = false
 	}

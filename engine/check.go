@@ -28,6 +28,8 @@ func (c *ConnConfig) check() error {
 		{"Window", c.Window, 0, maxBuffer},
 		{"SendBuffer", c.SendBuffer, 1, maxBuffer},
 		{"ReceiveBuffer", c.ReceiveBuffer, 1, maxBuffer},
+		{"SendBufferMax", c.SendBufferMax, c.SendBuffer, maxBuffer},
+		{"ReceiveBufferMax", c.ReceiveBufferMax, c.ReceiveBuffer, maxBuffer},
 		{"InitialWindow", c.InitialWindow, 1, 1000},
 		{"ABCLimit", c.ABCLimit, 0, 1000},
 		{"SYNRetries", c.SYNRetries, 0, 255},

@@ -42,7 +42,7 @@ type ConnConfig struct {
 	// The shape of our segments.
 
 	MSS         int            // MSS option we send, 1 to 65535, told as at least 64; default: link MTU less IP and TCP header (RFC 6691). -1: send no MSS option
-	WindowScale int            // shift we offer, 1 to 14 (RFC 7323 section 2.3); default fits ReceiveBuffer. -1: no window scale option
+	WindowScale int            // shift we offer, 1 to 14 (RFC 7323 section 2.3); default fits ReceiveBufferMax. -1: no window scale option
 	Window      int            // advertise exactly this receive window while so much is free, 1 to 2^30; default: the free receive buffer
 	SACK        Switch         // offer and use selective acknowledgements (RFC 2018); default on
 	DSACK       Switch         // report what arrives twice (RFC 2883); default on
@@ -56,17 +56,19 @@ type ConnConfig struct {
 
 	// What is held, and how fast it leaves.
 
-	SendBuffer    int           // most unsent and unacknowledged octets held, 1 to 2^30; default 1 MiB
-	ReceiveBuffer int           // most octets held for the application, 1 to 2^30; default 1 MiB
-	NoDelay       bool          // Nagle off (MUST-17, RFC 9293 section 3.7.4)
-	Cork          bool          // keep what does not fill a segment until Uncork, a FIN or 200 ms, as Linux's TCP_CORK
-	AckPolicy     AckPolicy     // when data is acknowledged; default AckClassic
-	DelayedAck    time.Duration // longest wait of an ACK, below 500 ms (MUST-40); default 40 ms as Linux; negative: AckEvery
-	InitialWindow int           // segments, 1 to 1000; default 10 (RFC 6928)
-	LossProbe     Switch        // tail loss probes (RFC 8985 section 7); default on
-	Congestion    string        // "cubic" (RFC 9438, default) or "reno" (RFC 5681); with Controller only a name
-	HyStart       Switch        // HyStart++ ends the first slow start (RFC 9406); default on
-	ABCLimit      int           // L: segments by which one ACK may open the window in slow start (RFC 3465 section 2.2); 1 to 1000; default 8 (RFC 9406 section 4.3)
+	SendBuffer       int           // most unsent and unacknowledged octets held at first, 1 to 2^30; default 1 MiB
+	ReceiveBuffer    int           // most octets held for the application at first, 1 to 2^30; default 1 MiB
+	SendBufferMax    int           // up to which SendBuffer grows with the path, SendBuffer to 2^30; default SendBuffer if that is set, else 16 MiB
+	ReceiveBufferMax int           // up to which ReceiveBuffer grows with the path, ReceiveBuffer to 2^30; default ReceiveBuffer if that is set, else 16 MiB
+	NoDelay          bool          // Nagle off (MUST-17, RFC 9293 section 3.7.4)
+	Cork             bool          // keep what does not fill a segment until Uncork, a FIN or 200 ms, as Linux's TCP_CORK
+	AckPolicy        AckPolicy     // when data is acknowledged; default AckClassic
+	DelayedAck       time.Duration // longest wait of an ACK, below 500 ms (MUST-40); default 40 ms as Linux; negative: AckEvery
+	InitialWindow    int           // segments, 1 to 1000; default 10 (RFC 6928)
+	LossProbe        Switch        // tail loss probes (RFC 8985 section 7); default on
+	Congestion       string        // "cubic" (RFC 9438, default) or "reno" (RFC 5681); with Controller only a name
+	HyStart          Switch        // HyStart++ ends the first slow start (RFC 9406); default on
+	ABCLimit         int           // L: segments by which one ACK may open the window in slow start (RFC 3465 section 2.2); 1 to 1000; default 8 (RFC 9406 section 4.3)
 
 	// Controller, if not nil, makes a congestion control of the application's own
 	// for each connection; mss and initialWindow are octets. It may be called once
@@ -120,7 +122,16 @@ const mostShared = 8
 // quarter of its memory. Nobody may write to what settings returned; a
 // connection whose settings change takes others from here.
 func (s *Stack) settings(cfg ConnConfig) (*ConnConfig, error) {
-	return s.share(cfg.or(s.cfg.Conn).withDefaults())
+	// What the caller can still change behind a pointer is not known again by it.
+	plain := cfg.ISN == nil && cfg.SYNOptions == nil && s.cfg.Conn.Controller == nil
+	if plain && s.latest.settings != nil && s.latest.asked.same(&cfg) {
+		return s.latest.settings, nil
+	}
+	shared, err := s.share(cfg.or(s.cfg.Conn).withDefaults())
+	if err == nil && plain {
+		s.latest.asked, s.latest.settings = cfg, shared
+	}
+	return shared, err
 }
 
 // share is settings for what is complete.
@@ -133,14 +144,16 @@ func (s *Stack) share(cfg ConnConfig) (*ConnConfig, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	cfg.SYNOptions = slices.Clone(cfg.SYNOptions)
+	kept := new(ConnConfig) // and not &cfg, which would make every call allocate
+	*kept = cfg
+	kept.SYNOptions = slices.Clone(cfg.SYNOptions)
 	if cfg.ISN != nil {
 		iss := *cfg.ISN
-		cfg.ISN = &iss
+		kept.ISN = &iss
 	}
 	if len(s.shared) == mostShared {
 		s.shared = slices.Delete(s.shared, 0, 1)
 	}
-	s.shared = append(s.shared, &cfg)
-	return &cfg, nil
+	s.shared = append(s.shared, kept)
+	return kept, nil
 }

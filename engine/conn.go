@@ -136,6 +136,7 @@ type sender struct {
 	lastData      Time        // when data last left, for the restart after idle
 	round         int32       // round trips so far
 	roundEnd      segment.Seq // an ACK beyond it begins the next one
+	tuning        tuning      // of buf
 }
 
 // finState is how far our FIN has come.
@@ -159,6 +160,7 @@ type receiver struct {
 	unacked  int               // octets received since our last ACK
 	again    segment.SACKBlock // what arrived a second time since then; empty: nothing
 	buf      receiveBuffer
+	tuning   tuning // of buf
 }
 
 // timestamps is the state of RFC 7323.
@@ -207,6 +209,7 @@ func (c *Conn) Read(now Time, p []byte) (int, error) {
 		if c.state != Closed {
 			c.stack.hold(-n)
 		}
+		c.rcv.tuning.add(n)
 		c.tidy()
 		c.noteWindow(now)
 		return n, nil

@@ -23,11 +23,12 @@ func (c *Conn) change(f func(*ConnConfig)) error {
 // set is change for what cannot be out of its range.
 func (c *Conn) set(f func(*ConnConfig)) { _ = c.change(f) }
 
-// SetSendBuffer changes how many octets may be held for the peer, 1 to 2^30.
+// SetSendBuffer changes how many octets may be held for the peer, 1 to 2^30, and
+// from now on the buffer does not grow by itself (ConnConfig.SendBufferMax).
 // What is held stays: with a smaller buffer Write takes nothing until there is
 // room again.
 func (c *Conn) SetSendBuffer(octets int) error {
-	if err := c.change(func(cfg *ConnConfig) { cfg.SendBuffer = octets }); err != nil {
+	if err := c.change(func(cfg *ConnConfig) { cfg.SendBuffer, cfg.SendBufferMax = octets, octets }); err != nil {
 		return err
 	}
 	c.snd.buf.limit = octets
@@ -38,12 +39,12 @@ func (c *Conn) SetSendBuffer(octets int) error {
 }
 
 // SetReceiveBuffer changes how many octets may be held for the application, 1
-// to 2^30. A window that was offered is never taken back (RFC 9293 section
+// to 2^30, and from now on the buffer does not grow by itself. A window that was offered is never taken back (RFC 9293 section
 // 3.8.6, SHLD-14): a smaller buffer shows as the peer fills it. The scale was
 // fixed by the handshake, so the buffer is at least two units of it: else an
 // empty one would be told as a closed window, for ever.
 func (c *Conn) SetReceiveBuffer(now Time, octets int) error {
-	if err := c.change(func(cfg *ConnConfig) { cfg.ReceiveBuffer = octets }); err != nil {
+	if err := c.change(func(cfg *ConnConfig) { cfg.ReceiveBuffer, cfg.ReceiveBufferMax = octets, octets }); err != nil {
 		return err
 	}
 	c.rcv.buf.limit = max(octets, 2<<c.rcv.scale)

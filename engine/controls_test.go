@@ -46,9 +46,9 @@ func TestSettingsOutOfRangeAreRefused(t *testing.T) {
 
 func TestSYNOptionsInAnyOrderAndNumber(t *testing.T) {
 	k := dial(t, ConnConfig{SYNOptions: []segment.Kind{segment.KindWindowScale, segment.KindNOP, segment.KindMSS}})
-	k.want("two options, ours first", "S 0:0(0) win 65535 <wscale 5,nop,mss 1460>")
+	k.want("two options, ours first", "S 0:0(0) win 65535 <wscale 9,nop,mss 1460>")
 	k.in("S. 0:0(0) ack 1 win 1000 <mss 1000,sackOK,TS val 1 ecr 0,wscale 2>")
-	k.want("the peer's others are not used", ". 1:1(0) ack 1 win 32768")
+	k.want("the peer's others are not used", ". 1:1(0) ack 1 win 2048")
 	if k.c.sack || k.c.ts.on {
 		t.Errorf("SACK %v, timestamps %v", k.c.sack, k.c.ts.on)
 	}

@@ -41,6 +41,8 @@ func (c ConnConfig) or(def ConnConfig) ConnConfig {
 	c.FastOpen = cmp.Or(c.FastOpen, def.FastOpen)
 	c.SendBuffer = cmp.Or(c.SendBuffer, def.SendBuffer)
 	c.ReceiveBuffer = cmp.Or(c.ReceiveBuffer, def.ReceiveBuffer)
+	c.SendBufferMax = cmp.Or(c.SendBufferMax, def.SendBufferMax)
+	c.ReceiveBufferMax = cmp.Or(c.ReceiveBufferMax, def.ReceiveBufferMax)
 	c.NoDelay = cmp.Or(c.NoDelay, def.NoDelay)
 	c.Cork = cmp.Or(c.Cork, def.Cork)
 	c.AckPolicy = cmp.Or(c.AckPolicy, def.AckPolicy)
@@ -91,7 +93,7 @@ func (c *ConnConfig) same(d *ConnConfig) bool {
 		c.MSS == d.MSS && c.WindowScale == d.WindowScale && c.Window == d.Window && c.SACK == d.SACK &&
 		c.DSACK == d.DSACK && c.Timestamps == d.Timestamps && c.ECN == d.ECN && c.TTL == d.TTL &&
 		c.TOS == d.TOS && c.Push == d.Push && c.FastOpen == d.FastOpen && c.SendBuffer == d.SendBuffer &&
-		c.ReceiveBuffer == d.ReceiveBuffer && c.NoDelay == d.NoDelay && c.Cork == d.Cork && c.AckPolicy == d.AckPolicy &&
+		c.ReceiveBuffer == d.ReceiveBuffer && c.SendBufferMax == d.SendBufferMax && c.ReceiveBufferMax == d.ReceiveBufferMax && c.NoDelay == d.NoDelay && c.Cork == d.Cork && c.AckPolicy == d.AckPolicy &&
 		c.DelayedAck == d.DelayedAck && c.InitialWindow == d.InitialWindow && c.LossProbe == d.LossProbe && c.Congestion == d.Congestion &&
 		c.HyStart == d.HyStart && c.ABCLimit == d.ABCLimit && c.InitialRTO == d.InitialRTO && c.MinRTO == d.MinRTO &&
 		c.MaxRTO == d.MaxRTO && c.SYNRetries == d.SYNRetries && c.ConnectTimeout == d.ConnectTimeout && c.R1 == d.R1 &&
@@ -104,8 +106,8 @@ func (c *ConnConfig) same(d *ConnConfig) bool {
 
 // withDefaults returns c with every zero field that has a default filled in.
 func (c ConnConfig) withDefaults() ConnConfig {
-	setInt(&c.SendBuffer, 1<<20)
-	setInt(&c.ReceiveBuffer, 1<<20)
+	bufferDefaults(&c.SendBuffer, &c.SendBufferMax)
+	bufferDefaults(&c.ReceiveBuffer, &c.ReceiveBufferMax)
 	setInt(&c.InitialWindow, 10)
 	setInt(&c.SYNRetries, 6)
 	setInt(&c.R1, 3)
@@ -136,7 +138,7 @@ func (c ConnConfig) withDefaults() ConnConfig {
 		c.Congestion = "cubic"
 	}
 	if c.WindowScale == 0 {
-		c.WindowScale = scaleFor(max(c.ReceiveBuffer, c.Window))
+		c.WindowScale = scaleFor(max(c.ReceiveBufferMax, c.Window))
 	}
 	c.WindowScale = min(c.WindowScale, maxScale)
 	widest := c.ReceiveBuffer
@@ -147,6 +149,25 @@ func (c ConnConfig) withDefaults() ConnConfig {
 		c.WindowScale-- // or an open window would be told as a closed one, for ever
 	}
 	return c
+}
+
+// The size of a buffer at first, and to which it grows, if neither is set.
+const (
+	firstBuffer = 1 << 20
+	mostBuffer  = 16 << 20
+)
+
+// bufferDefaults settles the bounds of a buffer. One that was set is not to grow
+// unless that was set, too.
+func bufferDefaults(first, most *int) {
+	switch {
+	case *first == 0 && *most == 0:
+		*first, *most = firstBuffer, mostBuffer
+	case *first == 0:
+		*first = min(firstBuffer, *most)
+	default:
+		setInt(most, *first)
+	}
 }
 
 func setInt(v *int, def int) {

@@ -38,7 +38,7 @@ const peerISN = 1_000_000
 // plain is a connection without timestamps, so that lines stay short.
 func plain(change ...func(*ConnConfig)) ConnConfig {
 	iss := segment.MakeSeq(5_000_000)
-	cfg := ConnConfig{Timestamps: Off, ISN: &iss, Congestion: "reno", LossProbe: Off, PathMTU: Off}
+	cfg := ConnConfig{Timestamps: Off, ISN: &iss, Congestion: "reno", LossProbe: Off, PathMTU: Off, SendBuffer: 1 << 20, ReceiveBuffer: 1 << 20}
 	for _, f := range change {
 		f(&cfg)
 	}

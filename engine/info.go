@@ -139,7 +139,7 @@ func (c *Conn) Info(now Time) Info {
 		MTU: c.mtu, AdvertisedMSS: c.advertisedMSS(),
 		SendQueue: c.snd.buf.len(), Unsent: max(0, c.snd.buf.end().Sub(c.snd.nxt)),
 		ReceiveQueue: c.rcv.buf.readable, OutOfOrder: len(c.rcv.buf.spans()),
-		SendBuffer: c.cfg.SendBuffer, ReceiveBuffer: c.rcv.buf.limit, UserTimeout: c.cfg.UserTimeout,
+		SendBuffer: c.snd.buf.limit, ReceiveBuffer: c.rcv.buf.limit, UserTimeout: c.cfg.UserTimeout,
 		Stats: c.stats(),
 	}
 	c.tellLoss(&i)

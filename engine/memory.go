@@ -201,7 +201,7 @@ func audit(stacks ...*Stack) error {
 		if err := s.auditMemory(); err != nil {
 			return err
 		}
-		conns += s.conns.len()
+		conns += s.Conns()
 		byAddr := func(a, b *Listener) int { return a.local.Compare(b.local) }
 		for _, l := range slices.SortedFunc(maps.Values(s.listeners), byAddr) {
 			halfOpen += l.cache.len()

@@ -72,7 +72,7 @@ func newPlay(s *script, at stage) (*play, error) {
 	if at.ipv6 {
 		k.local = netip.MustParseAddrPort("[2001:db8::1]:1000")
 	}
-	k.cfg.Conn = ConnConfig{Timestamps: Off, ISN: &k.iss, Congestion: "reno", LossProbe: Off}
+	k.cfg.Conn = ConnConfig{Timestamps: Off, ISN: &k.iss, Congestion: "reno", LossProbe: Off, SendBuffer: 1 << 20, ReceiveBuffer: 1 << 20}
 	for _, set := range s.settings {
 		if err := k.set(set); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", s.file, set.line, err)

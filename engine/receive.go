@@ -256,6 +256,7 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 	}
 	c.rcv.nxt = c.rcv.buf.nxt
 	if readable > 0 {
+		c.tuneReceive(now, s)
 		c.traffic.BytesRead += uint64(readable)
 		c.traceData(EventDataIn, readable)
 		c.notify(Readable)

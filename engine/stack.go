@@ -28,11 +28,16 @@ type StackConfig struct {
 // owner of a segment, orders the timers, and collects what is to be sent. It is
 // pure like Conn: the caller brings the time, the packets and the lock.
 type Stack struct {
-	cfg       StackConfig
-	secrets   *secrets
-	conns     connTable
-	common    *commons      // with the other stacks of a host
-	shared    []*ConnConfig // settings in use, the latest last: see settings
+	cfg     StackConfig
+	secrets *secrets
+	conns   connTable
+	rests   rests
+	common  *commons      // with the other stacks of a host
+	shared  []*ConnConfig // settings in use, the latest last: see settings
+	latest  struct {      // what settings was asked for last, and what it returned
+		asked    ConnConfig
+		settings *ConnConfig
+	}
 	spares    spares
 	memory    memory
 	listeners map[netip.AddrPort]*Listener
@@ -95,6 +100,7 @@ func newStack(cfg StackConfig, common *commons) *Stack {
 		conns: newConnTable(), listeners: make(map[netip.AddrPort]*Listener),
 		resets: limiter{perSecond: 1000 / common.stacks},
 	}
+	s.rests.init(s)
 	s.setTracer(cfg.Tracer)
 	return s
 }
@@ -103,10 +109,13 @@ func newStack(cfg StackConfig, common *commons) *Stack {
 func (s *Stack) Counters() Counters { return s.counters }
 
 // Conns returns how many connections are on the stack, TIME-WAIT included.
-func (s *Stack) Conns() int { return s.conns.len() }
+func (s *Stack) Conns() int { return s.conns.len() + s.rests.len() }
 
 // Each calls f for every connection; f may end connections.
 func (s *Stack) Each(f func(*Conn)) {
+	for _, e := range s.rests.all() {
+		s.revive(e)
+	}
 	for _, c := range s.conns.inOrder() {
 		f(c)
 	}
@@ -119,7 +128,7 @@ func (s *Stack) Dial(now Time, local, remote netip.AddrPort, mtu int, cfg ConnCo
 	if err := checkRemote(local, remote); err != nil {
 		return nil, err
 	}
-	if s.conns.find(local, remote) != nil {
+	if s.InUse(local, remote) {
 		return nil, ErrInUse
 	}
 	if s.crowded() {
@@ -251,7 +260,7 @@ func martian(seg *segment.Segment) string {
 // rule for segments of no connection (RFC 9293 section 3.10.7.1).
 func (s *Stack) Receive(now Time, seg *segment.Segment) {
 	s.now = now
-	if c := s.conns.find(seg.Dst, seg.Src); c != nil {
+	if c := s.find(seg.Dst, seg.Src); c != nil {
 		if l := s.reopens(c, seg); l != nil {
 			if mtu := l.pathTo(seg); mtu > 0 {
 				c.finish(nil, "a new SYN ends TIME-WAIT, RFC 6191 section 2")
@@ -415,7 +424,7 @@ func (s *Stack) DeliverICMP(now Time, m ICMP) {
 	src, dst, seq, err := segment.ParseQuoted(m.Quoted)
 	var c *Conn
 	if err == nil {
-		c = s.conns.find(src, dst)
+		c = s.find(src, dst)
 	}
 	if c == nil && err == nil && s.halfOpenICMP(src, dst, seq, m) {
 		return

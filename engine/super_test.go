@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -155,4 +156,65 @@ func TestSuperSegmentSaysCWROnce(t *testing.T) {
 	k.wantSuper("the initial window", ".W 1:10001(10000) ack 1", 10)
 	k.in(". 1:1(0) ack 10001 win 65535")
 	k.wantSuper("not again", ". 10001:28001(18000) ack 1", 18)
+}
+
+// A bulk transfer by super-segments, taken whole by the receiver: neither end
+// allocates for a segment, however large.
+func TestBulkDoesNotAllocate(t *testing.T) {
+	var now Time
+	stack := func(super int) *Stack { return NewStack(StackConfig{Secret: [32]byte{byte(super)}, SuperSegment: super}) }
+	from, to := stack(0xffff), stack(0)
+	server, err := to.Listen(now, peer, func(netip.Addr) int { return 1500 }, ListenConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = Time(time.Second)
+	out, err := from.Dial(now, us, peer, 1500, ConnConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seg segment.Segment
+	buf, supers := make([]byte, 0, 1<<16), 0
+	carry := func(a, b *Stack) {
+		for a.Transmit(now, &seg) {
+			if seg.SegmentSize > 0 {
+				supers++
+			}
+			pkt, err := seg.Append(buf[:0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Deliver(now, pkt, 0)
+		}
+	}
+	for range 2 {
+		carry(from, to)
+		carry(to, from)
+	}
+	in := server.Accept()
+	data, sink, moved := make([]byte, 200_000), make([]byte, 256<<10), 0
+	turn := func() {
+		now = now.Add(50 * time.Microsecond)
+		if _, err := out.Write(now, data); err != nil {
+			t.Fatal(err)
+		}
+		carry(from, to)
+		now = now.Add(50 * time.Microsecond)
+		for n := 1; n > 0; moved += n {
+			n, _ = in.Read(now, sink)
+		}
+		carry(to, from)
+		from.Advance(now)
+		to.Advance(now)
+	}
+	for range 3000 {
+		turn()
+	}
+	supers, moved = 0, 0
+	if n := testing.AllocsPerRun(500, turn); n != 0 {
+		t.Errorf("%v allocations a turn", n)
+	}
+	if supers < 500 || moved < 500*60_000 {
+		t.Errorf("%d super-segments and %d octets", supers, moved)
+	}
 }

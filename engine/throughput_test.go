@@ -52,6 +52,41 @@ func TestCleanLinkIsFull(t *testing.T) {
 	}
 }
 
+// A long fat path is filled by connections that nobody has told of it: their
+// buffers begin at a megabyte and grow. Large datagrams keep the test cheap.
+func TestBuffersGrowToFillThePath(t *testing.T) {
+	const bandwidth, rtt = 100e6, 60 * time.Millisecond // 6 MB in flight
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, worldConfig{seed: 1, mtu: 65535, path: simnet.PathConfig{Delay: rtt / 2, Bandwidth: bandwidth, Queue: 6e6},
+			serverPort: simnet.PortConfig{ReceiveBuffer: 16 << 20}})
+		client, server := w.pair()
+		go func() {
+			chunk := make([]byte, 256<<10)
+			for {
+				if _, err := client.Write(chunk); err != nil {
+					return
+				}
+			}
+		}()
+		read, begin, buf := 0, time.Now(), make([]byte, 256<<10)
+		for warm := 20 * rtt; time.Since(begin) < warm+10*rtt; {
+			n, err := server.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if time.Since(begin) >= warm {
+				read += n
+			}
+		}
+		sending, receiving := client.Info().SendBuffer, server.Info().ReceiveBuffer
+		if got, most := float64(read), bandwidth*(10*rtt).Seconds(); got < 0.9*most {
+			t.Errorf("%.2f of the path is used; the buffers are %d and %d", got/most, sending, receiving)
+		}
+		client.Abort()
+		server.Abort()
+	})
+}
+
 // steadyRate is how many octets per second arrive once slow start is over.
 func steadyRate(t *testing.T, bandwidth int64, rtt time.Duration, window int, span time.Duration) (rate float64) {
 	synctest.Test(t, func(t *testing.T) {

@@ -45,6 +45,7 @@ type worldConfig struct {
 	conn       engine.ConnConfig             // of both hosts
 	serverPort simnet.PortConfig             // Addrs are filled in
 	super      int                           // the largest super-segment of both ports, 0: none
+	mtu        int                           // of both ports, default 1500
 	link       func(engine.Link) engine.Link // wraps the client's link
 	tracer     bool                          // keep a log of both hosts; costs allocations
 	tap        func(simnet.Packet)
@@ -54,9 +55,9 @@ func newWorld(t testing.TB, cfg worldConfig) *world {
 	t.Helper()
 	w := &world{t: t, log: &logbook{}}
 	w.net = simnet.New(simnet.Config{Seed: cfg.seed, Path: cfg.path, Tap: cfg.tap})
-	w.clientPort = w.net.NewPort(simnet.PortConfig{Addrs: []netip.Addr{clientAddr, clientAddr6}, SuperSegment: cfg.super})
+	w.clientPort = w.net.NewPort(simnet.PortConfig{Addrs: []netip.Addr{clientAddr, clientAddr6}, SuperSegment: cfg.super, MTU: cfg.mtu})
 	cfg.serverPort.Addrs = []netip.Addr{serverAddr, serverAddr6, netip.MustParseAddr("fe80::2")}
-	cfg.serverPort.SuperSegment = cfg.super
+	cfg.serverPort.SuperSegment, cfg.serverPort.MTU = cfg.super, max(cfg.serverPort.MTU, cfg.mtu)
 	w.serverPort = w.net.NewPort(cfg.serverPort)
 	var link engine.Link = w.clientPort
 	if cfg.link != nil {

@@ -30,6 +30,10 @@ type Config struct {
 
 	// TxTimestamps asks the kernel to stamp what is sent, for TxStamps.
 	TxTimestamps bool
+
+	// NoTimestamps leaves the stamps of ReadBatch 0: the kernel then reads no clock
+	// for a packet that comes, which counts where a hundred thousand do in a second.
+	NoTimestamps bool
 }
 
 // DefaultMark is the firewall mark of our packets: "ra" and "t" in ASCII, and

@@ -1,6 +1,7 @@
 package rawsock
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
@@ -148,7 +149,34 @@ func (r *reader) receive(s *socket) {
 	if s.packet {
 		r.c.packet.tidy(bufs[:n], sizes)
 	}
-	r.n += r.c.claims.filter(bufs[:n], sizes, stamps)
+	n = r.c.claims.filter(bufs[:n], sizes, stamps)
+	if !s.packet {
+		for i := range n {
+			mendHeader(bufs[i][:sizes[i]])
+		}
+	}
+	r.n += n
+}
+
+// mendHeader writes the checksum of an IPv4 header with options anew. The kernel
+// has checked it, and has then written its own address or time into an option that
+// asks for that (RFC 791 section 3.1, record route and timestamp).
+func mendHeader(packet []byte) {
+	const plain = 20 // octets of a header without options
+	if len(packet) < plain || packet[0]>>4 != 4 {
+		return
+	}
+	n := int(packet[0]&15) * 4
+	if n <= plain || n > len(packet) {
+		return
+	}
+	packet[10], packet[11] = 0, 0
+	sum := uint32(0)
+	for i := 0; i < n; i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(packet[i:]))
+	}
+	sum = sum>>16 + sum&0xffff
+	binary.BigEndian.PutUint16(packet[10:], ^uint16(sum+sum>>16))
 }
 
 // takeSocketError takes SO_ERROR, which keeps a socket ready as long as it is

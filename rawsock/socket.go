@@ -135,7 +135,9 @@ func (c *Conn) configure(s *socket) error {
 
 // configureOptional sets what a Conn is better with and can do without.
 func (c *Conn) configureOptional(s *socket) {
-	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1); err != nil {
+	if c.cfg.NoTimestamps {
+		// nobody looks at them
+	} else if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1); err != nil {
 		c.note("no receive timestamps: SO_TIMESTAMPNS: %v", err)
 	}
 	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_MARK, int(c.cfg.Mark)); err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"runtime/debug"
 	"strconv"
 
@@ -35,7 +34,7 @@ func (p *program) explainCommand() *command {
 		flags: []flagSpec{
 			{name: "host", arg: "ADDR", group: groupFilter, usage: "only connections with this address", set: addrTo(&o.Host)},
 			{name: "port", arg: "N", group: groupFilter, usage: "only connections with this port", set: numberTo(&o.Port, 1, 65535)},
-			{name: "stream", arg: "N", group: groupFilter, usage: "only the connection of this number, as the table has it", set: streamTo(&o.Stream)},
+			{name: "stream", arg: "N", group: groupFilter, usage: "only the connection of this number, as the table has it: Wireshark's tcp.stream + 1", set: streamTo(&o.Stream)},
 			{name: "ladder", arg: "HOW", group: groupOutput, usage: "auto (the beginning of each, if they are few), all (every segment, in the order of the capture) or none", set: oneOf(&o.ladder, "auto", "all", "none")},
 			{name: "json", short: "j", group: groupOutput, usage: "JSON Lines on stdout", set: switchTo(&o.json)},
 			{name: "verbose", short: "v", counted: true, group: groupOutput, usage: "show payload too", set: numberTo(&o.verbose, 0, 9)},
@@ -46,7 +45,7 @@ func (p *program) explainCommand() *command {
 			}},
 			{name: "absolute-seq", short: "S", group: groupOutput, usage: "sequence numbers as on the wire", set: switchTo(&o.absolute)},
 		},
-		run: func(_ context.Context, args []string) error { return p.explain(o, args) },
+		run: func(ctx context.Context, args []string) error { return p.explain(ctx, o, args) },
 	}
 }
 
@@ -75,30 +74,41 @@ func streamTo(p *uint64) func(string) error {
 // gcPercent is how much garbage there may be beside what is in use.
 const gcPercent = 30
 
-// explain looks at one file after the other.
-func (p *program) explain(o *explainOptions, files []string) error {
+// explain looks at one file after the other. One that cannot be read does not
+// keep it from the others.
+func (p *program) explain(ctx context.Context, o *explainOptions, files []string) error {
 	if len(files) == 0 {
 		return usageError("no capture: want FILE, or - for stdin")
 	}
 	// Most of the memory is that of the connections followed; it is to stay that.
 	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
+	rein := newControl(ctx, 0, func() {})
+	defer rein.end()
+	// A second signal does what it does to any program.
+	defer context.AfterFunc(rein.stop, rein.end)()
 	out := bufio.NewWriterSize(p.stdout, 64<<10)
+	var failed error
 	for i, name := range files {
 		if i > 0 && !o.json {
 			fmt.Fprintln(out)
 		}
-		if err := p.explainFile(o, name, out); err != nil {
-			return errors.Join(err, out.Flush())
+		err := p.explainFile(rein.stop, o, name, out)
+		failed = errors.Join(failed, err)
+		if err != nil && codeOf(err) != exitUsage {
+			break
 		}
 	}
-	if err := out.Flush(); err != nil {
-		return &failure{code: exitOutput, err: err}
+	if err := out.Flush(); err != nil && codeOf(failed) != exitOutput {
+		failed = &failure{code: exitOutput, err: err}
 	}
-	return nil
+	if isReaderGone(failed) {
+		return nil // rawtcp explain FILE | head has what it wanted
+	}
+	return failed
 }
 
-func (p *program) explainFile(o *explainOptions, name string, out *bufio.Writer) error {
-	in, size, err := p.openCapture(name)
+func (p *program) explainFile(stop context.Context, o *explainOptions, name string, out *bufio.Writer) error {
+	in, size, err := p.openCapture(stop, name)
 	if err != nil {
 		return err
 	}
@@ -116,7 +126,10 @@ func (p *program) explainFile(o *explainOptions, name string, out *bufio.Writer)
 	} else {
 		err = explain.Text(source, options, p.explainText(o, name, out))
 	}
+	var sig errSignal
 	switch {
+	case errors.As(in.stopped, &sig) && (in.wait == nil || err != nil): // of a pipe it is how the reading ends
+		return &failure{code: sig.code(), err: fmt.Errorf("interrupted by %w", sig), silent: true}
 	case err == nil:
 		return nil
 	case source.failed != nil || errors.As(err, new(*writeError)):
@@ -152,32 +165,6 @@ func shown(name string) string {
 		return "stdin"
 	}
 	return string(trace.AppendEscaped(nil, []byte(name)))
-}
-
-// openCapture opens a file, or stdin for "-". size is 0 if it is not known.
-func (p *program) openCapture(name string) (in io.ReadCloser, size int64, err error) {
-	if name == "-" {
-		if isTerminal(p.stdin) {
-			return nil, 0, usageError("stdin is a terminal: give a capture, such as tcpdump -w - | rawtcp explain -")
-		}
-		return io.NopCloser(p.stdin), 0, nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, 0, usageError("%w", err)
-	}
-	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		err = fmt.Errorf("%s is a directory: want a capture", shown(name))
-	}
-	if err != nil {
-		f.Close()
-		return nil, 0, usageError("%w", err)
-	}
-	if info.Mode().IsRegular() {
-		size = info.Size()
-	}
-	return f, size, nil
 }
 
 // eager flushes what was written before it reads more, for reading may take

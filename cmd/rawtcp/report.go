@@ -28,7 +28,7 @@ type reportOptions struct {
 func (p *program) reportCommand() *command {
 	o := new(reportOptions)
 	return &command{
-		name: "report", usage: "rawtcp report [flags] FILE -o REPORT.html", help: helpReport,
+		name: "report", usage: "rawtcp report [flags] FILE... -o REPORT.html", help: helpReport,
 		flags: o.flags(),
 		run:   func(_ context.Context, args []string) error { return p.makeReport(o, args) },
 	}
@@ -57,15 +57,15 @@ func (p *program) makeReport(o *reportOptions, args []string) error {
 	switch {
 	case len(args) == 0:
 		return usageError("no input: want a file of JSON Lines or a capture, or - for stdin")
-	case len(args) > 1:
-		return usageError("want one input, got %q too", args[1])
+	case len(args) > 1 && o.conn != 0:
+		return usageError("--conn wants one input: each has a connection %d of its own", o.conn)
 	case o.output == "" && o.svg == "":
 		return usageError("no output: want -o REPORT.html, or -o - for stdout")
 	}
-	if err := o.checkOutputs(); err != nil {
+	if err := o.checkOutput(); err != nil {
 		return err
 	}
-	run, err := p.readRun(o, args[0])
+	run, err := p.readRuns(o, args)
 	if err != nil {
 		return err
 	}
@@ -84,38 +84,47 @@ func (p *program) makeReport(o *reportOptions, args []string) error {
 	return nil
 }
 
-// checkOutputs finds a file in the way before a long file is read.
-func (o *reportOptions) checkOutputs() error {
+// checkOutput finds a file in the way before a long file is read.
+func (o *reportOptions) checkOutput() error {
 	if o.output == "" || o.output == "-" || o.force {
 		return nil
 	}
-	if info, err := os.Lstat(o.output); err == nil && info.Mode().IsRegular() {
+	info, err := os.Lstat(o.output)
+	if err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeCharDevice) == 0 {
 		return usageError("%s: %w", o.output, errAlreadyThere)
 	}
 	return nil
 }
 
-// readRun reads the input: JSON Lines begin with a brace, and no capture does.
-func (p *program) readRun(o *reportOptions, name string) (*report.Run, error) {
-	in, size, err := p.openCapture(name)
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close()
-	run, text := report.NewRun(), bufio.NewReaderSize(in, 1<<16)
+// readRuns reads the inputs, in their order, into one run.
+func (p *program) readRuns(o *reportOptions, names []string) (*report.Run, error) {
+	run := report.NewRun()
 	run.Only = o.conn
-	if first, err := text.Peek(1); err == nil && first[0] == '{' {
-		err = run.Read(text)
+	for _, name := range names {
+		run.Next()
+		err := p.readRun(run, name)
+		if err == nil {
+			err = run.Check()
+		}
 		if err != nil {
 			return nil, inputError(name, err)
 		}
-	} else if err := p.readCapture(run, text, name, size); err != nil {
-		return nil, inputError(name, err)
-	}
-	if err := run.Check(); err != nil {
-		return nil, inputError(name, err)
 	}
 	return run, nil
+}
+
+// readRun adds one input: JSON Lines begin with a brace, and no capture does.
+func (p *program) readRun(run *report.Run, name string) error {
+	in, size, err := p.openCapture(context.Background(), name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	text := bufio.NewReaderSize(in, 1<<16)
+	if first, err := text.Peek(1); err == nil && first[0] == '{' {
+		return run.Read(text)
+	}
+	return p.readCapture(run, text, name, size)
 }
 
 // readCapture adds what a capture shows to the run.

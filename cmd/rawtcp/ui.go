@@ -135,11 +135,12 @@ Examples:
   rawtcp doctor --json | jq 'select(.status != "ok")'
 `
 
-const helpReport = `usage: rawtcp report [flags] FILE -o REPORT.html
+const helpReport = `usage: rawtcp report [flags] FILE... -o REPORT.html
 Makes one HTML file of a run: summary, ladder, sequence graph, timers, states,
 options, segments, and the command that repeats it. The file needs no network,
 works without scripts, and can be attached to a ticket. FILE holds the JSON
-Lines of a run (-j), or is a capture of any tool; - is stdin.
+Lines of a run (-j), or is a capture of any tool; - is stdin. Several files make
+one report: both ends of a talk, or a run before and after a change.
 
         -o, --output FILE|-   --force
         --conn N, --stream N (only this connection)
@@ -148,22 +149,23 @@ Lines of a run (-j), or is a capture of any tool; - is stdin.
 All flags, one by one: rawtcp help report.
 
 Examples:
-  rawtcp report run.jsonl -o run.html
   rawtcp demo -j | rawtcp report - -o demo.html
+  rawtcp report client.pcap server.pcap -o both.html
   rawtcp report --conn 3 --svg pictures talk.pcapng
 `
 
 const helpExplain = `usage: rawtcp explain [flags] FILE...
-What a capture (pcap or pcapng of any tool; - is stdin) shows: every TCP
-connection, the states of both ends, what was sent again and why, who closed,
-who sent the RST. No privilege is needed, and nothing is sent.
+What a capture (pcap or pcapng of any tool, also with gzip; - is stdin) shows:
+every TCP connection, the states of both ends, what was sent again and why, who
+closed, who sent the RST. No privilege is needed, and nothing is sent.
 
-pick    --host ADDR   --port N   --stream N (number of the connection)
+pick    --host ADDR   --port N   --stream N (as in the table; tcp.stream + 1)
 show    --ladder auto|all|none   -v, --verbose (payload)   -S, --absolute-seq
         --time rel|delta|abs|epoch   -j, --json   --color auto|always|never
 
 In the ladder the client is left and the server right, a number is that of the
-frame, <== and ==> are sent again, and CLIENT/SERVER are the states.
+frame, <== and ==> are sent again, and CLIENT/SERVER are the states. Findings
+are marked by weight: - how it went, * unusual, ! costs time, !! breaks.
 
 Examples:
   rawtcp explain capture.pcapng

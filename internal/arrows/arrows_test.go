@@ -63,8 +63,13 @@ var rules = []rule{
 		why:   "a report is made of lines, and asks nothing of a socket or the network",
 	},
 	{
+		room:  "internal/handshakes",
+		rooms: []string{"segment", "engine"},
+		why:   "a driver runs on any link, and on the simulated network above all",
+	},
+	{
 		room:  "internal/ping",
-		rooms: []string{"segment", "engine", "rawsock"},
+		rooms: []string{"segment", "engine", "rawsock", "internal/handshakes"},
 		mods:  append(netlinkMods, "github.com/google/nftables", "github.com/mdlayher/netlink", "github.com/mdlayher/socket", "golang.org/x/sync"), // behind rawsock
 		why:   "ping measures and has no words: cmd tells what it found",
 	},

@@ -45,19 +45,26 @@ func write(t *testing.T, text string) string {
 }
 
 // shape is what a run's lines say should be seen.
-type shape struct{ segments, states, timers, fired, out, in int }
+type shape struct {
+	segments, states, timers, fired, out, in int
+	shut                                     bool // a window was zero
+}
 
 func shapeOf(t *testing.T, text string) shape {
 	t.Helper()
 	var s shape
 	for line := range strings.Lines(text) {
-		var l struct{ Type, Dir, What string }
+		var l struct {
+			Type, Dir, What, Flags string
+			Win                    uint16
+		}
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.Fatal(err)
 		}
 		switch l.Type {
 		case "segment":
 			s.segments++
+			s.shut = s.shut || l.Win == 0 && !strings.Contains(l.Flags, "R")
 			if l.Dir == "out" {
 				s.out++
 			} else {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -287,6 +288,19 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
+// A file of another kind is told what would make it readable.
+func TestForeignFiles(t *testing.T) {
+	for begin, want := range map[string]string{
+		"\x28\xb5\x2f\xfd\x04\x58": "zstd -d", "\xfd7zXZ\x00\x00": "xz -d", "BZh91AY&": "bzip2 -d", "\x04\x22\x4d\x18": "lz4 -d", "PK\x03\x04": "unzip",
+		"\x34\xcd\xb2\xa1\x02\x00": "editcap -F pcapng", "snoop\x00\x00\x00": "editcap -F pcapng", `{"type":"start"}`: "rawtcp report",
+	} {
+		_, err := NewReader(strings.NewReader(begin + strings.Repeat("\x00", 30)))
+		if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", begin, err)
+		}
+	}
+}
+
 // Times that no clock shows, and lengths that no wire carries, change nothing
 // but themselves.
 func TestOddTimesAndLengths(t *testing.T) {
@@ -302,6 +316,39 @@ func TestOddTimesAndLengths(t *testing.T) {
 		packets, err := readAll(t, f.b, false)
 		if err != nil || len(packets) != 1 || packets[0].Timed || packets[0].At != 0 || packets[0].Len < 0 {
 			t.Errorf("resolution %#x: %v, %+v", resolution, err, packets)
+		}
+	}
+}
+
+// A time beyond all calendars does not become another one with what an interface
+// adds to it.
+func TestTimeDoesNotWrap(t *testing.T) {
+	pkt := packetOf(t, false, 0)
+	f := (&file{order: binary.LittleEndian}).section().iface(uint16(LinkRaw), 9, 0, 1, 0, 0, 0, 0, 0, 14, 0, 8, 0, 10, 0, 0, 0, 0, 0, 0, 0)
+	packets, err := readAll(t, f.enhanced(0, 5, pkt, len(pkt)).enhanced(0, 1<<64-5, pkt, len(pkt)).b, false)
+	if err != nil || len(packets) != 2 || packets[0].At != 15e9 || packets[1].At != 15e9 || packets[1].Timed {
+		t.Errorf("%v, %+v", err, packets)
+	}
+}
+
+// What a file says of the longest packet in it is no reason to make room for one.
+func TestSnapLengthIsNotBelieved(t *testing.T) {
+	pkt := packetOf(t, false, 10)
+	classic := pcap(binary.LittleEndian, magicMicro, uint32(LinkRaw)).record(1, 1, pkt, len(pkt)).b
+	section := (&file{order: binary.LittleEndian}).section()
+	ng := (&file{order: binary.LittleEndian}).section().iface(uint16(LinkRaw)).enhanced(0, 1, pkt, len(pkt)).b
+	for _, snap := range []uint32{0, 1, 1 << 31, 1<<32 - 1} {
+		binary.LittleEndian.PutUint32(classic[16:], snap)
+		binary.LittleEndian.PutUint32(ng[len(section.b)+12:], snap)
+		for name, b := range map[string][]byte{"pcap": classic, "pcapng": ng} {
+			in, err := NewReader(bytes.NewReader(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var p Packet
+			if err := in.Next(&p); err != nil || len(p.Data) != len(pkt) || len(in.in.buf) > windowLeast {
+				t.Errorf("%s, %d: %d octets in a window of %d, %v", name, snap, len(p.Data), len(in.in.buf), err)
+			}
 		}
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 )
 
 // A Reader reads a capture packet by packet.
@@ -72,11 +74,37 @@ func NewReader(r io.Reader) (*Reader, error) {
 	case !ok:
 		return nil, ErrFormat
 	}
+	if what := c.foreign(); what != "" {
+		return nil, fmt.Errorf("%w: %s", ErrFormat, what)
+	}
 	if binary.BigEndian.Uint32(head) == blockSection {
 		c.format, c.next = "pcapng", c.nextBlock
 		return c, c.openSection()
 	}
 	return c, c.openPcap(head)
+}
+
+// foreign says what a file of another kind is, by how it begins, and how it
+// becomes one that can be read.
+func (c *Reader) foreign() string {
+	const longest = 8
+	head, _ := c.in.peek(longest)
+	for _, kind := range [...]struct{ begin, what string }{
+		{"\x28\xb5\x2f\xfd", "it is packed, unpack it first (zstd -d)"},
+		{"\xfd7zXZ\x00", "it is packed, unpack it first (xz -d)"},
+		{"BZh", "it is packed, unpack it first (bzip2 -d)"},
+		{"\x04\x22\x4d\x18", "it is packed, unpack it first (lz4 -d)"},
+		{"PK\x03\x04", "it is packed, unpack it first (unzip)"},
+		{"\x34\xcd\xb2\xa1", "it is a modified pcap, convert it first (editcap -F pcapng)"},
+		{"\xa1\xb2\xcd\x34", "it is a modified pcap, convert it first (editcap -F pcapng)"},
+		{"snoop\x00", "it is a capture of snoop, convert it first (editcap -F pcapng)"},
+		{"{", "it looks like JSON Lines; rawtcp report reads those of a run"},
+	} {
+		if strings.HasPrefix(string(head), kind.begin) {
+			return kind.what
+		}
+	}
+	return ""
 }
 
 // unpack puts gzip in front of the stream.

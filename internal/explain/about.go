@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,7 +17,10 @@ func aboutCapture(t *Total) []Finding {
 		}
 		found = append(found, f)
 	}
-	if t.Damage != nil {
+	switch {
+	case errors.Is(t.Damage, ErrStopped):
+		add("not_read", Note, 0, "the capture was not read to its end, %v", t.Damage)
+	case t.Damage != nil:
 		add("damaged_file", Warning, 0, "the file is damaged or cut short, %v; what stands before it was read", t.Damage)
 	}
 	if n := t.Snapped; n > 0 {

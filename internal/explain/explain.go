@@ -20,6 +20,10 @@ type Options struct {
 	Progress    func(octets int64) // told now and then how much of the file was read; may be nil
 }
 
+// ErrStopped is what a reader's error wraps if somebody has asked for an end
+// before that of the capture: what was read is explained, and a finding says so.
+var ErrStopped = errors.New("the reading was stopped")
+
 // A Total is what was seen of a whole capture.
 type Total struct {
 	Format      string

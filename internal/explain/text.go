@@ -82,8 +82,9 @@ type block struct {
 
 // A row is a connection in the table.
 type row struct {
-	conn  uint64
-	cells string // parted by tabs
+	conn           uint64
+	client, server string
+	cells          string // the others, parted by tabs
 }
 
 // A kindCount is how often a finding was made.
@@ -174,7 +175,7 @@ func (t *text) draw(l *trace.Ladder, b *block, e *flow.Event) {
 
 func (t *text) gone(c *flow.Conn, found []Finding) error {
 	if len(t.rows) < mostRows {
-		t.rows = append(t.rows, row{c.ID, cells(c)})
+		t.rows = append(t.rows, row{c.ID, c.Ends[flow.Local].Addr.String(), c.Ends[flow.Remote].Addr.String(), cells(c)})
 	} else {
 		t.more++
 	}
@@ -210,14 +211,14 @@ func title(c *flow.Conn) string {
 	return fmt.Sprintf("#%d  %s (client, left)  to  %s (server, right)", c.ID, local, remote)
 }
 
-// cells are the columns of a connection's row.
+// cells are the columns of a connection's row, but for its number and addresses.
 func cells(c *flow.Conn) string {
 	local, remote := &c.Ends[flow.Local], &c.Ends[flow.Remote]
 	rtt := "-"
 	if c.SYN.Seen() && c.SYNACK.Seen() {
 		rtt = took(c.SYNACK.At - c.SYN.At)
 	}
-	return fmt.Sprintf("%d\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t", c.ID, local.Addr, remote.Addr, local.Segments+remote.Segments,
+	return fmt.Sprintf("%d\t%d\t%d\t%d\t%s\t%s\t%s\t", local.Segments+remote.Segments,
 		local.Bytes, remote.Bytes, local.Count(flow.Resent)+remote.Count(flow.Resent), rtt, took(c.Last.At-c.First.At), ended(c))
 }
 
@@ -272,15 +273,50 @@ func (t *text) table(out *bytes.Buffer, total *Total) {
 		return
 	}
 	out.WriteString("\n")
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "#\tclient\tserver\tsegments\toctets>\t<octets\tresent\tSYN rtt\ttime\tend\t")
-	for _, r := range t.rows {
-		fmt.Fprintln(w, r.cells)
+	if !t.columns(out, false) {
+		t.columns(out, true)
 	}
-	_ = w.Flush() // a buffer takes all
 	if t.more > 0 {
 		fmt.Fprintf(out, "and %s more: --host, --port and --stream pick some, --json has all\n", count(uint64(t.more), "connection", "connections"))
 	}
+}
+
+// columns writes the table, with the addresses on lines of their own if it is to
+// be narrow. It reports whether it fits; if not, nothing is written.
+func (t *text) columns(out *bytes.Buffer, narrow bool) bool {
+	var table bytes.Buffer
+	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
+	line := func(conn, client, server, cells string) {
+		if narrow {
+			fmt.Fprintf(w, "%s\n", cells)
+		} else {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", conn, client, server, cells)
+		}
+	}
+	rows := slices.Concat([]row{{0, "client", "server", "segments\toctets>\t<octets\tresent\tSYN rtt\ttime\tend\t"}}, t.rows)
+	number := func(i int) string {
+		if i == 0 {
+			return "#"
+		}
+		return fmt.Sprint(rows[i].conn)
+	}
+	for i, r := range rows {
+		line(number(i), r.client, r.server, r.cells)
+	}
+	_ = w.Flush() // a buffer takes all
+	if first := bytes.IndexByte(table.Bytes(), '\n'); !narrow && t.cfg.Width > 0 && first > t.cfg.Width {
+		return false
+	}
+	if !narrow {
+		out.Write(table.Bytes())
+		return true
+	}
+	indent := len(number(len(rows) - 1))
+	for i, r := range rows {
+		cells, _ := table.ReadString('\n')
+		fmt.Fprintf(out, "  %*s  %s  to  %s\n  %*s%s", indent, number(i), r.client, r.server, indent, "", cells)
+	}
+	return true
 }
 
 func (t *text) write(out *bytes.Buffer, b *block) {

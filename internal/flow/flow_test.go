@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -60,6 +61,25 @@ func TestResent(t *testing.T) {
 	}
 	if f := c.Moments(Local, Resent); len(f) != 4 || f[0].Frame != 9 || f[1].Frame != 11 || f[2].Frame != 13 || f[3].Frame != 14 || c.Moments(Remote, Resent) != nil {
 		t.Errorf("frames %v", f)
+	}
+}
+
+// Without SACK it takes duplicate ACKs to ask for something; and what was had
+// twice (DSACK) is no news of what is missing.
+func TestDuplicateAcks(t *testing.T) {
+	s := newScript(t, 0)
+	s.open()
+	s.see("> . 101:201(100) ack 501 win 1000", "")
+	s.see("> . 201:301(100) ack 501 win 1000", "")
+	s.see("< . 501:501(0) ack 101 win 1000", "dup_ack")
+	s.see("> . 101:201(100) ack 501 win 1000", "retransmission")
+	s.see("> . 301:401(100) ack 501 win 1000", "")
+	s.see("< . 501:501(0) ack 101 win 1000", "dup_ack")
+	s.see("> . 101:201(100) ack 501 win 1000", "fast_retransmission")
+	s.see("< . 501:501(0) ack 401 win 1000", "")
+	s.see("< . 501:501(0) ack 401 win 900 <sack 101:201>", "window_update")
+	if c := s.end(); c.Ends[Remote].Needless != 100 {
+		t.Errorf("%d octets came twice", c.Ends[Remote].Needless)
 	}
 }
 
@@ -227,6 +247,31 @@ func TestMidStream(t *testing.T) {
 	c := s.end()
 	if c.Opening != MidStream || c.Ends[Local].Addr != server || c.Ends[Local].Bytes != 10 || c.Ends[Remote].Base != segment.MakeSeq(399) {
 		t.Errorf("%+v", c)
+	}
+}
+
+// New octets with a timestamp from before those that were sent before them are
+// thrown away by their receiver.
+func TestOldTimestamps(t *testing.T) {
+	s := newScript(t, 0)
+	s.open()
+	s.see("> . 101:201(100) ack 501 win 1000 <TS val 20 ecr 1>", "")
+	s.see("> F. 201:301(100) ack 501 win 1000 <TS val 19 ecr 1>", "paws")
+	s.want("ESTABLISHED/ESTABLISHED")
+	if !s.last.Ignored {
+		t.Error("it counts")
+	}
+}
+
+// Of holes only so many are remembered, the latest.
+func TestManyHoles(t *testing.T) {
+	s := newScript(t, 0)
+	s.open()
+	for i := range 3 * maxHoles {
+		s.see(fmt.Sprintf("> . %d:%d(100) ack 501 win 1000", 211+200*i, 311+200*i), "gap")
+		if e := &s.last.Conn.Ends[Local]; len(e.holes) != min(i+1, maxHoles) || e.holes[len(e.holes)-1].end != segment.MakeSeq(uint32(211+200*i)) {
+			t.Fatalf("%+v", e.holes)
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ type Connects struct {
 
 // Run does it. Opening the link and claiming the ports is not in the time.
 func (c Connects) Run() (Report, error) {
-	link, err := rawsock.Open(rawsock.Config{IO: c.IO})
+	link, err := rawsock.Open(rawsock.Config{IO: c.IO, Family: rawsock.IPv4, NoTimestamps: true})
 	if err != nil {
 		return Report{}, err
 	}

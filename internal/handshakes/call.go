@@ -51,7 +51,6 @@ func (d *Driver) open(now engine.Time, port uint16, t *target, pooled bool) erro
 	c.target, c.port, c.pooled, c.conn, c.id = t, port, pooled, conn, conn.ID()
 	conn.OnEvent = c.note
 	d.underway++
-	d.held++
 	d.stats.Opened++
 	return nil
 }
@@ -105,14 +104,25 @@ func (d *Driver) proceed(now engine.Time, c *call, events engine.ConnEvents) {
 	case c.ended && state == engine.TimeWait:
 		c.conn.Close(now) // nobody will read or write
 		d.tell(c, nil)
+		d.leaving = append(d.leaving, c)
 	}
+}
+
+// retire leaves TIME-WAIT to the stack, once the last ACK has left. Where that
+// has something to say still, the call stays until it is CLOSED.
+func (d *Driver) retire() {
+	for _, c := range d.leaving {
+		if c.conn != nil && d.stack.Retire(c.conn) {
+			d.release(c)
+		}
+	}
+	d.leaving = d.leaving[:0]
 }
 
 // drain throws away what the peer has sent, and reports whether that was all.
 func (d *Driver) drain(now engine.Time, c *call) bool {
-	var scratch [2048]byte
 	for {
-		n, err := c.conn.Read(now, scratch[:])
+		n, err := c.conn.Read(now, d.scratch[:])
 		if n == 0 {
 			return errors.Is(err, io.EOF)
 		}
@@ -176,12 +186,16 @@ func (d *Driver) over(now engine.Time, c *call) {
 		d.closing = slices.Delete(d.closing, i, i+1)
 	}
 	d.stack.Recycle(c.conn)
+	d.release(c)
+}
+
+// release makes a call, and its port, ready for the next connection.
+func (d *Driver) release(c *call) {
 	if c.pooled {
 		c.target.rested.push(c.port)
 	}
 	*c = call{driver: d, note: c.note, round: c.round + 1}
 	d.free = append(d.free, c)
-	d.held--
 }
 
 // patience holds connections in the order of their patience.

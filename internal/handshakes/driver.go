@@ -30,10 +30,10 @@ type Driver struct {
 	targets  map[Target]*target
 	orders   []*target // that have connections to open, in turns
 	underway int       // connections opened of which nothing was told to Done yet
-	held     int       // calls in use: those under way and those whose port rests
 	free     []*call
 	news     []*call // that have changed since the last look
 	closing  []*call // whose ACK of the handshake goes before their FIN
+	leaving  []*call // in TIME-WAIT, that have only the last ACK to send
 	patience patience
 	out      outbox
 	timer    *time.Timer
@@ -44,6 +44,7 @@ type Driver struct {
 	stats    Stats
 	idle     sync.Cond
 	result   Result // that is being told
+	scratch  [4096]byte
 
 	closed  chan struct{}
 	running sync.WaitGroup
@@ -301,9 +302,9 @@ func (d *Driver) fail(now engine.Time, err error) {
 }
 
 // traceLocal tells of something that happened on this host.
-func (d *Driver) traceLocal(now engine.Time, reason string) {
+func (d *Driver) traceLocal(now engine.Time, local, remote netip.AddrPort, reason string) {
 	if engine.InterestOf(d.cfg.Tracer)&engine.InterestIn(engine.EventLocal) != 0 {
-		d.cfg.Tracer.Trace(&engine.Event{Kind: engine.EventLocal, At: now, Reason: reason})
+		d.cfg.Tracer.Trace(&engine.Event{Kind: engine.EventLocal, At: now, Local: local, Remote: remote, Reason: reason})
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"syscall"
 	"time"
 
 	"rawtcp/engine"
@@ -66,7 +68,7 @@ func (d *Driver) readError(now engine.Time, err error) bool {
 	case errors.Is(err, net.ErrClosed):
 		return false
 	case errors.As(err, &passing) && passing.Temporary():
-		d.traceLocal(now, fmt.Sprintf("receive error: %v", err))
+		d.traceLocal(now, netip.AddrPort{}, netip.AddrPort{}, fmt.Sprintf("receive error: %v", err))
 		return true
 	}
 	d.fail(now, linkFailed(err))
@@ -142,6 +144,7 @@ func (d *Driver) work(now engine.Time) {
 		d.look(now)
 		d.fillUp(now)
 		d.send(now)
+		d.retire()
 		if len(d.closing) == 0 && len(d.news) == 0 {
 			break
 		}
@@ -158,7 +161,7 @@ func (d *Driver) work(now engine.Time) {
 func (d *Driver) fillUp(now engine.Time) {
 	for tries := len(d.orders); tries > 0 && len(d.orders) > 0 && d.underway < d.cfg.Parallel; {
 		t := d.orders[0]
-		port, err := t.take()
+		port, err := t.take(d.stack)
 		if err == nil {
 			err = d.open(now, port, t, true)
 		}
@@ -166,9 +169,6 @@ func (d *Driver) fillUp(now engine.Time) {
 		case err == nil:
 			tries = len(d.orders)
 			t.orders--
-		case errors.Is(err, engine.ErrInUse): // by OpenFrom: it has its turn again when all others had theirs
-			t.rested.push(port)
-			tries--
 		case errors.Is(err, errNoPort):
 			tries-- // the end of a TIME-WAIT brings us here again
 		default:
@@ -205,7 +205,7 @@ func (d *Driver) send(now engine.Time) {
 		}
 		pkt, err := o.seg.Append(o.bufs[o.n][:0])
 		if err != nil {
-			d.traceLocal(now, fmt.Sprintf("cannot build segment: %v", err))
+			d.traceLocal(now, netip.AddrPort{}, netip.AddrPort{}, fmt.Sprintf("cannot build segment: %v", err))
 			continue
 		}
 		o.bufs[o.n] = pkt
@@ -223,10 +223,23 @@ func (d *Driver) flush(now engine.Time) {
 		n, err := d.cfg.Link.WriteBatch(o.bufs[first:o.n])
 		first += max(n, 0)
 		if err != nil {
+			d.unsent(now, o.bufs[first], err)
 			first++
-			d.stats.Unsent++
-			d.traceLocal(now, fmt.Sprintf("send error: %v", err))
 		}
 	}
 	o.n = 0
+}
+
+// unsent reports a packet that the link did not take.
+func (d *Driver) unsent(now engine.Time, pkt []byte, err error) {
+	d.stats.Unsent++
+	var seg segment.Segment
+	if seg.Parse(pkt) != nil {
+		seg = segment.Segment{}
+	}
+	reason := fmt.Sprintf("send error: %v", err)
+	if errors.Is(err, syscall.EPERM) {
+		reason += ": a firewall rule of this host drops our segments; look at nft list ruleset and iptables -S OUTPUT"
+	}
+	d.traceLocal(now, seg.Src, seg.Dst, reason)
 }

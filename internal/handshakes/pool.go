@@ -60,11 +60,12 @@ func (p *pool) release() {
 // is in TIME-WAIT after one.
 var errNoPort = errors.New("every source port is in use")
 
-// take returns a port for a connection to the target: one that has rested, or one
-// that it never had. Should claims come to an end, by the limit of open files, say,
-// those that are there have to do.
-func (t *target) take() (uint16, error) {
-	if port, ok := t.rested.pop(); ok {
+// take returns a port for a connection to the target: the one that rests longest,
+// if its TIME-WAIT is over, or one that it never had. Should claims come to an end,
+// by the limit of open files, say, those that are there have to do.
+func (t *target) take(s *engine.Stack) (uint16, error) {
+	if port, ok := t.rested.first(); ok && !s.InUse(netip.AddrPortFrom(t.local, port), t.remote) {
+		t.rested.pop()
 		return port, nil
 	}
 	p := t.pool
@@ -80,8 +81,13 @@ func (t *target) take() (uint16, error) {
 			return 0, errNoPort
 		}
 	}
+	port := p.ports[t.taken]
 	t.taken++
-	return p.ports[t.taken-1], nil
+	if s.InUse(netip.AddrPortFrom(t.local, port), t.remote) { // by OpenFrom
+		t.rested.push(port)
+		return 0, errNoPort
+	}
+	return port, nil
 }
 
 // A portRing is a queue of ports.
@@ -107,12 +113,14 @@ func (r *portRing) grow() {
 	r.ports, r.head = grown, 0
 }
 
-func (r *portRing) pop() (uint16, bool) {
+func (r *portRing) first() (uint16, bool) {
 	if r.n == 0 {
 		return 0, false
 	}
-	port := r.ports[r.head]
+	return r.ports[r.head], true
+}
+
+func (r *portRing) pop() {
 	r.head = (r.head + 1) % len(r.ports)
 	r.n--
-	return port, true
 }

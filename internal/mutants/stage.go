@@ -22,6 +22,10 @@ func stages(dir string) []stage {
 			{dir: "internal/trace", run: "^TestGolden$"}, {dir: "internal/model"}}
 	case "rawsock": // what needs no namespace comes first
 		return []stage{{dir: dir, run: "Filter|PortSet|Capabilities"}, {dir: dir}}
+	case "internal/flow":
+		return []stage{{dir: dir}, {dir: "internal/explain"}, {dir: "internal/trace", run: "^TestTrackerStatesAreTheEngines$"}, {dir: "internal/explain/kernel"}}
+	case "internal/capture":
+		return []stage{{dir: dir}, {dir: "internal/explain"}}
 	}
 	return []stage{{dir: dir}}
 }

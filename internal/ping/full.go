@@ -2,13 +2,13 @@ package ping
 
 import (
 	"context"
-	"errors"
-	"io"
+	"math"
 	"net/netip"
 	"sync"
 	"time"
 
 	"rawtcp/engine"
+	"rawtcp/internal/handshakes"
 	"rawtcp/segment"
 )
 
@@ -16,10 +16,8 @@ import (
 // followed by an orderly close. What is measured is the same as by a Pinger.
 type Full struct {
 	runner
-	host    *engine.Host
-	conn    engine.ConnConfig
-	running sync.WaitGroup
-	ctx     context.Context // of the dials
+	driver *handshakes.Driver
+	conn   engine.ConnConfig
 }
 
 // NewFull returns a Full; Run starts it. All is as for NewPinger; conn are the
@@ -30,9 +28,7 @@ func NewFull(link Link, cfg Config, conn engine.ConnConfig, tracer engine.Tracer
 	f.conn.SYNRetries = -1                   // one SYN a probe
 	f.conn.ConnectTimeout = cfg.Wait         // the Prober calls it lost then
 	f.conn.InitialRTO = cfg.Wait + time.Hour // the connect timeout comes first
-	f.open = func(syn segment.Segment) {
-		f.running.Go(func() { f.watched(func() { f.attempt(syn) }) })
-	}
+	f.open = f.attempt
 	return f
 }
 
@@ -49,78 +45,69 @@ func (l *sharedLink) WriteBatch(pkts [][]byte) (int, error) {
 	return l.Link.WriteBatch(pkts)
 }
 
+// closePatience is how long a peer may take to close after we have.
+const closePatience = 2 * time.Second
+
 // Run is that of a Pinger. Connections that are still open when it ends are
 // closed, and after a moment reset.
 func (f *Full) Run(stop, kill <-chan struct{}) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	f.ctx = ctx
-	f.mu.Lock() // the tracer must not see the host before it is there
-	f.host = engine.NewHost(engine.HostConfig{Link: f.link, Tracer: fullTracer{f}, OnPanic: f.onPanic})
+	f.mu.Lock() // the tracer must not see the driver before it is there
+	f.driver = handshakes.New(handshakes.Config{
+		Link: f.link, Tracer: fullTracer{f}, Conn: f.conn, ISN: f.isn, OnPanic: f.onPanic,
+		Parallel: math.MaxInt, Patience: closePatience, // how many there are at once is the Prober's to say
+	})
 	f.mu.Unlock()
 	err := f.loop(stop, kill, nil)
 	if err == nil {
 		f.settle(kill)
 	}
-	cancel()
-	_ = f.host.Close()
-	f.running.Wait()
+	_ = f.driver.Close()
 	return err
 }
 
 // settle waits until every connection is closed, or until kill is.
 func (f *Full) settle(kill <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
 	done := make(chan struct{})
 	go func() {
-		f.running.Wait()
-		close(done)
+		select {
+		case <-kill:
+			cancel()
+		case <-done:
+		}
 	}()
-	select {
-	case <-done:
-	case <-kill:
-	case <-time.After(closePatience):
-	}
+	_ = f.driver.Wait(ctx)
+	close(done)
 }
 
-// closePatience is how long a peer may take to close after we have.
-const closePatience = 2 * time.Second
-
-// attempt makes one connection and closes it.
-func (f *Full) attempt(syn segment.Segment) {
-	cfg := f.conn
-	cfg.ISN = &syn.Seq
+// attempt makes a connection in place of sending a SYN. It is called without the
+// lock.
+func (f *Full) attempt(syn *segment.Segment) {
 	f.mu.Lock()
-	remote := f.prober.byPeer[peer{syn.Src.Addr(), syn.Dst}].Remote
-	local := f.prober.byPeer[peer{syn.Src.Addr(), syn.Dst}].Local
+	t := f.prober.targetOf(syn.Src.Addr(), syn.Dst).Target
 	f.mu.Unlock()
-	nc, err := f.host.Dial(f.ctx, remote, engine.DialConfig{
-		Local: netip.AddrPortFrom(local, syn.Src.Port()), Conn: cfg,
-	})
+	_, mtu, err := f.link.Route(t.Remote.Addr(), t.Local)
+	if err == nil {
+		to := handshakes.Target{Local: t.Local, Remote: t.Remote, MTU: mtu}
+		err = f.driver.OpenFrom(netip.AddrPortFrom(t.Local, syn.Src.Port()), to)
+	}
 	if err != nil {
-		f.failed(&syn, err)
-		return
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.prober.SendFailed(f.now(), syn, err)
+		f.rouse()
 	}
-	if nc.CloseWrite() == nil && nc.SetReadDeadline(time.Now().Add(closePatience)) == nil {
-		if _, err := io.Copy(io.Discard, nc); err == nil { // up to the peer's FIN
-			_ = nc.Close()
-			<-nc.Done()
-			return
-		}
-	}
-	_ = nc.Abort()
 }
 
-// failed tells the Prober why there is no connection, unless the network has.
-func (f *Full) failed(syn *segment.Segment, err error) {
-	for _, known := range []error{engine.ErrRefused, engine.ErrTimeout, engine.ErrUnreachable, context.Canceled} {
-		if errors.Is(err, known) {
-			return
-		}
-	}
+// isn is the Prober's choice: it wants to know the answers.
+func (f *Full) isn(_ engine.Time, local, remote netip.AddrPort) segment.Seq {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.prober.SendFailed(f.now(), syn, err)
-	f.rouse()
+	if w := f.prober.find(local, remote); w != nil {
+		return w.isn
+	}
+	return f.prober.isn()
 }
 
 // A fullTracer shows the Prober what the engine hears.

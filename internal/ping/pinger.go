@@ -28,20 +28,30 @@ type runner struct {
 	tracer  engine.Tracer // may be nil
 	began   time.Time
 	wake    chan struct{}
-	open    func(syn segment.Segment) // starts a connection instead of sending its SYN; nil for half-open
+	open    func(syn *segment.Segment) // starts a connection instead of sending its SYN; nil for half-open
 
 	mu      sync.Mutex
 	prober  *Prober
 	excused bool // a turn came late and the reader got its grace
 	failure error
-	packet  []byte
+	in      segment.Segment
+	out     outbox
+	opens   []segment.Segment // SYNs of connections to be opened
+	sleeps  engine.Time       // until when the loop does, if nobody rouses it; zero: it is awake
 	stamps  [rawsock.BatchSize]rawsock.TxStamp
+}
+
+// An outbox holds segments between Transmit and WriteBatch.
+type outbox struct {
+	segments [rawsock.BatchSize]segment.Segment
+	packets  [rawsock.BatchSize][]byte
+	n        int
 }
 
 func (r *runner) init(link Link, cfg Config, tracer engine.Tracer, taps []*Tap) {
 	r.taps, r.onPanic = taps, cfg.OnPanic
 	r.link, r.tracer, r.began, r.wake = link, tracer, time.Now(), make(chan struct{}, 1)
-	cfg.Random = random
+	cfg.Random = new(randomness).next
 	cfg.Claim = func(local netip.AddrPort) error {
 		_, err := link.Claim(local) // given back when the link is closed
 		return err
@@ -63,6 +73,10 @@ func (r *runner) loop(stop, kill <-chan struct{}, read <-chan error) error {
 	defer timer.Stop()
 	for {
 		wait, done, err := r.turn()
+		for i := range r.opens { // which nobody else touches
+			r.open(&r.opens[i])
+		}
+		r.opens = r.opens[:0]
 		if err != nil || done {
 			return err
 		}
@@ -95,9 +109,11 @@ func (r *runner) turn() (wait time.Duration, done bool, err error) {
 	}
 	r.flush()
 	wait = time.Hour
+	now := r.now()
 	if due := r.prober.Deadline(); !due.IsZero() {
-		wait = max(due.Sub(r.now()), least)
+		wait = max(due.Sub(now), least)
 	}
+	r.sleeps = now.Add(wait)
 	return wait, r.prober.Done(), r.failure
 }
 
@@ -141,50 +157,68 @@ func (r *runner) Stats() []Stats {
 	return all
 }
 
-// flush sends what there is to send.
+// flush sends what there is to send, in batches.
 func (r *runner) flush() {
-	var s segment.Segment
-	for r.failure == nil {
+	o := &r.out
+	for more := true; more && r.failure == nil; {
 		now := r.now() // before the SYN leaves: see roundTrip
-		more, err := r.prober.Transmit(now, &s)
-		if err != nil {
-			r.failure = err
+		for more && o.n < len(o.segments) {
+			if more, r.failure = r.prober.Transmit(now, &o.segments[o.n]); more && r.failure == nil {
+				r.collect()
+			}
 		}
-		if err != nil || !more {
-			return
-		}
-		if r.open != nil && s.Flags.Has(segment.SYN) {
-			r.open(s)
-			continue
-		}
-		r.send(now, &s)
+		r.send(now)
 	}
 }
 
-func (r *runner) send(now engine.Time, s *segment.Segment) {
-	var err error
-	if r.packet, err = s.Append(r.packet[:0]); err == nil {
-		err = r.write()
+// collect makes a packet of the segment that is next in the outbox, or a connection
+// of it.
+func (r *runner) collect() {
+	o := &r.out
+	s := &o.segments[o.n]
+	if r.open != nil && s.Flags.Has(segment.SYN) {
+		r.opens = append(r.opens, *s) // without the lock, which the engine's events take
+		return
 	}
-	if err != nil {
+	var err error
+	if o.packets[o.n], err = s.Append(o.packets[o.n][:0]); err != nil {
 		r.prober.SendFailed(r.now(), s, err)
 		return
 	}
-	r.trace(&engine.Event{Kind: engine.EventSegmentOut, At: now, Segment: s}, s.Src, s.Dst)
+	o.n++
 }
 
-// write sends the packet. The kernel hands an ICMP error about one target to
-// whatever is sent next, to another target too: with the error queue emptied it
-// has to come again to be believed.
-func (r *runner) write() (err error) {
+// send empties the outbox.
+func (r *runner) send(now engine.Time) {
+	o := &r.out
+	for first := 0; first < o.n; {
+		n, err := r.write(o.packets[first:o.n])
+		for i := first; r.tracer != nil && i < first+n; i++ {
+			s := &o.segments[i]
+			r.trace(&engine.Event{Kind: engine.EventSegmentOut, At: now, Segment: s}, s.Src, s.Dst)
+		}
+		if first += n; err != nil && first < o.n {
+			r.prober.SendFailed(r.now(), &o.segments[first], err)
+			first++
+		}
+	}
+	o.n = 0
+}
+
+// write sends packets and returns how many; the error is about the next one. The
+// kernel hands an ICMP error about one target to whatever is sent next, to another
+// target too: with the error queue emptied it has to come again to be believed.
+func (r *runner) write(packets [][]byte) (sent int, err error) {
 	for range 3 {
-		_, err = r.link.WriteBatch([][]byte{r.packet})
+		var n int
+		n, err = r.link.WriteBatch(packets[sent:])
+		sent += n
 		if !errors.Is(err, syscall.EHOSTUNREACH) && !errors.Is(err, syscall.ENETUNREACH) {
-			return err
+			return sent, err
 		}
 		r.takeStamps()
 	}
-	return err
+	return sent, err
 }
 
 // A Pinger makes half-open probes on a link.
@@ -227,16 +261,18 @@ func (r *runner) watched(f func()) {
 	f()
 }
 
-// readRoom is enough for the headers and options of any segment.
-const readRoom = 2048
+// readRoom is enough for the headers and options of any segment, and no multiple of
+// a page: the headers of a batch would contend for the same lines of a cache.
+const readRoom = 2048 + 192
 
 // read takes packets from the link until it is closed.
 func (p *Pinger) read() error {
 	var bufs [rawsock.BatchSize][]byte
 	var sizes [rawsock.BatchSize]int
 	var stamps [rawsock.BatchSize]int64
+	room := make([]byte, len(bufs)*readRoom)
 	for i := range bufs {
-		bufs[i] = make([]byte, readRoom)
+		bufs[i] = room[i*readRoom:][:readRoom:readRoom]
 	}
 	for {
 		n, err := p.link.ReadBatch(bufs[:], sizes[:], stamps[:])
@@ -249,11 +285,14 @@ func (p *Pinger) read() error {
 		if fatal == nil {
 			p.flush()
 		}
+		idle := fatal != nil || !p.prober.Done() && p.prober.Deadline() >= p.sleeps && p.failure == nil
 		p.mu.Unlock()
 		if fatal != nil {
 			return fatal
 		}
-		p.rouse()
+		if !idle {
+			p.rouse()
+		}
 	}
 }
 
@@ -280,15 +319,15 @@ func (r *runner) takeStamps() {
 }
 
 func (p *Pinger) deliver(packet []byte, stamp int64) {
-	var s segment.Segment
+	s := &p.in
 	if s.Parse(packet) != nil {
 		return
 	}
 	now := p.now()
-	if p.prober.find(s.Dst, s.Src) != nil {
-		p.trace(&engine.Event{Kind: engine.EventSegmentIn, At: now, Stamp: stamp, Segment: &s, Packet: packet}, s.Dst, s.Src)
+	if p.tracer != nil && p.prober.find(s.Dst, s.Src) != nil {
+		p.trace(&engine.Event{Kind: engine.EventSegmentIn, At: now, Stamp: stamp, Segment: s, Packet: packet}, s.Dst, s.Src)
 	}
-	p.prober.Deliver(now, &s, stamp)
+	p.prober.Deliver(now, s, stamp)
 }
 
 // news sorts an error of the link: an ICMP message, something passing, or the end.

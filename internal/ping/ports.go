@@ -35,7 +35,8 @@ type ports struct {
 	tried   int
 	claimed int
 	limit   int
-	resting []restingPort
+
+	answered, lost queue[restingPort] // that rest, in the order in which they have rested
 }
 
 type restingPort struct {
@@ -49,23 +50,18 @@ var errNoPort = errors.New("every source port has a probe under way")
 // take returns a port that has no probe under way: a rested one, else a new one,
 // else the one that has rested longest.
 func (p *ports) take(now engine.Time) (uint16, error) {
-	best := -1
-	for i := range p.resting {
-		if best < 0 || p.resting[i].until < p.resting[best].until {
-			best = i
-		}
-	}
+	best := p.longest()
 	var err error
-	if (best < 0 || p.resting[best].until > now) && p.claimed < p.limit && p.tried < numPorts {
+	if (best == nil || best.first().until > now) && p.claimed < p.limit && p.tried < numPorts {
 		var port uint16
 		if port, err = p.claimNext(); err == nil {
 			return port, nil
 		}
 	}
 	switch {
-	case best >= 0:
-		port := p.resting[best].port
-		p.resting = append(p.resting[:best], p.resting[best+1:]...)
+	case best != nil:
+		port := best.first().port
+		best.pop()
 		return port, nil
 	case err != nil:
 		return 0, err
@@ -95,7 +91,22 @@ func (p *ports) claimNext() (uint16, error) {
 	}
 }
 
-// rest takes a port back whose probe is decided.
-func (p *ports) rest(port uint16, until engine.Time) {
-	p.resting = append(p.resting, restingPort{port, until})
+// longest returns the queue whose first port has rested next, nil if none rests.
+func (p *ports) longest() *queue[restingPort] {
+	switch {
+	case p.answered.len() > 0 && (p.lost.len() == 0 || p.answered.first().until <= p.lost.first().until):
+		return &p.answered
+	case p.lost.len() > 0:
+		return &p.lost
+	}
+	return nil
+}
+
+// rest takes a port back whose probe is decided at a time, which never goes back.
+func (p *ports) rest(port uint16, at engine.Time, lost bool) {
+	if lost {
+		p.lost.push(restingPort{port, at.Add(restLost)})
+	} else {
+		p.answered.push(restingPort{port, at.Add(restAnswered)})
+	}
 }

@@ -24,6 +24,12 @@ type Config struct {
 	Stagger  time.Duration // between the first probes of two targets
 	Wait     time.Duration // for the answer to a probe; above 0
 
+	// Flood, if above 0, sends as fast as answers come, with so many probes of each
+	// target under way, at most 16384; Interval and Stagger do not count then. It is
+	// for measurements of this program: against a host that is not one's own it is
+	// an attack.
+	Flood int
+
 	Port   uint16                     // source port of every probe; 0: ports from the dynamic range
 	ISN    *segment.Seq               // of every probe; nil: from Random
 	Random func() uint32              // source of sequence numbers and of the first port
@@ -41,20 +47,33 @@ type Prober struct {
 	cfg     Config
 	targets []*target
 	byPeer  map[peer]*target
-	waiting []*probe // in the order of their deadlines; decided ones are left out lazily
-	resets  []segment.Segment
+	latest  *target        // that find has found
+	waiting queue[attempt] // in the order of their deadlines; decided ones are left out lazily
+	resets  queue[segment.Segment]
+	event   Event // that is being told
 	stopped bool
 	cut     engine.Time // after Stop: when the last answers are no longer waited for
 }
 
+// An attempt is a use of a probe, whose memory is used again.
+type attempt struct {
+	*probe
+	number int // probe.seq then
+}
+
+// undecided reports whether the attempt waits for its answer.
+func (a attempt) undecided() bool { return a.probe.seq == a.number && a.kind == "" }
+
 // A target is a Target under way.
 type target struct {
 	Target
-	index  int
-	ports  ports
-	probes map[uint16]*probe // the latest of each source port
-	nextAt engine.Time
-	stats  Stats
+	index    int
+	peer     peer
+	ports    ports
+	probes   map[uint16]*probe // the latest of each source port
+	underway int               // probes that wait for an answer
+	nextAt   engine.Time
+	stats    Stats
 }
 
 // A peer is what the segments of one target have in common.
@@ -81,10 +100,10 @@ func NewProber(now engine.Time, cfg Config) *Prober {
 	p := &Prober{cfg: cfg, byPeer: make(map[peer]*target)}
 	for i, t := range cfg.Targets {
 		made := &target{
-			Target: t, index: i, probes: make(map[uint16]*probe),
+			Target: t, index: i, probes: make(map[uint16]*probe), peer: peer{t.Local.WithZone(""), bare(t.Remote)},
 			nextAt: now.Add(time.Duration(i) * cfg.Stagger),
 			ports: ports{
-				local: t.Local, claim: cfg.Claim, limit: maxPorts,
+				local: t.Local, claim: cfg.Claim, limit: max(maxPorts, cfg.Flood),
 				next: int(cfg.Random() % numPorts),
 			},
 		}
@@ -92,7 +111,7 @@ func NewProber(now engine.Time, cfg Config) *Prober {
 			made.ports.next, made.ports.limit = int(cfg.Port), 1
 		}
 		p.targets = append(p.targets, made)
-		p.byPeer[peer{t.Local.WithZone(""), bare(t.Remote)}] = made
+		p.byPeer[made.peer] = made
 	}
 	return p
 }
@@ -104,7 +123,7 @@ func bare(a netip.AddrPort) netip.AddrPort {
 
 // wants reports whether the target has probes to send.
 func (p *Prober) wants(t *target) bool {
-	return !p.stopped && (p.cfg.Count == 0 || t.stats.Sent < p.cfg.Count)
+	return !p.stopped && (p.cfg.Count == 0 || t.stats.Sent < p.cfg.Count) && (p.cfg.Flood == 0 || t.underway < p.cfg.Flood)
 }
 
 // Deadline returns when Advance or Transmit has something to do next, zero for
@@ -129,14 +148,25 @@ func (p *Prober) Deadline() engine.Time {
 
 // due is when waiting ends for the oldest probe, or for all; zero if none waits.
 func (p *Prober) due() engine.Time {
-	p.forgetDecided()
+	first, ok := p.oldest()
 	switch {
-	case len(p.waiting) == 0:
+	case !ok:
 		return 0
 	case p.stopped:
-		return min(p.waiting[0].due, p.cut)
+		return min(first.due, p.cut)
 	}
-	return p.waiting[0].due
+	return first.due
+}
+
+// oldest returns the probe whose wait is over first.
+func (p *Prober) oldest() (attempt, bool) {
+	for p.waiting.len() > 0 {
+		if first := *p.waiting.first(); first.undecided() {
+			return first, true
+		}
+		p.waiting.pop()
+	}
+	return attempt{}, false
 }
 
 // Done reports whether there is nothing left to send or to wait for.
@@ -146,15 +176,8 @@ func (p *Prober) Done() bool {
 			return false
 		}
 	}
-	p.forgetDecided()
-	return len(p.waiting) == 0 && len(p.resets) == 0
-}
-
-func (p *Prober) forgetDecided() {
-	for len(p.waiting) > 0 && p.waiting[0].kind != "" {
-		p.waiting[0] = nil
-		p.waiting = p.waiting[1:]
-	}
+	_, waits := p.oldest()
+	return !waits && p.resets.len() == 0
 }
 
 // Stop ends the sending of probes. Answers to those under way are waited for
@@ -167,16 +190,14 @@ func (p *Prober) Stop(now engine.Time, grace time.Duration) {
 
 // Advance decides the probes whose wait is over.
 func (p *Prober) Advance(now engine.Time) {
-	for p.forgetDecided(); len(p.waiting) > 0 && p.waiting[0].due <= now; p.forgetDecided() {
-		p.lose(now, p.waiting[0])
+	for first, ok := p.oldest(); ok && first.due <= now; first, ok = p.oldest() {
+		p.lose(now, first.probe)
 	}
 	if p.stopped && p.cut <= now {
-		for _, left := range p.waiting {
-			if left.kind == "" {
-				p.reset(left.target, left.local, left.isn.Add(1))
-			}
+		for left, ok := p.oldest(); ok; left, ok = p.oldest() {
+			p.reset(left.target, left.local, left.isn.Add(1))
+			p.waiting.pop()
 		}
-		p.waiting = nil
 	}
 }
 
@@ -184,17 +205,18 @@ func (p *Prober) Advance(now engine.Time) {
 // must not keep the connection.
 func (p *Prober) lose(now engine.Time, w *probe) {
 	p.reset(w.target, w.local, w.isn.Add(1))
-	p.decide(w, &Event{Kind: Lost, At: now})
+	p.event = Event{Kind: Lost, At: now}
+	p.decide(w, &p.event)
 }
 
 // Transmit fills s with the next segment to send and reports whether there is
 // one. The error is about a source port that cannot be had; nothing can be sent
 // to that target then.
 func (p *Prober) Transmit(now engine.Time, s *segment.Segment) (bool, error) {
-	if len(p.resets) > 0 {
-		*s = p.resets[0]
-		p.resets = p.resets[1:]
-		p.byPeer[peer{s.Src.Addr(), s.Dst}].stats.SegmentsSent++
+	if p.resets.len() > 0 {
+		*s = *p.resets.first()
+		p.resets.pop()
+		p.targetOf(s.Src.Addr(), s.Dst).stats.SegmentsSent++
 		return true, nil
 	}
 	for _, t := range p.targets {
@@ -209,7 +231,7 @@ func (p *Prober) Transmit(now engine.Time, s *segment.Segment) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		*s = p.syn(now, t, port)
+		p.syn(now, t, port, s)
 		return true, nil
 	}
 	return false, nil
@@ -217,34 +239,40 @@ func (p *Prober) Transmit(now engine.Time, s *segment.Segment) (bool, error) {
 
 // firstDue is when the oldest probe of a target gives its port back.
 func (p *Prober) firstDue(t *target, now engine.Time) engine.Time {
-	for _, w := range p.waiting {
-		if w.target == t && w.kind == "" {
+	for i := range p.waiting.len() {
+		if w := p.waiting.at(i); w.target == t && w.undecided() {
 			return w.due
 		}
 	}
 	return now.Add(p.cfg.Wait)
 }
 
-// syn makes the next probe of a target.
-func (p *Prober) syn(now engine.Time, t *target, port uint16) segment.Segment {
+// syn makes the next probe of a target and fills s with it.
+func (p *Prober) syn(now engine.Time, t *target, port uint16, s *segment.Segment) {
 	t.stats.Sent++
 	t.stats.SegmentsSent++
-	if t.nextAt = t.nextAt.Add(p.cfg.Interval); t.nextAt <= now {
+	t.underway++
+	if p.cfg.Flood > 0 {
+		t.nextAt = now
+	} else if t.nextAt = t.nextAt.Add(p.cfg.Interval); t.nextAt <= now {
 		t.nextAt = now.Add(p.cfg.Interval) // what was missed is not made up for in a burst
 	}
-	made := &probe{
-		target: t, seq: t.stats.Sent, local: netip.AddrPortFrom(t.Local.WithZone(""), port),
+	made := t.probes[port]
+	if made == nil {
+		made = new(probe)
+		t.probes[port] = made
+	}
+	*made = probe{
+		target: t, seq: t.stats.Sent, local: netip.AddrPortFrom(t.peer.local, port),
 		isn: p.isn(), sent: now, due: now.Add(p.cfg.Wait),
 	}
-	t.probes[port] = made
-	p.waiting = append(p.waiting, made)
-	s := t.SYN
+	p.waiting.push(attempt{made, made.seq})
+	*s = t.SYN
 	s.Flags |= segment.SYN
-	s.Src, s.Dst, s.Seq = made.local, bare(t.Remote), made.isn
+	s.Src, s.Dst, s.Seq = made.local, t.peer.remote, made.isn
 	if s.Options.Has(segment.HasTimestamps) {
 		s.Options.TSVal += uint32(time.Duration(now) / time.Millisecond) // RFC 7323 section 5.4
 	}
-	return s
 }
 
 func (p *Prober) isn() segment.Seq {
@@ -257,8 +285,8 @@ func (p *Prober) isn() segment.Seq {
 // reset has a RST sent that a peer in SYN-RECEIVED accepts: its sequence number
 // is the next one the peer expects (RFC 9293 section 3.10.7.4, RFC 5961 section 3.2).
 func (p *Prober) reset(t *target, local netip.AddrPort, seq segment.Seq) {
-	p.resets = append(p.resets, segment.Segment{
-		Src: local, Dst: bare(t.Remote), Seq: seq, Flags: segment.RST, TTL: t.SYN.TTL, TOS: t.SYN.TOS,
+	p.resets.push(segment.Segment{
+		Src: local, Dst: t.peer.remote, Seq: seq, Flags: segment.RST, TTL: t.SYN.TTL, TOS: t.SYN.TOS,
 	})
 }
 
@@ -282,11 +310,8 @@ func (p *Prober) decide(w *probe, e *Event) {
 	}
 	t.stats.count(e, w.kind)
 	if w.kind == "" {
-		rest := restAnswered
-		if e.Kind == Lost {
-			rest = restLost
-		}
-		t.ports.rest(w.local.Port(), e.At.Add(rest))
+		t.underway--
+		t.ports.rest(w.local.Port(), e.At, e.Kind == Lost)
 	}
 	if e.Kind != Duplicate {
 		w.kind = e.Kind
@@ -319,25 +344,40 @@ func (p *Prober) Passed(s *segment.Segment, stamp int64, out bool) {
 }
 
 func (p *Prober) find(local, remote netip.AddrPort) *probe {
-	t := p.byPeer[peer{local.Addr(), remote}]
+	t := p.targetOf(local.Addr(), remote)
 	if t == nil {
 		return nil
 	}
 	return t.probes[local.Port()]
 }
 
+// targetOf returns the target with these addresses, nil if there is none. As a rule
+// it is the one that was asked for last.
+func (p *Prober) targetOf(local netip.Addr, remote netip.AddrPort) *target {
+	key := peer{local, remote}
+	if t := p.latest; t != nil && t.peer == key {
+		return t
+	}
+	t := p.byPeer[key]
+	if t != nil {
+		p.latest = t
+	}
+	return t
+}
+
 // SendFailed takes the news that a segment from Transmit did not get out.
 func (p *Prober) SendFailed(now engine.Time, s *segment.Segment, err error) {
 	if w := p.find(s.Src, s.Dst); w != nil && w.isn == s.Seq && w.kind == "" && s.Flags.Has(segment.SYN) {
-		p.decide(w, &Event{Kind: Failed, At: now, Err: err})
+		p.event = Event{Kind: Failed, At: now, Err: err}
+		p.decide(w, &p.event)
 	}
 }
 
 // Overhear is Deliver for a segment that somebody else answers.
 func (p *Prober) Overhear(now engine.Time, s *segment.Segment, stamp int64) {
-	before := len(p.resets)
+	before := p.resets.len()
 	p.Deliver(now, s, stamp)
-	p.resets = p.resets[:before]
+	p.resets.cut(before)
 }
 
 // Deliver takes a segment that came; stamp is when the kernel received it, in
@@ -365,12 +405,12 @@ func (p *Prober) Deliver(now engine.Time, s *segment.Segment, stamp int64) bool 
 }
 
 func (p *Prober) answer(now engine.Time, w *probe, kind Kind, s *segment.Segment, stamp int64) {
-	e := &Event{Kind: kind, At: now, Segment: s}
-	e.RTT, e.Kernel = w.roundTrip(now, stamp)
-	if w.kind == "" && e.RTT > p.cfg.Wait { // Advance is behind
+	rtt, kernel := w.roundTrip(now, stamp)
+	if w.kind == "" && rtt > p.cfg.Wait { // Advance is behind
 		p.lose(now, w)
 	}
-	p.decide(w, e)
+	p.event = Event{Kind: kind, At: now, Segment: s, RTT: rtt, Kernel: kernel}
+	p.decide(w, &p.event)
 }
 
 // roundTrip is the time between two stamps of the kernel: those of a Tap, if it
@@ -407,7 +447,8 @@ func (p *Prober) DeliverICMP(now engine.Time, m *engine.ICMP) bool {
 		return false
 	}
 	if w.kind == "" || w.kind == Lost { // a router gives up later than an impatient wait
-		p.decide(w, &Event{Kind: Unreachable, At: now, RTT: now.Sub(w.sent), ICMP: m})
+		p.event = Event{Kind: Unreachable, At: now, RTT: now.Sub(w.sent), ICMP: m}
+		p.decide(w, &p.event)
 	}
 	return true
 }

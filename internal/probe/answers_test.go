@@ -19,10 +19,6 @@ type answer struct {
 	kernel  string // Linux with default settings: the golden row; "": not tried, or only in the campaign
 	service string // "echo" (default), "http" or "none"
 	slow    bool   // by the kernel only in the campaign: it takes real time
-
-	// times is a fact of the kernel's answer: each within 3 % or 5 ms.
-	fact  string
-	times []time.Duration
 }
 
 type answers map[string]answer
@@ -144,49 +140,6 @@ func (k *kernelHost) serve(t *testing.T, service string) uint16 {
 		return k.there.MustServe(t, netlab.Discard).Port()
 	}
 	return k.there.MustServe(t, netlab.Echo).Port()
-}
-
-var golden = flag.Int("golden", 0, "how many times TestGolden runs all that the kernel answers, slow rows too")
-
-// TestGolden is the campaign: every measured cell of the golden row, in one run
-// after the other, slow rows side by side.
-func TestGolden(t *testing.T) {
-	k := newKernelHost(t)
-	for run := range *golden {
-		for _, service := range services {
-			expected := allAnswers().of(service, func(x answer) string { return x.kernel })
-			if len(expected) == 0 {
-				continue
-			}
-			began := time.Now()
-			r := k.probe(t, k.serve(t, service), service, keys(expected)...)
-			t.Logf("run %d, %s: %d rows in %v", run+1, service, len(expected), time.Since(began).Round(time.Second))
-			want(t, r, expected)
-			checkTimes(t, r)
-		}
-	}
-}
-
-// checkTimes holds the times of a report to those of the golden row.
-func checkTimes(t *testing.T, r *probe.Report) {
-	t.Helper()
-	for _, res := range r.Results {
-		golden := allAnswers()[res.Row.ID]
-		if golden.fact == "" {
-			continue
-		}
-		i := slices.IndexFunc(res.Facts, func(f probe.Fact) bool { return f.Name == golden.fact })
-		if i < 0 || len(res.Facts[i].Times) < len(golden.times) {
-			t.Errorf("%s: %d times are missing\n%s", res.Row.ID, len(golden.times), evidence(r, res.Row.ID))
-			continue
-		}
-		for n, want := range golden.times {
-			got := res.Facts[i].Times[n]
-			if off := (got - want).Abs(); off > max(want*3/100, 5*time.Millisecond) {
-				t.Errorf("%s: time %d is %v, want %v\n%s", res.Row.ID, n+1, got, want, evidence(r, res.Row.ID))
-			}
-		}
-	}
 }
 
 // TestLanes: rows that run side by side answer the same, and sooner.

@@ -37,10 +37,11 @@ type Battery struct {
 	Progress func(Progress)  // told by any goroutine, one at a time; may be nil
 	OnPanic  func(cause any) // of a row's goroutine; nil: the program dies
 
-	mu      sync.Mutex
-	longest time.Duration // the longest round trip of a handshake
-	path    *pathView     // nil: nobody has looked yet
-	looking chan struct{} // full while somebody looks; no lock, for that would stop virtual time
+	mu       sync.Mutex
+	longest  time.Duration        // the longest round trip of a handshake
+	path     *pathView            // nil: nobody has looked yet
+	followed map[string]*pathView // other SYNs, by shape; who looks has it
+	looking  chan struct{}        // full while somebody looks; no lock, for that would stop virtual time
 }
 
 // Progress is news of a Battery.
@@ -93,7 +94,7 @@ func (b *Battery) Run(ctx context.Context) (*Report, error) {
 		}
 		return report, err
 	}
-	b.looking = make(chan struct{}, 1)
+	b.looking, b.followed = make(chan struct{}, 1), map[string]*pathView{}
 	results := make([]*Result, len(b.Rows))
 	var wait sync.WaitGroup
 	for _, lane := range b.lanes() {
@@ -270,12 +271,17 @@ func (b *Battery) doubt(ctx context.Context, r *Result) {
 	}
 	if what := strayReset(r.Record); what != "" {
 		r.Verdict, r.Text = Unknown, "changed on the path: "+what
-	}
-	if r.Verdict == Unknown || len(r.Row.Needs) == 0 {
 		return
 	}
-	if f, what := b.alteredFor(ctx, r.Row); what != "" {
-		r.Verdict, r.Text = Unknown, fmt.Sprintf("changed on the path: %s %s", f, what)
+	if len(r.Row.Needs) == 0 {
+		return
+	}
+	if what := b.altered(ctx, r.Row, r); what != "" {
+		text := "changed on the path: " + what
+		if r.Verdict == Unknown {
+			text += "; " + r.Text
+		}
+		r.Verdict, r.Text = Unknown, text
 	}
 }
 

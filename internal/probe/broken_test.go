@@ -18,6 +18,7 @@ type broken struct {
 	sent map[netip.AddrPort]segment.Seq // its SND.NXT
 	syns map[netip.AddrPort]int         // SYNs of ours less SYN-ACKs of its
 	odd  map[netip.AddrPort]segment.Seq // SEQ of the last RST or SYN that it got in a connection
+	sums bool                           // it does not look at checksums: what is changed gets a right one
 	toIt func(b *broken, s *segment.Segment) *segment.Segment
 	toUs func(b *broken, s *segment.Segment) *segment.Segment
 }
@@ -38,7 +39,7 @@ func (b *broken) change(rule *func(*broken, *segment.Segment) *segment.Segment, 
 		if fromHost {
 			b.hear(&s)
 		}
-		if *rule == nil {
+		if *rule == nil || s.Checksum == segment.ChecksumBad && !b.sums {
 			return packet
 		}
 		was := mustAppend(&s)
@@ -122,8 +123,9 @@ func TestBrokenHosts(t *testing.T) {
 				s := tt.host.subject()
 				s.service = service
 				expected := table.of(service, byEngine)
-				// How a host calls us back depends on what its last call met.
-				maps.DeleteFunc(expected, func(id, _ string) bool { return probe.Find(id).Risk&probe.Passive != 0 })
+				// How a host calls us back depends on what its last call met, and C19 has a
+				// cell for what any other row asks.
+				maps.DeleteFunc(expected, func(id, _ string) bool { return probe.Find(id).Risk&probe.Passive != 0 || id == "C19" })
 				if !*everyRow {
 					maps.DeleteFunc(expected, func(id, _ string) bool { return !tt.concerns(id) })
 				}

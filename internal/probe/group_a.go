@@ -64,7 +64,7 @@ var groupA = []*Row{
 		Risk:     Safe, Takes: 200 * time.Millisecond, Needs: []Field{FieldSeq},
 		Outcomes: []Outcome{
 			{Key: "ack", Verdict: Pass, Says: "an ACK that names the first SYN's number"},
-			{Key: "synack-old", Verdict: Note, Says: "the SYN-ACK for the first SYN again"},
+			{Key: "synack-old", Verdict: Note, LikeLoss: true, Says: "the SYN-ACK for the first SYN again"},
 			{Key: "synack-new", Verdict: Note, Says: "a SYN-ACK for the new SYN: a SYN cookie, or the first one is forgotten"},
 			{Key: "reset", Verdict: Note, Says: "a RST"},
 			{Key: "none", Verdict: Note, LikeLoss: true, Says: "no answer"},
@@ -141,6 +141,21 @@ var groupA = []*Row{
 			{Key: "silent", Verdict: Note, LikeLoss: true, Says: "nothing draws a RST: filtered"},
 		},
 		Test: closedPort,
+	},
+	{
+		ID: "A10", Name: "syn-cookie",
+		Question: "Does the host turn to SYN cookies when handshakes stay half open?",
+		Stimulus: "a SYN without timestamps, eight handshakes that stay half open, and the SYN again from a fresh port",
+		Clauses:  []Clause{rfc(4987, "3.6")},
+		Risk:     Intrusive, Takes: 6 * time.Second, Puppets: 10, Needs: []Field{FieldOptions},
+		Outcomes: []Outcome{
+			{Key: "off", Verdict: Note, Says: "no: the SYN-ACK has the options from before, and comes again"},
+			{Key: "on", Verdict: Note, LikeLoss: true, Says: "yes: the SYN-ACK loses its options, or does not come again"},
+			{Key: "always", Verdict: Note, LikeLoss: true, Says: "the first SYN-ACK is a cookie already"},
+			{Key: "without-options", Verdict: Note, Says: "it cannot be seen in the options, for there are none; the SYN-ACK comes again"},
+			{Key: "dropped", Verdict: Note, LikeLoss: true, Says: "the SYN is not answered any more"},
+		},
+		Test: synCookies,
 	},
 	{
 		ID: "A11", Name: "simultaneous-open",
@@ -489,6 +504,53 @@ func resetFault(s *segment.Segment, a *puppet.Arrival) string {
 		return fmt.Sprintf("%d octets of data", len(a.Payload))
 	}
 	return ""
+}
+
+// synCookies leaves handshakes half open and compares the SYN-ACKs before and
+// after.
+func synCookies(t *T) string {
+	const half = 8
+	shape := puppet.Shape{NoTimestamps: true} // in which a cookie hides the options
+	look := func(name string) (*puppet.Puppet, *puppet.Arrival) {
+		p := t.Puppet(shape)
+		_, a := t.SYN(p)
+		if a == nil || puppet.RST(a) {
+			t.Fact(name, "no SYN-ACK")
+			return p, nil
+		}
+		t.Fact(name, "%v", &a.Options)
+		return p, a
+	}
+	p, before := look("before")
+	if before == nil {
+		t.Unknown("no SYN-ACK to begin with")
+	}
+	p.Close()
+	for range half {
+		t.halfOpen()
+	}
+	p, after := look("after")
+	if after == nil {
+		return "dropped"
+	}
+	const scaled = segment.HasWindowScale | segment.HasSACKPermitted
+	switch {
+	case before.Options.Set&scaled == 0:
+		return t.remembers(p, "without-options", "always")
+	case after.Options.Set&scaled != before.Options.Set&scaled:
+		return "on"
+	}
+	return t.remembers(p, "off", "on")
+}
+
+// remembers reports by one of two words whether a SYN-ACK comes again, which no
+// cookie's does.
+func (t *T) remembers(p *puppet.Puppet, yes, no string) string {
+	t.Waiting("the SYN-ACK to come again")
+	if p.Await(4*time.Second, puppet.SYNACK) != nil {
+		return yes
+	}
+	return no
 }
 
 func simultaneousOpen(t *T) string {

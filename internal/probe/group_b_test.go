@@ -41,8 +41,8 @@ var breakagesB = []breakage{
 			}
 			return s
 		}},
-		found: map[string]string{"B4": "exceeded"},
-		blurs: map[string]string{"D3": "timeout", "D5": "reno", "D6": "go-back-n", "E1": "more", "E3": "quiet"}, // they count small segments
+		found: map[string]string{"B4": "exceeded", "E2": "unknown: the window did not grow"},
+		blurs: map[string]string{"D3": "timeout", "D5": "tahoe", "D6": "go-back-n", "E1": "more", "E3": "quiet"}, // they count small segments
 	},
 	{
 		name: "drops what has an option that it does not know",
@@ -66,7 +66,7 @@ var breakagesB = []breakage{
 	},
 	{
 		name: "does not look at checksums",
-		host: broken{toIt: func(_ *broken, s *segment.Segment) *segment.Segment {
+		host: broken{sums: true, toIt: func(_ *broken, s *segment.Segment) *segment.Segment {
 			if s.Checksum == segment.ChecksumBad {
 				s.TTL-- // any change has the checksum written anew
 			}

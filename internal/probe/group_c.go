@@ -149,6 +149,19 @@ var groupC = []*Row{
 		Test: challengeShape,
 	},
 	{
+		ID: "C12", Name: "challenge-rate",
+		Question: "Are challenge ACKs limited, and for each connection by itself?",
+		Stimulus: "ten RSTs in the window together on one connection, then one on another",
+		Clauses:  []Clause{rfc(5961, "7")},
+		Risk:     Intrusive, Takes: 2 * time.Second, Puppets: 2, Needs: []Field{FieldSeq},
+		Outcomes: []Outcome{
+			{Key: "limited", Verdict: Pass, Says: "less challenges than RSTs, and the other connection has its own"},
+			{Key: "unlimited", Verdict: Note, Says: "a challenge for every RST"},
+			{Key: "shared", Verdict: Vulnerable, LikeLoss: true, Says: "the other connection is not challenged: a limit for all lets strangers count"},
+		},
+		Test: challengeRate,
+	},
+	{
 		ID: "C13", Name: "blind-fin",
 		Question: "Is a FIN refused whose ACK was never possible?",
 		Stimulus: "FIN one octet beyond RCV.NXT with ACK=SND.NXT+70000, then the octet before it",
@@ -186,6 +199,20 @@ var groupC = []*Row{
 		Test: rstAtZeroWindow,
 	},
 	{
+		ID: "C16", Name: "icmp-errors",
+		Question: "Does an ICMP error end an established connection?",
+		Stimulus: "ICMP errors from us about a segment in flight, each first with a sequence number that was never sent",
+		Clauses:  []Clause{rfc(9293, "3.9.2.2", "MUST-56"), rfc(9293, "3.9.2.2", "SHLD-26"), rfc(5927, "4.1")},
+		Risk:     Data | Intrusive, Service: AnyData, Takes: 8 * time.Second, Needs: []Field{FieldSeq, FieldPorts},
+		Outcomes: []Outcome{
+			{Key: "survives", Verdict: Pass, Says: "no error ends it, soft or hard"},
+			{Key: "hard-aborts", Verdict: Pass, Rule: rfc(9293, "3.9.2.2", "SHLD-26"), Says: "hard errors end it, soft ones do not"},
+			{Key: "soft-aborts", Verdict: Fail, Says: "a soft error ends it"},
+			{Key: "blind", Verdict: Vulnerable, Rule: rfc(5927, "4.1"), Says: "an error ends it that quotes a sequence number the host has never used"},
+		},
+		Test: icmpErrors,
+	},
+	{
 		ID: "C17", Name: "paws",
 		Question: "Is data refused whose timestamp is older than the last?",
 		Stimulus: "three octets with TSval 10000 below the last one",
@@ -210,6 +237,18 @@ var groupC = []*Row{
 			{Key: "ignored", Verdict: Fail, LikeLoss: true, Says: "the connection lives on"},
 		},
 		Test: pawsRST,
+	},
+	{
+		ID: "C19", Name: "state-matrix",
+		Question: "What do eight kinds of segments draw in each state that a client can reach?",
+		Stimulus: "SYN, SYN-ACK, RST, ACK, data, data without ACK, FIN and keep-alive, out of place, each on a fresh connection in each of up to six states",
+		Clauses:  []Clause{rfc(9293, "3.10.7"), rfc(5961, "4.2")},
+		Risk:     Intrusive | Slow, Takes: time.Minute, Needs: []Field{FieldSeq, FieldAck, FieldFlags},
+		Outcomes: []Outcome{
+			{Key: "as-asked", Verdict: Pass, Says: "every cell is as the standard has it"},
+			{Key: "differs", Verdict: Note, Says: "some cells are not: they are among the facts"},
+		},
+		Test: stateMatrix,
 	},
 }
 
@@ -426,6 +465,36 @@ func challengeShape(t *T) string {
 	return said
 }
 
+// challengeRate sends bad RSTs together on one connection, and one more on
+// another, as somebody would who counts the challenges of strangers.
+func challengeRate(t *T) string {
+	const rsts = 10
+	p, other := t.Establish(), t.Establish()
+	var shots []puppet.Shot
+	for i := range rsts {
+		shots = append(shots, p.Segment(segment.RST, puppet.Seq(10+i)))
+	}
+	p.Volley(shots...)
+	answers := 0
+	for _, a := range p.Collect(t.Patience()) {
+		if puppet.PureACK(a) {
+			answers++
+		}
+	}
+	t.Fact("challenges", "%d to %d", answers, rsts)
+	elsewhere := challenge(t, other, segment.RST, puppet.Seq(10)) != nil
+	t.Fact("elsewhere", "%s", map[bool]string{true: "challenged", false: "not challenged"}[elsewhere])
+	switch {
+	case answers == 0:
+		t.Unknown("no challenge ACK came")
+	case !elsewhere:
+		return "shared"
+	case answers == rsts:
+		return "unlimited"
+	}
+	return "limited"
+}
+
 func blindFIN(t *T) string {
 	p := t.Establish()
 	from := p.SndNxt()
@@ -472,11 +541,12 @@ func rstAtZeroWindow(t *T) string {
 	t.Request(p)
 	fill(t, p)
 	p.Provoke(segment.RST)
+	before := len(p.Arrivals())
 	if p.Deliver([]byte{'\n'}) == puppet.Dead {
 		return "dead"
 	}
 	// An octet into a zero window is refused with an ACK, if the connection lives.
-	if t.Answer(p, puppet.PureACK); len(p.Arrivals()) == 0 {
+	if len(p.Arrivals()) == before {
 		t.Unknown("the connection fell silent")
 	}
 	return "ignored"

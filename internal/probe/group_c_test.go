@@ -14,11 +14,14 @@ var answersC = answers{
 	"C9":  {engine: "silent", kernel: "silent"},
 	"C10": {engine: "acked", kernel: "acked"},
 	"C11": {engine: "exact", kernel: "exact"},
+	"C12": {engine: "limited", kernel: "limited"},
 	"C13": {engine: "refused", kernel: "refused"},
 	"C14": {engine: "queued", kernel: "queued"},
 	"C15": {engine: "dead", kernel: "dead", service: "http"},
+	"C16": {kernel: "survives", service: "http"}, // the simulated network has no ICMP
 	"C17": {engine: "refused", kernel: "refused"},
 	"C18": {engine: "dead", kernel: "dead"},
+	"C19": {engine: "as-asked", kernel: "differs", service: "http", slow: true}, // in FIN-WAIT-2 and TIME-WAIT Linux keeps little
 }
 
 var breakagesC = []breakage{
@@ -30,7 +33,7 @@ var breakagesC = []breakage{
 			}
 			return s
 		}},
-		found: map[string]string{"C2": "accepted"},
+		found: map[string]string{"C2": "accepted", "C12": "unknown: no challenge"},
 	},
 	{
 		name: "ignores every RST",
@@ -40,7 +43,7 @@ var breakagesC = []breakage{
 			}
 			return s
 		}},
-		found: map[string]string{"C1": "ignored", "C2": "ignored", "C4": "ignored", "A6": "ignored", "C15": "ignored", "C18": "ignored", "H4": "partly"},
+		found: map[string]string{"C1": "ignored", "C2": "ignored", "C12": "unknown: no challenge", "C4": "ignored", "A6": "ignored", "C15": "ignored", "C18": "ignored", "H4": "partly"},
 	},
 	{
 		name: "accepts whatever sequence number data has",

@@ -1,19 +1,9 @@
 package probe_test
 
-import (
-	"time"
-
-	"rawtcp/segment"
-)
-
-// linuxRTOs are when Linux sends something again that nobody acknowledges.
-var linuxRTOs = []time.Duration{
-	213 * time.Millisecond, 647 * time.Millisecond, 1480 * time.Millisecond, 3140 * time.Millisecond,
-	6500 * time.Millisecond, 13160 * time.Millisecond, 26400 * time.Millisecond,
-}
+import "rawtcp/segment"
 
 var answersD = answers{
-	"D1": {engine: "backoff", kernel: "backoff", service: "http", slow: true, fact: "repeated_at", times: linuxRTOs},
+	"D1": {engine: "backoff", kernel: "backoff", service: "http", slow: true},
 	"D2": {engine: "new", kernel: "new", service: "http"},
 	"D3": {engine: "rack", kernel: "rack", service: "http"},
 	"D4": {engine: "both", kernel: "both", service: "http"},
@@ -21,7 +11,7 @@ var answersD = answers{
 	// Without a delay on the path it is chance whether Linux takes the ACK for one
 	// of the retransmission.
 	"D6":  {engine: "f-rto", service: "http"},
-	"D7":  {engine: "backoff", kernel: "backoff", service: "http", slow: true, fact: "probes_at", times: linuxRTOs},
+	"D7":  {engine: "backoff", kernel: "backoff", service: "http", slow: true},
 	"D8":  {engine: "recovers", kernel: "recovers", service: "http"},
 	"D9":  {engine: "quiet", kernel: "probes", slow: true},
 	"D10": {engine: "both", kernel: "both"},
@@ -43,6 +33,7 @@ var breakagesD = []breakage{
 			return s
 		}},
 		found: map[string]string{"D1": "never", "D2": "unknown: no retransmission", "D3": "timeout", "D5": "timeout", "D6": "unknown: no retransmission"},
+		blurs: map[string]string{"E10": "silent"}, // it waits for a retransmission
 	},
 	{
 		name: "ignores a window of zero",
@@ -74,10 +65,6 @@ var breakagesD = []breakage{
 			return s
 		}},
 		found: map[string]string{"D10": "none"},
+		blurs: map[string]string{"F5": "silent"}, // it asks with a keep-alive
 	},
-}
-
-func init() {
-	alsoChanged("no sack", map[string]string{"D2": "not-offered", "D3": "not-offered", "D5": "newreno"})
-	alsoChanged("syn cookies always", map[string]string{"D3": "not-offered", "D5": "newreno"})
 }

@@ -20,10 +20,23 @@ var groupE = []*Row{
 		Risk:     Data, Service: BulkData, Takes: 3 * time.Second, Needs: []Field{FieldMSS, FieldAck, FieldWindow},
 		Outcomes: []Outcome{
 			{Key: "ten", Verdict: Pass, Says: "ten segments, whatever their size"},
-			{Key: "fewer", Verdict: Pass, Rule: rfc(5681, "3.1"), Says: "less than ten segments"},
+			{Key: "fewer", Verdict: Pass, LikeLoss: true, Rule: rfc(5681, "3.1"), Says: "less than ten segments"},
 			{Key: "more", Verdict: Note, Says: "more than RFC 6928 allows"},
 		},
 		Test: initialWindow,
+	},
+	{
+		ID: "E2", Name: "restart-after-idle",
+		Question: "Does the host begin with a small window again when a connection was idle?",
+		Stimulus: "requests in round trips of 400 ms until the congestion window has doubled, five seconds of silence, and a request",
+		Clauses:  []Clause{rfc(5681, "4.1"), rfc(7661, "4.4")},
+		Risk:     Data | Slow, Service: RepeatedData, Takes: 15 * time.Second, Needs: []Field{FieldMSS, FieldAck, FieldWindow},
+		Outcomes: []Outcome{
+			{Key: "restarts", Verdict: Pass, Says: "it is back to its initial window"},
+			{Key: "reduced", Verdict: Pass, Rule: rfc(7661, "4.4.3"), Says: "with less than before, and more than its initial window"},
+			{Key: "kept", Verdict: Note, Says: "no: the whole window leaves at once, or at the rate from before"},
+		},
+		Test: restartAfterIdle,
 	},
 	{
 		ID: "E3", Name: "ack-division",
@@ -37,6 +50,34 @@ var groupE = []*Row{
 			{Key: "quiet", Verdict: Note, LikeLoss: true, Says: "the ACKs bring nothing"},
 		},
 		Test: ackDivision,
+	},
+	{
+		ID: "E4", Name: "optimistic-ack",
+		Question: "Is an ACK believed of what was never sent?",
+		Stimulus: "after a first flight an ACK of twenty segments more than it had",
+		Clauses:  []Clause{rfc(9293, "3.10.7.4"), rfc(5961, "5.2")},
+		Risk:     Data | Intrusive, Service: BulkData, Takes: time.Second, Needs: []Field{FieldAck},
+		Outcomes: []Outcome{
+			{Key: "refused", Verdict: Pass, Says: "an ACK says what is right, and nothing else comes of it"},
+			{Key: "silent", Verdict: Note, LikeLoss: true, Says: "nothing comes of it"},
+			{Key: "believed", Verdict: Fail, Says: "the host goes on behind what it never sent"},
+			{Key: "reset", Verdict: Fail, Says: "a RST ends the connection"},
+		},
+		Test: optimisticACK,
+	},
+	{
+		ID: "E5", Name: "congestion-control",
+		Question: "Which congestion control does the host seem to use?",
+		Stimulus: "a transfer in round trips of 400 ms that we make, with one segment reported lost when the window is 32 segments or grows no more",
+		Clauses:  []Clause{rfc(5681, "3.2"), rfc(9438, "4")},
+		Risk:     Data | Slow, Service: BulkData, Takes: 12 * time.Second, Needs: []Field{FieldMSS, FieldAck, FieldWindow},
+		Outcomes: []Outcome{
+			{Key: "reno", Verdict: Pass, Says: "half of the window after the loss, and a segment more in each round trip: as Reno does"},
+			{Key: "cubic", Verdict: Pass, Rule: rfc(9438, "4"), Says: "seven tenths of the window after the loss, and a curve back to where it was: as CUBIC does"},
+			{Key: "rate", Verdict: Note, Says: "the loss does not reduce the window: what counts is the rate, as with BBR"},
+			{Key: "other", Verdict: Note, Says: "the windows after the loss are none of Reno's, CUBIC's or BBR's"},
+		},
+		Test: congestionControl,
 	},
 	{
 		ID: "E6", Name: "delayed-ack",
@@ -74,7 +115,7 @@ var groupE = []*Row{
 			{Key: "exact", Verdict: Pass, Says: "every block is exact, the latest first, three at least"},
 			{Key: "order", Verdict: Fail, Says: "the first block is not that of the segment that has just arrived"},
 			{Key: "shifted", Verdict: Fail, Says: "a block tells of what was never sent"},
-			{Key: "few", Verdict: Note, Says: "less blocks than there is room for"},
+			{Key: "few", Verdict: Note, LikeLoss: true, Says: "less blocks than there is room for"},
 			{Key: "none", Verdict: Note, LikeLoss: true, Says: "no blocks, although both sides agreed to SACK"},
 			{Key: "not-offered", Verdict: Note, Says: "the host does not use SACK"},
 		},
@@ -105,7 +146,7 @@ var groupE = []*Row{
 			{Key: "beyond", Verdict: Pass, Rule: rfc(9293, "3.8.6", "MAY-7"), Says: "no new data; old data beyond the window is sent again"},
 			{Key: "new-data", Verdict: Fail, Rule: rfc(9293, "3.8.6", "SHLD-15"), Says: "new data beyond the window"},
 			{Key: "reset", Verdict: Fail, Says: "the connection is dead"},
-			{Key: "silent", Verdict: Note, Rule: rfc(9293, "3.8.6", "SHLD-16"), LikeLoss: true, Says: "nothing is sent again within three seconds"},
+			{Key: "silent", Verdict: Note, Rule: rfc(9293, "3.8.6", "SHLD-16"), LikeLoss: true, Says: "nothing is sent again within five seconds"},
 		},
 		Test: shrunkenWindow,
 	},
@@ -122,6 +163,18 @@ var groupE = []*Row{
 			{Key: "silent", Verdict: Note, LikeLoss: true, Says: "it sends nothing within ten seconds"},
 		},
 		Test: tinyWindow,
+	},
+	{
+		ID: "E12", Name: "overlap-rewrite",
+		Question: "Which octet counts when one comes twice with different values?",
+		Stimulus: "an octet B beyond a gap, then the gap and an A in place of the B; an echo tells",
+		Clauses:  []Clause{rfc(9293, "3.10.7.4")},
+		Risk:     Data | Intrusive, Service: EchoedData, Takes: 2 * time.Second, Needs: []Field{FieldSeq, FieldPayload},
+		Outcomes: []Outcome{
+			{Key: "first", Verdict: Note, Says: "the one that came first"},
+			{Key: "last", Verdict: Note, Says: "the one that came last"},
+		},
+		Test: overlapRewrite,
 	},
 	{
 		ID: "E13", Name: "window-update",
@@ -141,23 +194,36 @@ var groupE = []*Row{
 func initialWindow(t *T) string {
 	said, facts := "ten", ""
 	for _, mss := range []int{64, 536, 1460} {
-		p := t.Connect(puppet.Shape{MSS: mss, NoSACK: true, NoTimestamps: true})
-		inFlight := octets(t.Flight(p))
-		segments := (inFlight + mss - 1) / mss
-		facts += sizeText(mss, segments)
 		limit := min(10*mss, max(2*mss, 14600))
+		inFlight := t.firstFlight(mss, limit)
+		facts += sizeText(mss, (inFlight+mss-1)/mss)
 		switch {
 		case inFlight > limit:
 			said = "more"
-		case segments < 10 && !t.goesOn(p):
-			t.Unknown("the service sent %d octets only", inFlight)
-		case segments < 10 && said == "ten":
+		case inFlight <= 9*mss && said == "ten":
 			said = "fewer"
 		}
-		p.Close()
 	}
 	t.Fact("segments", "%s", facts[1:])
 	return said
+}
+
+// firstFlight is how many octets come before we acknowledge any: the most of up to
+// three connections where it is less than enough, for a flight may lose its end.
+func (t *T) firstFlight(mss, enough int) (most int) {
+	for try := 0; try < 3 && most < enough; try++ {
+		p := t.Connect(puppet.Shape{MSS: mss, NoSACK: true, NoTimestamps: true})
+		inFlight := octets(t.Flight(p))
+		if inFlight <= 9*mss && !t.goesOn(p) {
+			t.Unknown("the service sent %d octets only", inFlight)
+		}
+		most = max(most, inFlight)
+		p.Close()
+		if !t.battery.lossy() {
+			break
+		}
+	}
+	return most
 }
 
 // goesOn reports whether an ACK of all brings more data.
@@ -166,17 +232,163 @@ func (t *T) goesOn(p *puppet.Puppet) bool {
 	return t.Answer(p, puppet.Data) != nil
 }
 
+// encore asks the service once more and acknowledges all it says. It returns the
+// segments of the first round, and the most of a round that was not the last: of
+// what the window, and not the service, had limited.
+func (c *course) encore() (first, most int) {
+	c.ask(c.t.Service.Encore)
+	before := 0
+	for n := 0; n < 20; n++ {
+		now := c.flight()
+		if n == 0 {
+			first = now
+		}
+		if now == 0 {
+			return first, most
+		}
+		most, before = max(most, before), now
+		c.ack()
+	}
+	c.t.Unknown("the service says more than it was asked for")
+	return 0, 0
+}
+
+func restartAfterIdle(t *T) string {
+	const idle = 5 * time.Second // some timeouts of a round trip of courseRound
+	c := t.course(64, 65535)
+	initial, grown := c.encore()
+	for range 3 {
+		if grown >= 2*initial {
+			break
+		}
+		_, most := c.encore()
+		grown = max(grown, most)
+	}
+	if grown < 2*initial {
+		t.Unknown("the window did not grow beyond %d segments", grown)
+	}
+	t.Waiting("%v of silence", idle)
+	t.Wait(idle)
+	first, most := c.encore()
+	t.Fact("segments", "%d at first, %d before the silence, %d after it", initial, grown, first)
+	switch {
+	case first >= grown*3/4:
+		return "kept"
+	case most < first:
+		t.Unknown("the service says too little to see the window")
+	case first > initial+1:
+		return "reduced"
+	}
+	return "restarts"
+}
+
+// optimisticACK acknowledges what the host has not sent.
+func optimisticACK(t *T) string {
+	const far = 20 // segments
+	b := t.burst(4, puppet.Shape{NoTimestamps: true})
+	end := b.end()
+	sent := b.p.Provoke(segment.ACK, puppet.AckAt(end.Add(far*b.size)))
+	t.timedOut(b, sent.At)
+	var answer, fresh *puppet.Arrival
+	for _, a := range b.p.Collect(t.soon()) {
+		switch {
+		case puppet.RST(a):
+			return "reset"
+		case puppet.PureACK(a):
+			answer = a
+		case puppet.Data(a) && end.LessEq(a.Seq):
+			fresh = a
+		}
+	}
+	if answer != nil {
+		t.Times("answered_after", answer.At-sent.At)
+	}
+	switch {
+	case fresh != nil && end.Add(b.size).Less(fresh.Seq):
+		t.Fact("goes_on", "%d octets beyond what it had sent", fresh.Seq.Sub(end))
+		return "believed"
+	case answer == nil:
+		return "silent"
+	}
+	return "refused"
+}
+
+// overlapRewrite sends an octet beyond a gap, and then both with another one in
+// its place; the echo tells which the service got.
+func overlapRewrite(t *T) string {
+	p := t.Establish()
+	p.Collect(t.soon()) // the echo
+	p.Send(segment.ACK)
+	from, heard := p.SndNxt(), len(p.Received())
+	if _, a := t.Insist(p, puppet.PureACK, func() puppet.Sent {
+		return p.Provoke(text, puppet.Text([]byte("B")), puppet.Seq(1))
+	}); a == nil {
+		t.Unknown("data beyond a gap is not answered")
+	}
+	if p.Deliver([]byte("aA")) != puppet.Alive {
+		t.Unknown("the connection does not take data")
+	}
+	for deadline := t.Now() + t.Patience(); t.Now() < deadline && len(p.Received()) < heard+2; {
+		p.Await(deadline-t.Now(), puppet.Data)
+	}
+	echo := p.Received()[heard:]
+	t.Fact("echo", "%q", echo)
+	switch string(echo) {
+	case "aB":
+		return "first"
+	case "aA":
+		return "last"
+	}
+	t.Unknown("the echo of octets %d and %d is %q", Rel(p, from), Rel(p, from)+1, echo)
+	return ""
+}
+
+func congestionControl(t *T) string {
+	const size, largest, enough, rounds = 256, 128, 32, 12 // all but the first in segments or round trips
+	c := t.course(size, size*largest)
+	c.ask(t.Service.Request)
+	before := c.flight()
+	opening := []int{before}
+	for before < enough && len(opening) < rounds {
+		c.ack()
+		last := before
+		before = c.flight()
+		opening = append(opening, before)
+		if before >= enough/2 && before < last*5/4 { // it has found what it takes for the rate
+			break
+		}
+	}
+	t.Fact("opening", "%s", strings.Trim(fmt.Sprint(opening), "[]"))
+	if before < enough/2 {
+		t.Unknown("the window stays at %d segments", before)
+	}
+	c.lose()
+	c.ack()
+	var after []int
+	for range rounds {
+		t.Waiting("round trip %d after the loss", len(after)+1)
+		after = append(after, c.flight())
+		c.ack()
+	}
+	t.Fact("before_loss", "%d segments", before)
+	t.Fact("after_loss", "%s", strings.Trim(fmt.Sprint(after), "[]"))
+	said, confidence, errors := fitWindows(before, after, courseRound)
+	t.Fact("misfit", "%s", errors)
+	t.Fact("confidence", "%d %%", confidence)
+	t.Detail("confidence %d %%", confidence)
+	return said
+}
+
 func ackDivision(t *T) string {
 	const pieces = 5
 	b := t.burst(6, puppet.Shape{NoTimestamps: true, NoSACK: true})
-	t.timedOut(b)
-	end := b.p.RcvNxt()
+	end := b.end()
 	var acks []puppet.Shot
 	for i := range pieces {
 		acks = append(acks, b.p.Segment(segment.ACK, puppet.AckAt(b.una.Add((i+1)*b.size/pieces))))
 	}
 	t.bring(b, acks...)
-	brought := (b.p.RcvNxt().Sub(end) + b.size - 1) / b.size
+	brought := (b.end().Sub(end) + b.size - 1) / b.size
 	t.Fact("new_segments", "%d", brought)
 	switch {
 	case brought == 0:
@@ -201,7 +413,7 @@ func delayedACK(t *T) string {
 		// again, and no measure.
 		a := p.Await(2*time.Second+2*rtt, puppet.Either(puppet.RST, puppet.Acks(from.Add(1))))
 		switch {
-		case a == nil && p.Deliver([]byte{'\n'}) != puppet.Alive:
+		case a == nil && !t.arrives(p, sent):
 			t.Unknown("the connection fell silent")
 		case a == nil:
 		case puppet.RST(a):
@@ -215,6 +427,8 @@ func delayedACK(t *T) string {
 	}
 	longest := slices.Max(delays)
 	first := slices.IndexFunc(delays, func(d time.Duration) bool { return d > quick+rtt })
+	slices.Sort(delays)
+	t.Times("median", delays[len(delays)/2])
 	t.Times("longest", longest)
 	if first >= 0 {
 		t.Fact("first_delayed", "octet %d", first+1)
@@ -229,6 +443,14 @@ func delayedACK(t *T) string {
 		return "at-once"
 	}
 	return "delayed"
+}
+
+// arrives sends a segment again until it is acknowledged, or three times.
+func (t *T) arrives(p *puppet.Puppet, sent puppet.Sent) bool {
+	_, a := t.Insist(p, puppet.Either(puppet.RST, puppet.Acks(sent.End())), func() puppet.Sent {
+		return p.Send(text, puppet.Text(sent.Payload), puppet.SeqAt(sent.Seq))
+	})
+	return a != nil && !puppet.RST(a)
 }
 
 // fullSegments takes down how long an ACK of two full segments takes.
@@ -362,17 +584,17 @@ func duplicateSACK(t *T) string {
 func shrunkenWindow(t *T) string {
 	const window = 500
 	b := t.burst(3, puppet.Shape{Scale: -1, Window: 65535, NoSACK: true, NoTimestamps: true})
-	end := b.p.RcvNxt()
+	end := b.end()
 	b.p.Window(window)
 	shrunk := b.p.Send(segment.ACK)
 	var again *puppet.Arrival
 	for again == nil || t.Now() < again.At+time.Second {
-		a := b.p.Await(shrunk.At+3*time.Second-t.Now(), puppet.Either(puppet.Data, puppet.RST))
+		a := b.p.Await(shrunk.At+5*time.Second-t.Now(), puppet.Either(puppet.Data, puppet.RST))
 		switch {
 		case a == nil && again == nil:
 			return "silent"
 		case a == nil:
-			return insideOr(again, b, window)
+			return t.insideOr(again, b, window)
 		case puppet.RST(a):
 			return "reset"
 		case end.LessEq(a.Seq) && a.At > shrunk.At+2*t.battery.rtt()+10*time.Millisecond:
@@ -381,11 +603,12 @@ func shrunkenWindow(t *T) string {
 			again = a
 		}
 	}
-	return insideOr(again, b, window)
+	return t.insideOr(again, b, window)
 }
 
 // insideOr says where data is that was sent again after the window had shrunk.
-func insideOr(a *puppet.Arrival, b *burst, window int) string {
+func (t *T) insideOr(a *puppet.Arrival, b *burst, window int) string {
+	t.Fact("again", "%d octets at %d", len(a.Payload), a.Seq.Sub(b.una))
 	beyond := a.Seq.Add(len(a.Payload)).Sub(b.una.Add(window))
 	if a.Seq != b.una || beyond > 0 {
 		return "beyond"

@@ -48,7 +48,7 @@ var groupF = []*Row{
 		Risk:     Data, Service: ClosesFirst, Takes: 2 * time.Second, Needs: []Field{FieldPayload},
 		Outcomes: []Outcome{
 			{Key: "reset", Verdict: Pass, Says: "a RST"},
-			{Key: "fin", Verdict: Note, Says: "a FIN alone: the service has read all, or the loss of data is hidden"},
+			{Key: "fin", Verdict: Note, LikeLoss: true, Says: "a FIN alone: the service has read all, or the loss of data is hidden"},
 			{Key: "open", Verdict: Note, LikeLoss: true, Says: "neither a FIN nor a RST"},
 		},
 		Test: unreadData,
@@ -112,12 +112,13 @@ var groupF = []*Row{
 	{
 		ID: "F8", Name: "time-wait-assassination",
 		Question: "Does a RST end TIME-WAIT?",
-		Stimulus: "an exact RST in TIME-WAIT, then our FIN again",
+		Stimulus: "an exact RST in TIME-WAIT, then our FIN again; if a RST answers it, the same without our RST",
 		Clauses:  []Clause{rfc(1337, "3"), rfc(9293, "3.10.7.4")},
 		Risk:     Data, Service: ClosesFirst, Takes: 2 * time.Second, Needs: []Field{FieldSeq},
 		Outcomes: []Outcome{
 			{Key: "protected", Verdict: Pass, Says: "the FIN is acknowledged: TIME-WAIT goes on"},
 			{Key: "assassinated", Verdict: Note, Says: "the FIN draws a RST: TIME-WAIT is over, as RFC 9293 has it and RFC 1337 advises against"},
+			{Key: "over", Verdict: Note, Rule: rfc(9293, "3.6.1", "MUST-13"), Says: "the FIN draws a RST with our RST before it and without: TIME-WAIT has ended within a second"},
 			{Key: "silent", Verdict: Note, LikeLoss: true, Says: "the FIN draws nothing"},
 		},
 		Test: assassination,
@@ -335,8 +336,10 @@ func unreadData(t *T) string {
 func dataAfterClose(t *T) string {
 	p := t.halfClosed()
 	p.Collect(t.Patience()) // the service may close for reading a little later
-	sent := p.Provoke(text, puppet.Text([]byte{'\n'}))
-	a := t.Answer(p, puppet.Either(puppet.RST, puppet.Acks(sent.End())))
+	end := p.SndNxt().Add(1)
+	sent, a := t.Insist(p, puppet.Either(puppet.RST, puppet.Acks(end)), func() puppet.Sent {
+		return p.Provoke(text, puppet.Text([]byte{'\n'}))
+	})
 	switch {
 	case a == nil:
 		return "silent"
@@ -365,15 +368,18 @@ func seconds(n ...int) (times []time.Duration) {
 type edge struct {
 	lastACK, firstRST time.Duration // 0: none
 	silent            int
+	last              waiter // which drew the last ACK
+}
+
+// A waiter is a connection that is asked some time after its beginning.
+type waiter struct {
+	p    *puppet.Puppet
+	from time.Duration
 }
 
 // edge asks connections, one after the other, each at its time after from, until
 // one draws a RST. ask sends the question.
 func (t *T) edge(times []time.Duration, begin func() *puppet.Puppet, ask func(*puppet.Puppet)) (e edge) {
-	type waiter struct {
-		p    *puppet.Puppet
-		from time.Duration
-	}
 	var waiters []waiter
 	for range times {
 		p := begin()
@@ -382,11 +388,7 @@ func (t *T) edge(times []time.Duration, begin func() *puppet.Puppet, ask func(*p
 	for i, w := range waiters {
 		t.Waiting("a connection closed for %v", times[i])
 		t.Wait(w.from + times[i] - t.Now())
-		var a *puppet.Arrival
-		for try := 0; a == nil && try < 3; try++ {
-			ask(w.p)
-			a = t.Answer(w.p, puppet.Either(puppet.RST, puppet.Acks(w.p.SndNxt())))
-		}
+		a := t.ask(w.p, ask)
 		switch name := fmt.Sprintf("after_%v", times[i]); {
 		case a == nil:
 			e.silent++
@@ -397,10 +399,19 @@ func (t *T) edge(times []time.Duration, begin func() *puppet.Puppet, ask func(*p
 			return e
 		default:
 			t.Fact(name, "ACK")
-			e.lastACK = times[i]
+			e.lastACK, e.last = times[i], w
 		}
 	}
 	return e
+}
+
+// ask asks a connection up to three times whether the host remembers it.
+func (t *T) ask(p *puppet.Puppet, ask func(*puppet.Puppet)) (a *puppet.Arrival) {
+	for try := 0; a == nil && try < 3; try++ {
+		ask(p)
+		a = t.Answer(p, puppet.Either(puppet.RST, puppet.Acks(p.SndNxt())))
+	}
+	return a
 }
 
 func finWait2(t *T) string {
@@ -419,8 +430,8 @@ func finWait2(t *T) string {
 }
 
 func timeWait(t *T) string {
-	e := t.edge(timeWaitTimes, func() *puppet.Puppet { return t.waiting() },
-		func(p *puppet.Puppet) { p.Provoke(segment.FIN|segment.ACK, puppet.Seq(-1)) })
+	again := func(p *puppet.Puppet) { p.Provoke(segment.FIN|segment.ACK, puppet.Seq(-1)) }
+	e := t.edge(timeWaitTimes, func() *puppet.Puppet { return t.waiting() }, again)
 	last := timeWaitTimes[len(timeWaitTimes)-1]
 	switch {
 	case e.silent > 1 || e.lastACK == 0 && e.firstRST == 0:
@@ -432,6 +443,15 @@ func timeWait(t *T) string {
 		return "none"
 	}
 	t.Fact("time_wait", "between %v and %v", e.lastACK, e.firstRST)
+	t.Wait(time.Second)
+	after := (t.Now() - e.last.from).Round(time.Second)
+	switch a := t.ask(e.last.p, again); { // did the first question begin TIME-WAIT anew?
+	case a == nil:
+	case puppet.RST(a):
+		t.Fact("asked_twice", "RST after %v", after)
+	default:
+		t.Fact("asked_twice", "ACK after %v", after)
+	}
 	return "shorter"
 }
 
@@ -459,8 +479,9 @@ func (t *T) reopen(name string, shape puppet.Shape, by int, mods ...puppet.Mod) 
 	p := t.waiting(shape)
 	defer p.Close()
 	at := p.SndNxt().Add(by)
-	p.Provoke(segment.SYN, append(mods, puppet.SeqAt(at))...)
-	a := t.Answer(p, puppet.Any)
+	_, a := t.Insist(p, puppet.Any, func() puppet.Sent {
+		return p.Provoke(segment.SYN, append(mods, puppet.SeqAt(at))...)
+	})
 	switch {
 	case a == nil:
 		said = "nothing"
@@ -479,14 +500,20 @@ func (t *T) reopen(name string, shape puppet.Shape, by int, mods ...puppet.Mod) 
 func assassination(t *T) string {
 	p := t.waiting()
 	p.Provoke(segment.RST)
-	return t.replay(p, "protected", "assassinated")
+	said := t.replay(p, "protected", "assassinated")
+	if said != "assassinated" {
+		return said
+	}
+	p.Close()
+	control := t.waiting()
+	t.Wait(time.Second)
+	return t.replay(control, "assassinated", "over")
 }
 
 // replay sends our FIN again to a connection that should be in TIME-WAIT, and
 // returns acked or reset by what it draws.
 func (t *T) replay(p *puppet.Puppet, acked, reset string) string {
-	p.Provoke(segment.FIN|segment.ACK, puppet.Seq(-1))
-	a := t.Answer(p, puppet.Either(puppet.RST, puppet.Acks(p.SndNxt())))
+	a := t.ask(p, func(p *puppet.Puppet) { p.Provoke(segment.FIN|segment.ACK, puppet.Seq(-1)) })
 	switch {
 	case a == nil:
 		return "silent"
@@ -497,7 +524,7 @@ func (t *T) replay(p *puppet.Puppet, acked, reset string) string {
 }
 
 func lostLastACK(t *T) string {
-	p := t.Connect()
+	p := t.Connect(puppet.Shape{NoSACK: true}) // or a tail loss probe stands in front of the timeouts
 	p.HoldAck()
 	if a := t.sendFIN(p); a == nil || puppet.RST(a) {
 		t.Unknown("our FIN is not acknowledged")

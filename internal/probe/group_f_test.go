@@ -24,7 +24,12 @@ var breakagesF = []breakage{
 			}
 			return s
 		}},
-		found: map[string]string{"F3": "open", "F4": "silent", "F5": "silent", "F6": "silent"},
+		found: map[string]string{
+			"A5": "silent", "A6": "silent", "A8": "quiet", "A9": "silent",
+			"C1": "unknown: the connection fell silent", "C4": "unknown: the connection fell silent",
+			"C15": "unknown: the connection fell silent", "C18": "unknown: the connection fell silent",
+			"F3": "open", "F4": "silent", "F5": "silent", "F6": "silent", "H4": "partly",
+		},
 	},
 	{
 		name: "never sends a FIN again",
@@ -41,17 +46,20 @@ var breakagesF = []breakage{
 	},
 	{
 		name: "takes any SYN in TIME-WAIT",
-		host: broken{toIt: func(b *broken, s *segment.Segment) *segment.Segment {
-			if next, known := b.next[s.Src]; known && s.Flags == segment.SYN && s.Seq.Less(next) && next.Sub(s.Seq) > 1 {
-				s.Seq = next.Add(1 << 20)
-				b.odd[s.Src] = s.Seq
-			}
-			return s
-		}},
+		host: broken{
+			toIt: func(b *broken, s *segment.Segment) *segment.Segment {
+				if next := b.next[s.Src]; b.syns[s.Src] > 0 && s.Flags == segment.SYN && s.Seq.Less(next) && next.Sub(s.Seq) > 1 {
+					s.Seq = next.Add(1 << 20)
+				}
+				return s
+			},
+			toUs: func(b *broken, s *segment.Segment) *segment.Segment {
+				if s.Flags.Has(segment.FIN) {
+					b.syns[s.Dst]++
+				}
+				return s
+			},
+		},
 		found: map[string]string{"F7": "any"},
 	},
-}
-
-func init() {
-	alsoChanged("rfc 1337", map[string]string{"F8": "protected"})
 }

@@ -63,9 +63,10 @@ var groupG = []*Row{
 		Risk:     Safe, Takes: 10 * time.Second,
 		Outcomes: []Outcome{
 			{Key: "intact", Verdict: Pass, Says: "ECT(0) as far as routers tell"},
+			{Key: "direct", Verdict: Pass, Says: "there is no router between us"},
 			{Key: "bleached", Verdict: Note, Says: "a router quotes Not-ECT: somebody before it erases ECN"},
 			{Key: "marked", Verdict: Note, Says: "a router quotes CE or ECT(1)"},
-			{Key: "unseen", Verdict: Note, Says: "no router tells"},
+			{Key: "unseen", Verdict: Note, LikeLoss: true, Says: "no router tells"},
 		},
 		Test: ecnOnPath,
 	},
@@ -137,7 +138,7 @@ var groupG = []*Row{
 		Question: "Does each option work by itself, and does only what was offered come back?",
 		Stimulus: "SYNs with timestamps alone, with a window scale alone, with SACK-permitted alone, and with none",
 		Clauses:  []Clause{rfc(7323, "3.2"), rfc(7323, "2.2"), rfc(2018, "2")},
-		Risk:     Safe, Takes: time.Second, Needs: []Field{FieldOptions},
+		Risk:     Safe, Takes: time.Second, Needs: []Field{FieldOptions, FieldScale, FieldSACK, FieldStamps},
 		Outcomes: []Outcome{
 			{Key: "exact", Verdict: Pass, Says: "each is agreed to by itself, and nothing else is"},
 			{Key: "partly", Verdict: Note, Says: "the host does not agree to some of them"},
@@ -152,8 +153,7 @@ var groupG = []*Row{
 // a plain SYN being answered.
 func (t *T) offer(shape puppet.Shape, mods ...puppet.Mod) (*puppet.Puppet, *puppet.Arrival, string) {
 	p := t.Puppet(shape)
-	p.Send(segment.SYN, mods...)
-	a := t.Answer(p, puppet.Either(puppet.SYNACK, puppet.RST))
+	_, a := t.SYN(p, mods...)
 	switch {
 	case a == nil:
 		t.Connect().Close() // or the attempt ends
@@ -250,7 +250,7 @@ func markedControl(t *T) string {
 	_, a, _ = t.offer(puppet.Shape{}, puppet.TOS(ce))
 	note("syn_ce", a != nil)
 	// Behind a SYN cookie no RST is the end: the next ACK opens the connection anew.
-	note("rst_ect", t.killedBy(ect0) || !t.killedBy(notECT))
+	note("rst_ect", t.killedBy(ect0) || !t.killedBy(notECT) || t.killedBy(ect0))
 	return said
 }
 
@@ -270,6 +270,9 @@ func ecnOnPath(t *T) string {
 		p.Send(segment.SYN, puppet.TTL(hop), puppet.TOS(ect0))
 		e := p.AwaitICMP(300*time.Millisecond + 2*t.battery.rtt())
 		if p.Established() || p.Reset() {
+			if hop == 1 {
+				return "direct"
+			}
 			break
 		}
 		if e == nil || len(e.ICMP.Quoted) < 2 {
@@ -384,8 +387,9 @@ func fastOpenData(t *T) string {
 	acked := func(name string, cookie []byte) int {
 		p := t.Puppet()
 		option := append([]byte{byte(segment.KindFastOpen), byte(2 + len(cookie))}, cookie...)
-		p.Send(segment.SYN, puppet.MoreOptions(option), puppet.Text(t.Octets(p, 5)))
-		a := t.Answer(p, puppet.SYNACK)
+		_, a := t.Insist(p, puppet.SYNACK, func() puppet.Sent {
+			return p.Send(segment.SYN, puppet.MoreOptions(option), puppet.Text(t.Octets(p, 5)))
+		})
 		if a == nil {
 			t.Fact(name, "no answer")
 			return -1

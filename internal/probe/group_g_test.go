@@ -6,7 +6,7 @@ var answersG = answers{
 	"G1": {engine: "declined", kernel: "agreed"},
 	"G2": {engine: "no-ecn", kernel: "echoed"},
 	"G3": {engine: "works", kernel: "works"},
-	"G4": {engine: "unseen", kernel: "unseen"},
+	"G4": {engine: "direct", kernel: "direct"},
 	"G5": {engine: "no-ecn", kernel: "classic"},
 	"G6": {engine: "none", kernel: "none"},
 	"G7": {engine: "not-offered", kernel: "not-offered"},
@@ -36,12 +36,4 @@ var breakagesG = []breakage{
 		}},
 		found: map[string]string{"G9": "unasked"},
 	},
-}
-
-func init() {
-	alsoChanged("no timestamps", map[string]string{"G9": "partly"})
-	alsoChanged("no window scale", map[string]string{"G9": "partly"})
-	alsoChanged("no sack", map[string]string{"G9": "partly"})
-	alsoChanged("syn cookies always", map[string]string{"G9": "partly"})
-	alsoChanged("fast open", map[string]string{"G6": "cookie", "G7": "accepted"})
 }

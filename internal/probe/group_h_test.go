@@ -17,26 +17,6 @@ var answersH = answers{
 
 var breakagesH = []breakage{
 	{
-		name: "takes its initial sequence numbers from one clock",
-		host: broken{
-			toUs: func(b *broken, s *segment.Segment) *segment.Segment {
-				if s.Flags.Has(segment.SYN) && b.syns[s.Dst] != int(s.Seq.Uint32()) {
-					b.syns[s.Dst] = int(s.Seq.Uint32())
-					b.odd[s.Dst] = s.Seq.Add(-int(uint32(time.Now().UnixMicro() / 4)))
-				}
-				s.Seq = s.Seq.Add(-int(b.odd[s.Dst].Uint32()))
-				return s
-			},
-			toIt: func(b *broken, s *segment.Segment) *segment.Segment {
-				if s.Flags.Has(segment.ACK) {
-					s.Ack = s.Ack.Add(int(b.odd[s.Src].Uint32()))
-				}
-				return s
-			},
-		},
-		found: map[string]string{"H1": "predictable"},
-	},
-	{
 		name: "stamps with one clock for all",
 		host: broken{toUs: func(_ *broken, s *segment.Segment) *segment.Segment {
 			if s.Options.Has(segment.HasTimestamps) {
@@ -65,9 +45,4 @@ var breakagesH = []breakage{
 		}},
 		found: map[string]string{"H5": "several"},
 	},
-}
-
-func init() {
-	alsoChanged("no timestamps", map[string]string{"H2": "none"})
-	alsoChanged("syn cookies always", map[string]string{"H1": "unclocked", "H4": "partly"})
 }

@@ -21,7 +21,7 @@ var groupP = []*Row{
 			{Key: "intact", Verdict: Pass, Says: "every router that tells saw what we had sent"},
 			{Key: "direct", Verdict: Pass, Says: "no router lies between us and the host"},
 			{Key: "changed", Verdict: Note, Says: "somebody on the path changes segments"},
-			{Key: "unseen", Verdict: Note, Says: "no router tells what it saw"},
+			{Key: "unseen", Verdict: Note, LikeLoss: true, Says: "no router tells what it saw"},
 		},
 		Test: hopDiff,
 	},
@@ -51,8 +51,16 @@ func hopDiff(t *T) string {
 	rungs := t.Ladder(p, puppet.Either(puppet.SYNACK, puppet.RST), func(hops puppet.Mod) puppet.Sent {
 		return p.Send(segment.SYN, syn, hops)
 	})
-	path := &pathView{changed: map[Field]string{}}
+	path := &pathView{changed: map[Field]string{}, answered: map[int]string{}}
 	path.see(t, "SYN", rungs)
+	for _, r := range rungs {
+		switch {
+		case r.Answer != nil:
+			path.answered[r.Hops] = "the host"
+		case r.ICMP != nil:
+			path.answered[r.Hops] = r.ICMP.From.String()
+		}
+	}
 	if rungs[len(rungs)-1].Answer == nil {
 		if _, a := t.SYN(p); a == nil {
 			t.Unknown("no handshake: the SYN is not answered")
@@ -78,11 +86,18 @@ func hopDiff(t *T) string {
 // now, its time stamp and an identification of IPv4 included, so that a quote can
 // be held against it whenever it comes.
 func (t *T) copied(p *puppet.Puppet, flags segment.Flags, mods ...puppet.Mod) puppet.Mod {
-	model := p.Segment(flags, mods...)
-	id := uint16(p.ISS().Uint32()) | 1 // none is the kernel's to choose
+	model, number := p.Segment(flags, mods...), numbered(p)
 	return func(s *puppet.Shot) {
-		s.Options, s.Payload, s.IPID = model.Options, model.Payload, id
+		s.Options, s.Payload = model.Options, model.Payload
+		number(s)
 	}
+}
+
+// numbered gives a segment an identification of IPv4, which the kernel chooses
+// otherwise.
+func numbered(p *puppet.Puppet) puppet.Mod {
+	id := uint16(p.ISS().Uint32()) | 1
+	return func(s *puppet.Shot) { s.IPID = id }
 }
 
 // A pathView is what was seen of the path.
@@ -91,6 +106,9 @@ type pathView struct {
 	partial int              // of them, those that quoted no options
 	changed map[Field]string // how and where; a field that arrived as it left is missing
 	lines   []string
+
+	answered map[int]string // who answered a SYN, by hop limit
+	lostAt   string         // where the copies of another SYN stop; "": nowhere
 }
 
 // see compares what the routers of a ladder quote. Whoever changes a field sits
@@ -101,11 +119,7 @@ func (v *pathView) see(t *T, what string, rungs []Rung) {
 		if r.ICMP == nil {
 			continue
 		}
-		sent, err := r.Sent.Segment.Append(nil)
-		if err != nil {
-			continue
-		}
-		changes, whole := compareQuote(sent, r.ICMP.Quoted)
+		changes, whole := compareQuote(r.Sent.Bytes, r.ICMP.Quoted)
 		if v.told++; !whole {
 			v.partial++
 		}

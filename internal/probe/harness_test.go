@@ -238,7 +238,7 @@ func (k *kernelHost) probe(t *testing.T, port uint16, service string, rows ...st
 	if err != nil {
 		t.Fatal(err)
 	}
-	board := puppet.NewBoard(puppet.Config{Link: link, Rate: 100, Conns: 16})
+	board := puppet.NewBoard(puppet.Config{Link: link, Rate: 100, Conns: 64})
 	defer board.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -246,4 +246,19 @@ func (k *kernelHost) probe(t *testing.T, port uint16, service string, rows ...st
 		return k.there.Dial(ctx, netip.AddrPortFrom(k.here.Addr4(), callPort))
 	})
 	return runBattery(t, board, netip.AddrPortFrom(k.there.Addr4(), port), service, rows, 1)
+}
+
+// await returns when somebody listens at a port of the host.
+func (k *kernelHost) await(t *testing.T, port uint16) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
+		c, err := k.there.Dial(t.Context(), netip.AddrPortFrom(k.there.Addr4(), port))
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody listens at port %d: %v", port, err)
+		}
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strings"
 
 	"rawtcp/segment"
@@ -144,13 +143,6 @@ func optionText(kind segment.Kind, value []byte) string {
 		return "permitted"
 	}
 	return fmt.Sprintf("option %d: %x", kind, value)
-}
-
-// covers reports whether a change of one field is one of another: whoever changes
-// an option changes the options.
-func (f Field) covers(changed Field) bool {
-	options := []Field{FieldMSS, FieldScale, FieldSACK, FieldStamps}
-	return f == changed || f == FieldOptions && slices.Contains(options, changed)
 }
 
 // changesText is "mss 1460 to 1300, sack permitted to nothing".

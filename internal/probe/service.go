@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -16,16 +17,17 @@ type Need uint8
 
 // The needs.
 const (
-	NoService   Need = iota // a handshake is enough
-	AnyData                 // it says something: a greeting, or an answer to a request
-	BulkData                // the answer is longer than an initial window
-	EchoedData              // it sends back what it is sent
-	ClosesFirst             // there is something that makes it close first
+	NoService    Need = iota // a handshake is enough
+	AnyData                  // it says something: a greeting, or an answer to a request
+	BulkData                 // the answer is longer than an initial window
+	EchoedData               // it sends back what it is sent
+	ClosesFirst              // there is something that makes it close first
+	RepeatedData             // it answers again and again on one connection
 )
 
 // String names the need.
 func (n Need) String() string {
-	return [...]string{"none", "data", "bulk data", "echo", "one that can be made to close first"}[n]
+	return [...]string{"none", "data", "bulk data", "echo", "one that can be made to close first", "repeated answers"}[n]
 }
 
 // A Service is what is known about the program behind the port.
@@ -35,6 +37,7 @@ type Service struct {
 	Echoes  bool   // it sends back what it is sent
 	Closes  bool   // it closes when it has answered
 	Request []byte // asks for data; nil: nothing to ask with
+	Encore  []byte // asks for some thousands of octets, as often as it is sent; nil: nothing does
 	Goodbye []byte // makes it close first, with a short answer; nil: nothing does
 }
 
@@ -48,6 +51,8 @@ func (s Service) Speaks(n Need) bool {
 		return s.Echoes
 	case ClosesFirst:
 		return s.Goodbye != nil
+	case RepeatedData:
+		return s.Encore != nil
 	}
 	return true
 }
@@ -81,7 +86,11 @@ func ParseService(text, host string) (Service, error) {
 		if rest == "" {
 			rest = "/"
 		}
-		return Service{Name: name, Closes: true, Request: httpRequest("GET", rest, host), Goodbye: httpRequest("HEAD", rest, host)}, nil
+		return Service{
+			Name: name, Closes: true, Request: httpRequest("GET", rest, host), Goodbye: httpRequest("HEAD", rest, host),
+			// RFC 9112 section 9.3.2: a client may send requests without waiting for answers.
+			Encore: bytes.Repeat([]byte("HEAD "+rest+" HTTP/1.1\r\nHost: "+hostField(host)+"\r\n\r\n"), 24),
+		}, nil
 	case "https":
 		hello, err := clientHello(host)
 		// An alert that ends the session, before there is one (RFC 5246 section 7.2.2).
@@ -91,7 +100,8 @@ func ParseService(text, host string) (Service, error) {
 	case "smtp":
 		return Service{Name: name, Greets: true, Request: []byte("EHLO probe.invalid\r\n"), Goodbye: []byte("QUIT\r\n")}, nil
 	case "echo":
-		return Service{Name: name, Echoes: true, Request: []byte("echo echo echo\r\n")}, nil
+		request := []byte("echo echo echo\r\n")
+		return Service{Name: name, Echoes: true, Request: request, Encore: bytes.Repeat(request, 300)}, nil
 	case "raw":
 		if rest == "" {
 			return Service{}, errors.New("raw: wants the text of a request behind it")
@@ -104,10 +114,15 @@ func ParseService(text, host string) (Service, error) {
 }
 
 func httpRequest(method, path, host string) []byte {
+	return []byte(method + " " + path + " HTTP/1.0\r\nHost: " + hostField(host) + "\r\nUser-Agent: rawtcp-probe\r\nAccept: */*\r\n\r\n")
+}
+
+// hostField is a name or an address as the Host field has it.
+func hostField(host string) string {
 	if strings.Contains(host, ":") && !strings.HasPrefix(host, "[") {
-		host = "[" + host + "]"
+		return "[" + host + "]"
 	}
-	return []byte(method + " " + path + " HTTP/1.0\r\nHost: " + host + "\r\nUser-Agent: rawtcp-probe\r\nAccept: */*\r\n\r\n")
+	return host
 }
 
 // clientHello returns the first flight of a TLS client, to which a server

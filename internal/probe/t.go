@@ -23,6 +23,7 @@ type T struct {
 	try     int // 1, 2, 3 …
 	facts   []Fact
 	asked   map[*puppet.Puppet]int // octets of the request that were sent
+	ending  bool                   // what the service is sent makes it close, whatever the row needs
 	why     string                 // of Unknown
 	detail  string                 // stands behind what the outcome says
 }
@@ -150,12 +151,22 @@ func (t *T) Accept(shape ...puppet.Shape) *puppet.Puppet {
 	return p
 }
 
-// Establish is Connect that has the host acknowledge an octet first: some hosts
-// judge what follows the handshake at once by other rules, or not at all.
+// Establish is Connect that has the host acknowledge some octets first: some hosts
+// judge what follows the handshake at once by other rules, or not at all. A SYN
+// cookie of Linux is good for the four sequence numbers behind it, too: a segment
+// there would make a connection anew that has ended.
 func (t *T) Establish(shape ...puppet.Shape) *puppet.Puppet {
+	const octets = 8
 	p := t.Connect(shape...)
-	if !t.Lives(p) {
-		t.Unknown("the service ends the connection at the first octet")
+	switch p.Deliver(t.Octets(p, octets)) {
+	case puppet.Dead:
+		t.Unknown("the service ends the connection at the first octets")
+	case puppet.Mute:
+		t.Unknown("the connection does not take data")
+	}
+	t.asked[p] += octets
+	if t.battery.lossy() { // they may have left twice, and so may their ACK
+		p.Collect(50*time.Millisecond + t.battery.rtt())
 	}
 	return p
 }
@@ -169,7 +180,7 @@ func (t *T) Answer(p *puppet.Puppet, match puppet.Match) *puppet.Arrival {
 // script is what the service is sent in this row: a request, or what makes it
 // close first.
 func (t *T) script() []byte {
-	if t.row.Service == ClosesFirst {
+	if t.row.Service == ClosesFirst || t.ending {
 		return t.Service.Goodbye
 	}
 	return t.Service.Request

@@ -45,6 +45,7 @@ type tally struct {
 const (
 	solidBad     = 2 // bad news that no loss explains
 	unsureNote   = 2 // a note that might be loss
+	lossyGood    = 3 // what is no bad news and might be loss, on a path that loses
 	unknownTries = 3 // attempts that show nothing
 )
 
@@ -90,10 +91,10 @@ func (t *tally) wanted(v Verdict, excuses int) int {
 	switch {
 	case v.Bad():
 		return excuses
+	case excuses > fewestExcuses:
+		return lossyGood
 	case v == Note:
 		return min(unsureNote, excuses)
-	case excuses > fewestExcuses:
-		return min(2, excuses)
 	}
 	return 1
 }

@@ -34,6 +34,7 @@ var variants = []variant{
 	{"an ACK for each segment", subject{conn: engine.ConnConfig{AckPolicy: engine.AckEvery}}, map[string]string{"E6": "at-once"}},
 	{"a RST ends TIME-WAIT", subject{conn: engine.ConnConfig{TimeWaitRST: engine.On}}, map[string]string{"F8": "assassinated"}},
 	{"a TIME-WAIT of 4 minutes", subject{conn: engine.ConnConfig{MSL: 2 * time.Minute}}, map[string]string{"F6": "full"}},
+	{"Reno", subject{conn: engine.ConnConfig{Congestion: "reno"}}, map[string]string{"E5": "reno"}},
 	{"keep-alives", subject{conn: engine.ConnConfig{KeepAliveIdle: 20 * time.Second}}, map[string]string{"D9": "probes"}},
 	{"FIN-WAIT-2 for ever", subject{conn: engine.ConnConfig{FinWait2: -1}}, map[string]string{"F5": "holds"}},
 	{"always SYN cookies", subject{listen: engine.ListenConfig{Cookies: engine.CookiesAlways}}, map[string]string{

@@ -109,9 +109,10 @@ func (p *Puppet) nextICMP() *Arrival {
 
 // await waits until find finds something.
 func (p *Puppet) await(d time.Duration, find func() *Arrival) *Arrival {
+	until := p.board.Now() + d
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	for late := false; ; {
+	for late, patient := false, true; ; {
 		if a := find(); a != nil {
 			return a
 		}
@@ -121,16 +122,31 @@ func (p *Puppet) await(d time.Duration, find func() *Arrival) *Arrival {
 		select {
 		case <-p.news:
 		case <-timer.C:
-			late = true // what came at the last moment still counts
+			grace := p.grace(until)
+			late = !patient || grace == 0 // what came at the last moment still counts
+			patient = false
+			timer.Reset(grace)
 		case <-p.stage.done():
 		}
 	}
 }
 
+// grace is how long to wait on when a wait that should have ended has ended late:
+// this host is busy, and what has arrived in time may not have been read yet.
+func (p *Puppet) grace(until time.Duration) time.Duration {
+	const punctual, longest = 2 * time.Millisecond, 200 * time.Millisecond
+	late := p.board.Now() - until
+	if late < punctual {
+		return 0
+	}
+	return min(2*late, longest)
+}
+
 // Collect waits for d and returns everything that arrived since the last segment
 // was sent and was not looked at yet.
 func (p *Puppet) Collect(d time.Duration) []*Arrival {
-	if !p.stage.Wait(d) {
+	until := p.board.Now() + d
+	if !p.stage.Wait(d) || !p.stage.Wait(p.grace(until)) {
 		return nil
 	}
 	return locked(p, func() []*Arrival {

@@ -2,7 +2,6 @@ package puppet
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -201,7 +200,6 @@ func (b *Board) moment(stamp int64) time.Duration {
 
 func (b *Board) deliver(packet []byte, stamp int64) {
 	s := &b.read
-	mendHeader(packet)
 	if s.Parse(packet) != nil {
 		return
 	}
@@ -216,18 +214,6 @@ func (b *Board) deliver(packet []byte, stamp int64) {
 		return
 	}
 	p.arrive(packet, b.moment(stamp), stamp)
-}
-
-// mendHeader writes the checksum of an IPv4 header with options anew. The kernel
-// has checked it, and then written its own address or time into the options.
-func mendHeader(packet []byte) {
-	if len(packet) < segment.IPv4HeaderLen || packet[0]>>4 != 4 {
-		return
-	}
-	if n := int(packet[0]&15) * 4; n > segment.IPv4HeaderLen && n <= len(packet) {
-		packet[10], packet[11] = 0, 0
-		binary.BigEndian.PutUint16(packet[10:], ^segment.Sum(packet[:n], 0))
-	}
 }
 
 func (b *Board) deliverICMP(m *engine.ICMP) {

@@ -92,6 +92,7 @@ func (a *Arrival) Reserved() uint8 {
 // Sent says what became of a segment of ours.
 type Sent struct {
 	segment.Segment               // as it left
+	Bytes           []byte        // the whole packet
 	At              time.Duration // taken before the call to the link
 	Number          int           // in the evidence; 0: it did not leave
 }
@@ -349,7 +350,7 @@ func (p *Puppet) launch(makers []func() Shot, sent []Sent, obedient bool) error 
 		}
 		p.spoke = p.spoke || s.Flags.Has(segment.SYN)
 		p.reset = p.reset || obedient && s.Flags.Has(segment.RST)
-		sent[i] = Sent{Segment: s.Segment, At: at, Number: p.record(engine.EventSegmentOut, &s.Segment, pkt, at, 0)}
+		sent[i] = Sent{Segment: s.Segment, Bytes: pkt, At: at, Number: p.record(engine.EventSegmentOut, &s.Segment, pkt, at, 0)}
 	}
 	return b.write(packets)
 }

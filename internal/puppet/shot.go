@@ -1,6 +1,7 @@
 package puppet
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"rawtcp/segment"
@@ -154,6 +155,22 @@ func Checksum(change func(right uint16) uint16) Mod {
 			binary.BigEndian.PutUint16(field, change(binary.BigEndian.Uint16(field)))
 			return pkt
 		})
+	}
+}
+
+// LookLike makes a SYN one of the same kind as another packet: its TOS, reserved
+// bits, flags, window, options and payload. Addresses, ports, numbers and the TTL
+// stay.
+func LookLike(model []byte) Mod {
+	var s segment.Segment
+	if s.Parse(bytes.Clone(model)) != nil {
+		return func(*Shot) {}
+	}
+	reserved := Reserved(model[headerLen(model)+12] >> 1)
+	return func(shot *Shot) {
+		shot.TOS, shot.Flags, shot.Window = s.TOS, s.Flags, s.Window
+		shot.Options, shot.Payload = segment.Options{Raw: s.Options.Raw}, s.Payload
+		reserved(shot)
 	}
 }
 

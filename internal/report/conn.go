@@ -18,6 +18,8 @@ type conn struct {
 	timers        []trace.TimerLine
 	icmps         []trace.ICMPLine
 	findings      []trace.FindingLine
+	problems      int // findings of that severity, kept or not
+	warnings      int
 	sum           *trace.Summary
 	capture       *trace.ConnectionLine
 	seen          uint64 // segments, kept or not
@@ -103,6 +105,19 @@ func keepEvent[T any](c *conn, list []T, event T) []T {
 		return list
 	}
 	return append(list, event)
+}
+
+// finding counts what was found, and keeps it if the connection is drawn.
+func (c *conn) finding(l trace.FindingLine) {
+	switch l.Severity {
+	case "problem":
+		c.problems++
+	case "warning":
+		c.warnings++
+	}
+	if c.full && len(c.findings) < maxFindings {
+		c.findings = append(c.findings, l)
+	}
 }
 
 func (c *conn) summary(l trace.Summary) {

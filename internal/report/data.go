@@ -26,10 +26,11 @@ type plotData struct {
 	SACKs [][3]int64 `json:"sacks"`
 	Acks  [][2]int64 `json:"acks"`
 	Edges [][2]int64 `json:"edges"`
+	Shut  [][3]int64 `json:"shut"` // from, to, sequence number
 }
 
 func plotOf(q *sequence) plotData {
-	d := plotData{High: int64(q.height()), Bars: [][4]int64{}, SACKs: [][3]int64{}, Acks: [][2]int64{}, Edges: [][2]int64{}}
+	d := plotData{High: int64(q.height()), Bars: [][4]int64{}, SACKs: [][3]int64{}, Acks: [][2]int64{}, Edges: [][2]int64{}, Shut: [][3]int64{}}
 	for _, b := range q.bars {
 		d.Bars = append(d.Bars, [4]int64{b.us, b.from, b.to, side(!b.again)})
 	}
@@ -39,6 +40,9 @@ func plotOf(q *sequence) plotData {
 	for i, p := range q.acks {
 		d.Acks = append(d.Acks, [2]int64{p.us, p.seq})
 		d.Edges = append(d.Edges, [2]int64{q.edges[i].us, q.edges[i].seq})
+	}
+	for _, s := range q.shut {
+		d.Shut = append(d.Shut, [3]int64{s.from, s.to, s.seq})
 	}
 	return d
 }

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"html/template"
 	"regexp"
+	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // aloneText is a picture as a file of its own.
@@ -56,11 +58,51 @@ func yieldPicture(name string, p *picture, yield func(string, []byte) error) err
 // alone is a picture as a whole SVG file, with its own colours in it.
 func alone(p *picture) ([]byte, error) {
 	var b bytes.Buffer
+	p = p.withLegend()
 	err := aloneTemplate.ExecuteTemplate(&b, "alone", struct {
 		*picture
 		Style template.CSS
 	}{p, template.CSS(aloneStyle)})
 	return b.Bytes(), err
+}
+
+// withLegend is a picture with its title and keys below it: beside a picture in
+// the page the page has them.
+func (p *picture) withLegend() *picture {
+	const margin, sample, gap, line, letter = 20.0, 26.0, 22.0, 18.0, 6.7
+	q := *p
+	x, y := margin, float64(p.H)+line
+	title := layer{Class: "legend", Texts: []label{{num(x), num(y), "name", p.Title}}}
+	q.Layers = append(slices.Clone(p.Layers), title)
+	x, y = margin, y+line
+	for _, k := range p.Keys {
+		width := sample + letter*float64(utf8.RuneCountInString(k.Text)) + gap
+		if x > margin && x+width > float64(p.W) {
+			x, y = margin, y+line
+		}
+		group, class := k.mark()
+		var mark path
+		mark.move(x, y-4)
+		mark.across(x + sample - 6)
+		q.Layers = append(q.Layers, layer{Class: group, Shapes: shapes(shape{class, mark}), Texts: []label{{num(x + sample), num(y), "", k.Text}}})
+		x += width
+	}
+	q.H = num(y + line/2)
+	return &q
+}
+
+// mark is how a key is drawn in a picture: the class of its group, and its own.
+func (k key) mark() (group, class string) {
+	if band, ok := strings.CutPrefix(k.Class, "bandkey "); ok {
+		return "legend", "band " + band
+	}
+	class = strings.TrimPrefix(k.Class, "key ")
+	for _, group := range []string{"plot peer", "plot"} {
+		if rest, ok := strings.CutPrefix(class, group+" "); ok {
+			return group, rest
+		}
+	}
+	return "legend", class
 }
 
 // aloneStyle is the style of the figures with the colours of light paper

@@ -87,7 +87,7 @@ func structure(t *testing.T, page string) (elements []string, words string) {
 func bare(t *testing.T, r *Run) string {
 	t.Helper()
 	p := r.page()
-	p.Style, p.Script = "", ""
+	p.Style, p.Opener, p.Script = "", "", ""
 	var b strings.Builder
 	if err := pageTemplate.Execute(&b, p); err != nil {
 		t.Fatal(err)

@@ -46,6 +46,38 @@ func TestPicturesAlone(t *testing.T) {
 	}
 }
 
+// A picture of its own explains its colours, each with a mark that looks as in
+// the picture.
+func TestLegends(t *testing.T) {
+	for _, name := range runs {
+		for _, c := range read(t, text(t, name)).conns {
+			s := newTimescale(c.moments(), c.roundTrip())
+			list := []*picture{ladder(c, s)}
+			for _, local := range c.directions() {
+				list = append(list, graph(c, s, local))
+			}
+			for _, p := range list {
+				drawn := map[string]bool{}
+				for _, l := range p.Layers {
+					for _, shape := range l.Shapes {
+						drawn[strings.Fields(l.Class)[0]+" "+shape.Class] = true
+						drawn["legend "+shape.Class] = true
+					}
+				}
+				q := p.withLegend()
+				if len(q.Layers) != len(p.Layers)+1+len(p.Keys) || q.H <= p.H {
+					t.Errorf("%s: %d layers for %d keys", name, len(q.Layers)-len(p.Layers), len(p.Keys))
+				}
+				for _, l := range q.Layers[len(p.Layers)+1:] {
+					if group := strings.Fields(l.Class)[0]; len(l.Shapes) != 1 || !drawn[group+" "+l.Shapes[0].Class] {
+						t.Errorf("%s: the picture has no %s %v", name, l.Class, l.Shapes)
+					}
+				}
+			}
+		}
+	}
+}
+
 // Time on a scale never runs backwards, begins at nought and ends at the length,
 // and is linear between the folds.
 func TestTimescale(t *testing.T) {
@@ -141,6 +173,61 @@ func TestSpread(t *testing.T) {
 		if counted != 0 {
 			t.Fatalf("%d labels are not counted", -counted)
 		}
+	}
+}
+
+// The slices of a ladder are the whole of it, none is higher than half a page,
+// and no text is cut in two where there is room between texts.
+func TestSlices(t *testing.T) {
+	var list []*conn
+	for _, name := range runs {
+		list = append(list, read(t, text(t, name)).conns...)
+	}
+	tall := &conn{}
+	for i := range int64(500) {
+		tall.segments = append(tall.segments, segmentAt(1, i*i))
+	}
+	most := 0
+	for _, c := range append(list, tall) {
+		p := ladder(c, newTimescale(c.moments(), c.roundTrip()))
+		var end float64
+		for i, s := range p.Slices() {
+			most = max(most, i+1)
+			if float64(s.Y) != end || s.H <= 0 || s.H > maxSlice {
+				t.Errorf("a slice from %v, %v high, after %v", s.Y, s.H, end)
+			}
+			if end > 0 && p.textAt(end) {
+				t.Errorf("a text is cut at %v", end)
+			}
+			end = float64(s.Y + s.H)
+		}
+		if math.Abs(end-float64(p.H)) > 1e-6 {
+			t.Errorf("the slices end at %v, the picture at %v", end, p.H)
+		}
+	}
+	if most < 3 {
+		t.Errorf("at most %d slices", most)
+	}
+	crowded := &picture{H: 10 * maxSlice, Layers: []layer{{}}}
+	for y := range int(crowded.H) {
+		crowded.Layers[0].Texts = append(crowded.Layers[0].Texts, label{Y: num(y)})
+	}
+	if n := len(crowded.Slices()); n != 10 {
+		t.Errorf("%d slices of a picture without room between its texts", n)
+	}
+}
+
+// A window that is shut is marked until it opens, or to the end.
+func TestShutWindow(t *testing.T) {
+	c := &conn{}
+	for us, size := range []uint16{10, 0, 0, 7, 0} {
+		l := segmentAt(1, int64(us))
+		l.Dir, l.Win, l.Ack = "in", size, 5
+		c.segments = append(c.segments, l)
+	}
+	q := sequenceOf(c, true)
+	if want := []seqShut{{1, 3, 5}, {4, latest, 5}}; !slices.Equal(q.shut, want) {
+		t.Errorf("%v, want %v", q.shut, want)
 	}
 }
 

@@ -25,9 +25,16 @@ var figureStyle string
 //go:embed assets/page.js
 var pageScript string
 
+// pageOpener says before anything is laid out that scripts run: what the script
+// draws anew need not be drawn before. When the script fails, or is none that
+// this browser can read, the page is as it is without.
+const pageOpener = `"use strict";
+document.documentElement.classList.add("js");
+addEventListener("error", e => { if (e.error) document.documentElement.classList.remove("js"); });`
+
 var (
 	wholeStyle = pageStyle + figureStyle
-	pagePolicy = policy(wholeStyle, pageScript)
+	pagePolicy = policy(wholeStyle, pageOpener, pageScript)
 )
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
@@ -37,16 +44,24 @@ type page struct {
 	Title, Lead string
 	Policy      string
 	Style       template.CSS
+	Opener      template.JS // runs first
 	Script      template.JS
 	Version     string
-	Facts       []fact
-	Command     string
-	NoCommand   string // why there is none
+	Sources     []sourceView
 	Errors      []trace.ErrorLine
 	Findings    []finding
 	Index       []indexRow
+	HasFindings bool // the index tells of them
 	Remarks     []string
 	Sections    []section
+}
+
+// A sourceView is what is said of a run or a capture.
+type sourceView struct {
+	Name      string // empty where there is only one
+	Facts     []fact
+	Command   string
+	NoCommand string // why there is none
 }
 
 // A fact is a name and a value, with a word on it where it needs one.
@@ -57,10 +72,10 @@ type finding struct{ Severity, Time, Side, Kind, Text, Frames string }
 
 // An indexRow is a connection in the table of all.
 type indexRow struct {
-	Number                                           uint64
-	Anchor                                           string // empty: it is not drawn
-	Local, Remote, Result, Start, Handshake, Ended   string
-	BytesOut, BytesIn, Segments, Retransmits, Remark string
+	Number                                          uint64
+	Anchor                                          string // empty: it is not drawn
+	Local, Remote, Result, Start, Handshake, Ended  string
+	BytesOut, BytesIn, Segments, Retransmits, Found string
 }
 
 // A section is a connection drawn in full.
@@ -121,8 +136,8 @@ func (r *Run) Write(w io.Writer) error {
 }
 
 // policy lets nothing in but what the file itself holds.
-func policy(style, script string) string {
-	return fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; img-src data:; base-uri 'none'; form-action 'none'", digest(style), digest(script))
+func policy(style, opener, script string) string {
+	return fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s' '%s'; img-src data:; base-uri 'none'; form-action 'none'", digest(style), digest(opener), digest(script))
 }
 
 func digest(text string) string {
@@ -132,16 +147,17 @@ func digest(text string) string {
 
 func (r *Run) page() *page {
 	p := &page{
-		Policy: pagePolicy, Style: template.CSS(wholeStyle), Script: template.JS(pageScript),
-		Errors: r.errors, Findings: findingRows(r.findings), Facts: r.facts(),
+		Policy: pagePolicy, Style: template.CSS(wholeStyle), Opener: pageOpener, Script: template.JS(pageScript),
+		Errors: r.errors, Findings: findingRows(r.findings),
 	}
 	p.Title, p.Lead = r.title()
-	p.Command, p.NoCommand = r.repeat()
-	if r.start != nil {
-		p.Version = r.start.Version
-	}
-	if r.capture != nil {
-		p.Version = r.capture.Version
+	for i, s := range r.sources {
+		view := s.view()
+		if len(r.sources) > 1 {
+			view.Name = fmt.Sprintf("%d of %d", i+1, len(r.sources))
+		}
+		p.Sources = append(p.Sources, view)
+		p.Version = s.version()
 	}
 	for _, c := range r.conns {
 		c.inOrder()
@@ -152,6 +168,7 @@ func (r *Run) page() *page {
 			p.Sections = append(p.Sections, s)
 		}
 		p.Index = append(p.Index, row)
+		p.HasFindings = p.HasFindings || c.capture != nil
 	}
 	p.Remarks = r.remarks(len(p.Sections))
 	if len(p.Index) == 1 && len(p.Sections) == 1 {
@@ -180,15 +197,32 @@ func (c *conn) name() string {
 	return c.local + arrow + c.remote
 }
 
+func (s *source) view() sourceView {
+	v := sourceView{Facts: s.facts()}
+	v.Command, v.NoCommand = s.repeat()
+	return v
+}
+
+// version is that of the program that wrote the source's lines.
+func (s *source) version() string {
+	switch {
+	case s.capture != nil:
+		return s.capture.Version
+	case s.start != nil:
+		return s.start.Version
+	}
+	return ""
+}
+
 // facts are what the start line says.
-func (r *Run) facts() []fact {
+func (s *source) facts() []fact {
 	var list []fact
 	add := func(name, value string) {
 		if value != "" {
 			list = append(list, fact{Name: name, Value: value})
 		}
 	}
-	if s := r.start; s != nil {
+	if s := s.start; s != nil {
 		if len(s.Args) == 0 {
 			add("Command", "rawtcp "+s.Command)
 		}
@@ -201,19 +235,19 @@ func (r *Run) facts() []fact {
 		add("Kernel kept silent by", s.Guard)
 		add("Packets through", s.IO)
 	}
-	if s := r.capture; s != nil {
+	if s := s.capture; s != nil {
 		add("Capture", s.File)
 	}
 	return list
 }
 
 // repeat is the command line of the run, or why it is not known.
-func (r *Run) repeat() (command, why string) {
+func (s *source) repeat() (command, why string) {
 	switch {
-	case r.start != nil && len(r.start.Args) > 0:
-		return commandLine(r.start.Env, r.start.Args), ""
-	case r.capture != nil:
-		return "rawtcp explain " + quote(r.capture.File), ""
+	case s.start != nil && len(s.start.Args) > 0:
+		return commandLine(s.start.Env, s.start.Args), ""
+	case s.capture != nil:
+		return "rawtcp explain " + quote(s.capture.File), ""
 	}
 	return "", "The lines of this run do not say how it was called."
 }
@@ -279,11 +313,19 @@ func (r *Run) remarks(drawn int) []string {
 	if r.strays > 0 {
 		add("%s of no connection: a host that nobody listens on answers such with RST.", count(r.strays, "segment"))
 	}
-	if r.total != nil && r.total.LinesLost > 0 {
-		add("%s were lost because their reader was slow: the pictures have gaps.", count(r.total.LinesLost, "line"))
+	if r.untold > 0 {
+		add("%s are not told of above; their connections are in the table.", count(r.untold, "more run"))
 	}
-	if r.total != nil && r.total.LocalDrops > 0 {
-		add("%s were lost in this host's own receive queue, not on the network.", count(r.total.LocalDrops, "packet"))
+	for _, s := range r.sources {
+		if s.cut > 0 {
+			add("The input ends in the middle of line %s: its program was stopped. What came before is shown.", thousands(s.cut))
+		}
+		if s.total != nil && s.total.LinesLost > 0 {
+			add("%s were lost because their reader was slow: the pictures have gaps.", count(s.total.LinesLost, "line"))
+		}
+		if s.total != nil && s.total.LocalDrops > 0 {
+			add("%s were lost in this host's own receive queue, not on the network.", count(s.total.LocalDrops, "packet"))
+		}
 	}
 	return list
 }

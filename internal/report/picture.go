@@ -16,6 +16,46 @@ type picture struct {
 	Layers []layer
 }
 
+// A slice is a band of a tall picture: where it begins, and how high it is.
+type slice struct{ Y, H num }
+
+// maxSlice is the greatest height of a slice: two of them fit a page of A4 or
+// letter paper.
+const maxSlice = 640.0
+
+// Slices cuts a tall picture where no text stands, so that it can be printed
+// on several pages. A picture that is not tall is one slice.
+func (p *picture) Slices() []slice {
+	const search = 120 // how far up a place to cut is looked for
+	var list []slice
+	from := 0.0
+	for float64(p.H)-from > maxSlice {
+		cut := from + maxSlice
+		for y := cut; y > cut-search; y-- {
+			if !p.textAt(y) {
+				cut = y
+				break
+			}
+		}
+		list = append(list, slice{num(from), num(cut - from)})
+		from = cut
+	}
+	return append(list, slice{num(from), num(float64(p.H) - from)})
+}
+
+// textAt reports whether a text stands across a height.
+func (p *picture) textAt(y float64) bool {
+	const above, below = 10, 4 // of the line that letters stand on
+	for _, l := range p.Layers {
+		for _, t := range l.Texts {
+			if at := float64(t.Y); y > at-above && y < at+below {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // A key is one entry of a legend.
 type key struct{ Class, Text string }
 

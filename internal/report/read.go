@@ -23,9 +23,12 @@ const latest = 1<<53 - 1
 var ErrFormat = errors.New("not JSON Lines of rawtcp")
 
 // Read reads the JSON Lines of a run or of explain and adds them to r. It reads
-// in bounded memory. Lines of a type it does not know are passed over.
+// in bounded memory. Lines of a type it does not know are passed over. A last
+// line that was cut off, as that of a program that was killed, is no error: the
+// page tells of it.
 func (r *Run) Read(in io.Reader) error {
-	scan := bufio.NewScanner(in)
+	tail := &tailReader{in: in}
+	scan := bufio.NewScanner(tail)
 	scan.Buffer(make([]byte, 0, 64<<10), maxLine)
 	n := 0
 	for scan.Scan() {
@@ -35,6 +38,10 @@ func (r *Run) Read(in io.Reader) error {
 			continue
 		}
 		line, err := parseLine(text)
+		if err != nil && n > 1 && text[0] == '{' && tail.last != '\n' && isHalf(text) && !scan.Scan() && scan.Err() == nil {
+			r.source().cut = n
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("line %d: %w: %w", n, ErrFormat, err)
 		}
@@ -46,6 +53,27 @@ func (r *Run) Read(in io.Reader) error {
 		return err
 	}
 	return nil
+}
+
+// isHalf reports whether a line ends before its JSON does.
+func isHalf(text []byte) bool {
+	var v json.RawMessage
+	return errors.Is(json.NewDecoder(bytes.NewReader(text)).Decode(&v), io.ErrUnexpectedEOF)
+}
+
+// A tailReader knows the last octet that was read from it.
+type tailReader struct {
+	in   io.Reader
+	last byte
+}
+
+// Read implements io.Reader.
+func (t *tailReader) Read(b []byte) (int, error) {
+	n, err := t.in.Read(b)
+	if n > 0 {
+		t.last = b[n-1]
+	}
+	return n, err
 }
 
 // parseLine returns the line as a value of package trace, or nil for a type

@@ -93,7 +93,7 @@ func TestPolicy(t *testing.T) {
 	}
 	for _, want := range []string{
 		"default-src 'none'", "style-src '" + digest(between("<style>", "</style>")) + "'",
-		"script-src '" + digest(between("<script>", "</script>")) + "'", "base-uri 'none'", "form-action 'none'",
+		"script-src '" + digest(between("<script>", "</script>")) + "' '" + digest(pageScript) + "'", "base-uri 'none'", "form-action 'none'",
 	} {
 		if !strings.Contains(told, want) {
 			t.Errorf("the policy %s lacks %s", told, want)
@@ -249,6 +249,26 @@ func TestLimits(t *testing.T) {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say: %s", want)
 		}
+	}
+}
+
+// The table tells which connections of a capture to look at, drawn or not; of
+// those that are not drawn nothing else is kept.
+func TestFindingsAreCounted(t *testing.T) {
+	r := NewRun()
+	for conn := range uint64(maxFull + 1) {
+		r.Add(trace.ConnectionLine{Conn: conn + 1, Result: "closed"})
+	}
+	for range 3 {
+		r.Add(trace.FindingLine{Conn: maxFull + 1, Severity: "warning", Text: "x"})
+	}
+	r.Add(trace.FindingLine{Conn: maxFull + 1, Severity: "problem", Text: "x"})
+	r.Add(trace.FindingLine{Conn: maxFull + 1, Severity: "info", Text: "x"})
+	if page := write(t, r); !strings.Contains(page, "<td>1 problem, 3 warnings</td>") {
+		t.Error("the table does not count the findings")
+	}
+	if n := len(r.conns[maxFull].findings); n != 0 {
+		t.Errorf("%d findings are kept of a connection that is not drawn", n)
 	}
 }
 

@@ -20,23 +20,62 @@ const (
 // A Run is what a report shows. Lines are added in the order in which they
 // were written. It must not be used by several goroutines at once.
 type Run struct {
-	Only uint64 // the one connection to show; 0: all
+	Only uint64 // the one connection to show, as the page numbers them; 0: all
 
-	start    *trace.Start
-	capture  *trace.CaptureStart
-	conns    []*conn // in the order of their first line
+	sources  []*source // in order; the last one is being added
+	untold   int       // sources that have no place
+	base     uint64    // what is added to the numbers of its connections
+	highest  uint64    // number of a connection so far
+	conns    []*conn   // in the order of their first line
 	byID     map[uint64]*conn
-	more     int // connections that have no row
-	strays   int // segments of no connection
-	total    *trace.Summary
+	more     int                 // connections that have no row
+	strays   int                 // segments of no connection
 	findings []trace.FindingLine // about the capture
 	errors   []trace.ErrorLine
 	kept     int // segments kept for drawing
 	words    words
 }
 
+// A source is one run, or one capture, among those that a report shows.
+type source struct {
+	start   *trace.Start
+	capture *trace.CaptureStart
+	total   *trace.Summary
+	cut     int // the line in the middle of which it ends; 0: none
+}
+
+// maxSources is how many runs and captures are told of.
+const maxSources = 20
+
 // NewRun returns a run without lines.
-func NewRun() *Run { return &Run{byID: map[uint64]*conn{}, words: words{}} }
+func NewRun() *Run { return &Run{byID: map[uint64]*conn{}, words: words{}, sources: []*source{{}}} }
+
+// Next says that the lines from now on are of another run or capture: the
+// numbers of their connections begin anew, and are counted on in the report. A
+// second line of type start says the same.
+func (r *Run) Next() {
+	if s := r.source(); s.start == nil && s.capture == nil && r.highest == r.base {
+		return // nothing yet to be told apart from
+	}
+	r.base = r.highest
+	r.byID = map[uint64]*conn{}
+	if len(r.sources) < maxSources {
+		r.sources = append(r.sources, &source{})
+		return
+	}
+	r.untold++
+	*r.source() = source{}
+}
+
+func (r *Run) source() *source { return r.sources[len(r.sources)-1] }
+
+// another begins a source if the last one has begun already.
+func (r *Run) another() *source {
+	if s := r.source(); s.start != nil || s.capture != nil {
+		r.Next()
+	}
+	return r.source()
+}
 
 // Add adds one line: a value of one of the line types of package trace, which
 // the run keeps. Any other value is ignored, as new types of line may come.
@@ -80,17 +119,22 @@ func (r *Run) begin(l trace.Start) {
 	for _, s := range []*string{&l.Command, &l.Local, &l.Remote, &l.Iface, &l.Guard, &l.IO, &l.Version} {
 		*s = clean(*s)
 	}
-	r.start = &l
+	r.another().start = &l
 }
 
 func (r *Run) beginCapture(l trace.CaptureStart) {
 	l.Command, l.File, l.Version = clean(l.Command), clean(l.File), clean(l.Version)
-	r.capture = &l
+	r.another().capture = &l
 }
 
 // conn is the connection of a number, or nil if it is none or not wanted.
 func (r *Run) conn(id uint64) *conn {
-	if id == 0 || r.Only != 0 && id != r.Only {
+	number := r.base + id
+	if id == 0 || number < id { // no program counts so far
+		return nil
+	}
+	r.highest = max(r.highest, number)
+	if r.Only != 0 && number != r.Only {
 		return nil
 	}
 	if c := r.byID[id]; c != nil {
@@ -100,7 +144,7 @@ func (r *Run) conn(id uint64) *conn {
 		r.more++ // an upper bound would need memory for each of them
 		return nil
 	}
-	c := &conn{id: id, full: len(r.conns) < maxFull}
+	c := &conn{id: number, full: len(r.conns) < maxFull}
 	r.conns = append(r.conns, c)
 	r.byID[id] = c
 	return c
@@ -131,14 +175,14 @@ func (r *Run) finding(l trace.FindingLine) {
 		}
 		return
 	}
-	if c := r.conn(l.Conn); c != nil && len(c.findings) < maxFindings {
-		c.findings = append(c.findings, l)
+	if c := r.conn(l.Conn); c != nil {
+		c.finding(l)
 	}
 }
 
 func (r *Run) summary(l trace.Summary) {
 	if l.Conn == "all" {
-		r.total = &l
+		r.source().total = &l
 		return
 	}
 	if c := r.conn(connNumber(l.Conn)); c != nil {
@@ -167,8 +211,9 @@ func (r *Run) Check() error {
 		return nil
 	case r.Only != 0:
 		return fmt.Errorf("there is no connection %d", r.Only)
-	case r.start != nil && (r.start.Command == "ping" || r.start.Command == "doctor"):
-		return fmt.Errorf("these are the lines of rawtcp %s; a report shows connections", r.start.Command)
+	}
+	if s := r.source().start; s != nil && (s.Command == "ping" || s.Command == "doctor") {
+		return fmt.Errorf("these are the lines of rawtcp %s; a report shows connections", s.Command)
 	}
 	return fmt.Errorf("there is no connection to report on")
 }

@@ -118,6 +118,9 @@ func (c *conn) sentence() string {
 	case "timeout":
 		return "There was no answer."
 	}
+	if c.sum != nil && c.sum.Result == "timeout" && c.sum.SegmentsReceived == 0 {
+		return "There was no answer."
+	}
 	return "It was left open."
 }
 
@@ -164,6 +167,7 @@ func share(part, whole uint64) string {
 func (c *conn) row() indexRow {
 	row := indexRow{Number: c.id, Local: c.local, Remote: c.remote, Result: c.result(), Ended: c.sentence(), Segments: thousands(c.seen)}
 	row.Handshake = absent
+	row.Found = c.found()
 	switch {
 	case c.sum != nil:
 		row.Handshake = maybeSpan(c.sum.HandshakeUS)
@@ -175,6 +179,18 @@ func (c *conn) row() indexRow {
 		row.Retransmits = thousands(c.capture.Local.Retransmits + c.capture.Remote.Retransmits)
 	}
 	return row
+}
+
+// found is how much was found that somebody should look at.
+func (c *conn) found() string {
+	var parts []string
+	if c.problems > 0 {
+		parts = append(parts, count(c.problems, "problem"))
+	}
+	if c.warnings > 0 {
+		parts = append(parts, count(c.warnings, "warning"))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (c *conn) timerRows() (rows []timerRow, more int) {

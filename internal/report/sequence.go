@@ -28,6 +28,7 @@ type sequence struct {
 	sacks []seqBar
 	acks  []seqPoint
 	edges []seqPoint // acknowledgment and window: what the sender may send
+	shut  []seqShut  // while the window was zero
 	top   int64      // highest octet sent or acknowledged
 	edge  int64      // highest edge
 }
@@ -38,6 +39,9 @@ type seqBar struct {
 }
 
 type seqPoint struct{ us, seq int64 }
+
+// A seqShut is a time in which the sender was told to send nothing.
+type seqShut struct{ from, to, seq int64 }
 
 // An unwrapper makes a number of 32 bits one of 64 near the last one.
 type unwrapper struct{ last int64 }
@@ -70,12 +74,29 @@ func sequenceOf(c *conn, local bool) *sequence {
 			q.acks = append(q.acks, seqPoint{l.TimeUS, ack})
 			q.edges = append(q.edges, seqPoint{l.TimeUS, ack + window(l)})
 			q.top, q.edge = max(q.top, ack), max(q.edge, ack+window(l))
+			q.window(l.TimeUS, ack, window(l))
 			for _, b := range l.Options.SACK {
 				q.sacks = append(q.sacks, seqBar{us: l.TimeUS, from: u.at(b[0]), to: u.at(b[1])})
 			}
 		}
 	}
+	if n := len(q.shut); n > 0 && q.shut[n-1].to < 0 {
+		q.shut[n-1].to = latest // to the end
+	}
 	return q
+}
+
+// window notes when the window is shut and opened. A shut window stays so for
+// those that repeat it.
+func (q *sequence) window(us, ack, size int64) {
+	last := len(q.shut) - 1
+	open := last < 0 || q.shut[last].to >= 0
+	switch {
+	case open && size == 0:
+		q.shut = append(q.shut, seqShut{us, -1, ack})
+	case !open && size > 0:
+		q.shut[last].to = us
+	}
 }
 
 // directions are those that have a graph: local or not. Without data there is
@@ -143,7 +164,7 @@ func graphKeys(plot layer, from, to string) []key {
 	var list []key
 	for _, k := range []key{
 		{"data", "data of " + from}, {"resent", "sent again"}, {"ack", "acknowledged by " + to},
-		{"sack", "SACK block"}, {"edge", "edge of the window of " + to},
+		{"sack", "SACK block"}, {"shut", "window of " + to + " is zero"}, {"edge", "edge of the window of " + to},
 	} {
 		if slices.ContainsFunc(plot.Shapes, func(s shape) bool { return s.Class == k.Class }) {
 			list = append(list, key{"key " + plot.Class + " " + k.Class, k.Text})
@@ -197,7 +218,7 @@ func graphTimes(s *timescale) layer {
 func graphPlot(q *sequence, s *timescale, y func(int64) float64) layer {
 	at := func(us int64) float64 { return 6 + s.at(us) }
 	l := layer{Class: "plot", Frame: &frame{graphLeft, graphTop, plotWidth, plotHeight}}
-	var data, resent, sacks path
+	var data, resent, sacks, shut path
 	for _, b := range q.bars {
 		p := &data
 		if b.again {
@@ -208,10 +229,14 @@ func graphPlot(q *sequence, s *timescale, y func(int64) float64) layer {
 	for _, b := range q.sacks {
 		bar(&sacks, at(b.us), y(b.from), y(b.to))
 	}
+	for _, b := range q.shut {
+		shut.move(at(b.from), y(b.seq))
+		shut.across(max(at(b.to), at(b.from)+1))
+	}
 	l.Shapes = shapes(
 		shape{"fold", foldMarks(s, at, plotHeight)},
 		shape{"edge", steps(q.edges, at, y, s.last)}, shape{"ack", steps(q.acks, at, y, s.last)},
-		shape{"sack", sacks}, shape{"data", data}, shape{"resent", resent})
+		shape{"shut", shut}, shape{"sack", sacks}, shape{"data", data}, shape{"resent", resent})
 	return l
 }
 

@@ -46,7 +46,23 @@ func draw(seed uint64, choices rand.Source) Plan {
 	d.opening(&p)
 	d.limits(&p)
 	d.supers(&p)
+	d.growth(&p)
 	return p
+}
+
+// growth draws whose buffers grow with the road.
+func (d dice) growth(p *Plan) {
+	for i := range p.Talks {
+		t := &p.Talks[i]
+		for h := range t.Conf {
+			if c := &t.Conf[h]; d.one(8) {
+				c.SendBufferMax, c.ReceiveBufferMax = c.SendBuffer<<d.IntN(5), c.ReceiveBuffer<<d.IntN(5)
+			}
+		}
+		if door := &p.Talks[t.Door].Conf[serverSide]; t.Door < i { // who comes to another's door has its settings
+			t.Conf[serverSide].SendBufferMax, t.Conf[serverSide].ReceiveBufferMax = door.SendBufferMax, door.ReceiveBufferMax
+		}
+	}
 }
 
 // supers draws whose links cut super-segments. It comes last, and changes nothing

@@ -584,9 +584,12 @@ func (h *host) judgeTimers(x *watch) {
 		w.fail("I13: conn %d of host %d: nothing outstanding and a retransmission timer in %v", x.id, h.id, in.State)
 	case in.State.Synchronized() && in.Vars.Flight == 0 && (in.SendQueue > 0 || finWaits) && persist == 0 && x.timers[engine.TimerHold] == 0:
 		w.fail("I12: conn %d of host %d: %d octets wait, window %d, and no timer in %v", x.id, h.id, in.SendQueue, in.Vars.SndWnd, in.State)
-	case in.ReceiveQueue > w.plan.Talks[x.end.talk].Conf[h.side].ReceiveBuffer+1<<in.Vars.RcvScale:
+	case in.ReceiveQueue > mostHeld(&w.plan.Talks[x.end.talk].Conf[h.side])+1<<in.Vars.RcvScale:
 		w.fail("I23: conn %d of host %d: %d octets wait to be read", x.id, h.id, in.ReceiveQueue)
 	case in.Stats.OverlapMismatch > 0 && !w.tainted:
 		w.fail("I7: conn %d of host %d: an octet arrived twice with two values", x.id, h.id)
 	}
 }
+
+// mostHeld is how large a receive buffer may become.
+func mostHeld(c *engine.ConnConfig) int { return max(c.ReceiveBuffer, c.ReceiveBufferMax) }

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,6 +21,7 @@ type observer struct {
 	seen    flow.Event // of the last packet
 	states  [2]engine.State
 	ends    [2]flow.End
+	history [][2]engine.State // the states after each packet
 	differs func(e *engine.Event, ours engine.State, notes flow.Notes)
 	compare int
 }
@@ -44,6 +46,7 @@ func (o *observer) add(e *engine.Event, s *segment.Segment) {
 		whole.Checksum = segment.ChecksumOK
 	}
 	o.tracker.Add(flow.Moment{Frame: o.frame, At: int64(e.At)}, &whole, capture.Detail{Kept: len(s.Payload), IPLen: 40 + len(s.Payload)})
+	o.history = append(o.history, o.states)
 	if e.Conn == 0 || e.Kind == engine.EventDrop {
 		return
 	}
@@ -53,6 +56,31 @@ func (o *observer) add(e *engine.Event, s *segment.Segment) {
 		side = flow.Remote
 	}
 	o.differs(e, o.states[side], o.seen.Notes)
+}
+
+// compareWith holds the states to those that the capture of the same packets
+// shows.
+func (o *observer) compareWith(t *testing.T, plot string, file []byte) {
+	t.Helper()
+	in, err := capture.NewReader(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := &observer{}
+	tracker := flow.New(reader, 0)
+	var p capture.Packet
+	for in.Next(&p) == nil {
+		var s segment.Segment
+		d, err := new(capture.Decoder).Segment(&p, &s)
+		if err != nil {
+			continue // what the engine could not read either
+		}
+		tracker.Add(flow.Moment{Frame: p.Frame, At: p.At}, &s, d)
+		reader.history = append(reader.history, reader.states)
+	}
+	if len(o.history) == 0 || !slices.Equal(o.history, reader.history) {
+		t.Errorf("%s: the capture shows\n%v, the engine's events\n%v", plot, reader.history, o.history)
+	}
 }
 
 // Segment implements flow.Sink.
@@ -81,16 +109,19 @@ var unknowable = map[string]string{
 // plot, seen from both sides and in both families; and what the engine sent again
 // is known as such.
 func TestTrackerStatesAreTheEngines(t *testing.T) {
-	found := map[string]int{}
+	found, compared := map[string]int{}, map[engine.State]bool{}
 	segments := 0
 	for _, p := range plots {
 		for _, v6 := range []bool{false, true} {
 			s := newStory(t, v6)
+			var observers [2]*observer
 			for side := range s.stacks {
 				o := &observer{}
+				observers[side] = o
 				o.tracker = flow.New(o, 0)
 				o.differs = func(e *engine.Event, ours engine.State, notes flow.Notes) {
 					segments++
+					compared[ours] = ours == e.State || compared[ours]
 					if ours != e.State {
 						d := fmt.Sprintf("%s, not %s", e.State, ours)
 						if unknowable[d] == "" {
@@ -109,9 +140,18 @@ func TestTrackerStatesAreTheEngines(t *testing.T) {
 			}
 			p.play(s)
 			s.run()
+			for side, o := range observers {
+				s.views[side].end()
+				o.compareWith(t, p.name, s.views[side].outs["pcap"].Bytes())
+			}
 		}
 	}
 	t.Logf("%d segments", segments)
+	for _, s := range []engine.State{engine.SynSent, engine.SynReceived, engine.Established, engine.FinWait1, engine.FinWait2, engine.CloseWait, engine.Closing, engine.LastAck, engine.TimeWait} {
+		if !compared[s] {
+			t.Errorf("no segment was in %v", s)
+		}
+	}
 	for d := range unknowable {
 		if found[d] == 0 {
 			t.Errorf("%q is listed and never found", d)

@@ -94,7 +94,7 @@ func (s *story) wall() time.Time { return wallClock().Add(s.now.Sub(storyStart))
 // config is what both sides start from: TIME-WAIT of one RTO, as the command has it.
 func (s *story) config(side int) engine.ConnConfig {
 	isn := segment.MakeSeq(uint32(1_000_000_000 * (side + 1)))
-	return engine.ConnConfig{ISN: &isn, TimeWait: -1}
+	return engine.ConnConfig{ISN: &isn, TimeWait: -1, SendBuffer: 1 << 20, ReceiveBuffer: 1 << 20}
 }
 
 func (s *story) listen(change ...func(*engine.ListenConfig)) {

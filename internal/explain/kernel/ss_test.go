@@ -300,6 +300,6 @@ func (o *observation) waitFor(w *watch) {
 // withLongDelay holds packets back for long enough that both sides have sent
 // their FIN before either comes.
 func withLongDelay(i netlab.Impairment) netlab.Impairment {
-	i.Delay = 150 * time.Millisecond
+	i.Delay = 1500 * time.Millisecond
 	return i
 }

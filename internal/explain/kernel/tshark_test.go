@@ -22,37 +22,47 @@ var names = map[string]string{
 	"duplicate": "", "old_duplicate_syn": "", "challenge_ack": "", "fast_open": "",
 }
 
-// read returns our line for each frame, and the connections.
-func read(t *testing.T, file string) (segments map[uint64]trace.SegmentLine, conns []trace.ConnectionLine) {
+// read returns our line for each frame, the connections, and the kinds of
+// findings about each.
+func read(t *testing.T, file string) (segments map[uint64]trace.SegmentLine, conns []trace.ConnectionLine, found map[uint64]map[string]bool) {
 	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	segments = map[uint64]trace.SegmentLine{}
+	segments, found = map[uint64]trace.SegmentLine{}, map[uint64]map[string]bool{}
 	err = explain.Lines(f, explain.Options{}, func(line any) error {
 		switch line := line.(type) {
 		case trace.SegmentLine:
 			segments[line.Frame] = line
 		case trace.ConnectionLine:
 			conns = append(conns, line)
+		case trace.FindingLine:
+			if found[line.Conn] == nil {
+				found[line.Conn] = map[string]bool{}
+			}
+			found[line.Conn][line.Kind] = true
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return segments, conns
+	return segments, conns, found
+}
+
+// ourNotes are all of a line.
+func ourNotes(line trace.SegmentLine) []string {
+	if len(line.Notes) == 0 && line.Note != "" {
+		return []string{line.Note}
+	}
+	return line.Notes
 }
 
 // notesOf are a line's notes in tshark's words, without those it has no word for.
 func notesOf(line trace.SegmentLine) (theirs []string) {
-	all := line.Notes
-	if len(all) == 0 && line.Note != "" {
-		all = []string{line.Note}
-	}
-	for _, n := range all {
+	for _, n := range ourNotes(line) {
 		word, other := names[n]
 		switch {
 		case !other:
@@ -295,8 +305,9 @@ func TestNotesAgainstTshark(t *testing.T) {
 			file := filepath.Join(t.ArtifactDir(), "all.pcapng") // go test -artifacts keeps it
 			starts := join(t, file, set.recordings)
 			opinions := ask(t, file)
-			segments, conns := read(t, file)
+			segments, conns, found := read(t, file)
 			compareConnections(t, segments, conns, opinions)
+			compareFindings(t, segments, conns, found)
 			history := map[uint64][]trace.SegmentLine{}
 			for i, o := range opinions {
 				line, ok := segments[uint64(i+1)]
@@ -334,6 +345,67 @@ func TestNotesAgainstTshark(t *testing.T) {
 	}
 }
 
+// Which notes on segments make which finding about their connection.
+var madeOf = map[string][]string{
+	"retransmission":          {"retransmission", "fast_retransmission", "loss_probe", "spurious_retransmission"},
+	"spurious_retransmission": {"spurious_retransmission"},
+	"dup_ack":                 {"dup_ack"},
+	"out_of_order":            {"out_of_order"},
+	"zero_window":             {"zero_window"},
+	"window_full":             {"window_full"},
+	"keep_alive":              {"keep_alive"},
+	"not_captured":            {"ack_of_unseen"},
+	"ports_reused":            {"ports_reused"},
+}
+
+// compareFindings holds the findings to the notes, and with these to tshark: a
+// connection has one exactly if one of its segments has the note.
+func compareFindings(t *testing.T, segments map[uint64]trace.SegmentLine, conns []trace.ConnectionLine, found map[uint64]map[string]bool) {
+	t.Helper()
+	noted := map[uint64]map[string]bool{}
+	for _, line := range segments {
+		if noted[line.Conn] == nil {
+			noted[line.Conn] = map[string]bool{}
+		}
+		for _, n := range ourNotes(line) {
+			noted[line.Conn][n] = true
+		}
+	}
+	for _, c := range conns {
+		for kind, notes := range madeOf {
+			want := slices.ContainsFunc(notes, func(n string) bool { return noted[c.Conn][n] })
+			if found[c.Conn][kind] != want {
+				t.Errorf("connection %d (%s, %s): finding %s: %v, though its segments say %v", c.Conn, c.Local.Addr, c.Remote.Addr, kind, !want, want)
+			}
+		}
+	}
+}
+
+// The page of explain lists the differences from tshark, and no others.
+func TestDifferencesAreListed(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/explain.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for line := range strings.Lines(string(page)) {
+		if cells := strings.Split(line, "|"); len(cells) == 4 && strings.HasPrefix(cells[1], " `") {
+			if word := strings.Trim(cells[1], " `"); strings.ContainsAny(word[:1], "+-(") {
+				rows[word] = strings.TrimSpace(cells[2])
+			}
+		}
+	}
+	for word, r := range rulings {
+		if rows[word] != r.why {
+			t.Errorf("docs/explain.md wants the row\n| `%s` | %s |", word, r.why)
+		}
+		delete(rows, word)
+	}
+	for word := range rows {
+		t.Errorf("docs/explain.md lists %s, and the test does not", word)
+	}
+}
+
 // compareConnections holds the borders between connections, and what was seen of
 // each one's life, to tshark's streams and their completeness.
 func compareConnections(t *testing.T, segments map[uint64]trace.SegmentLine, conns []trace.ConnectionLine, opinions []opinion) {
@@ -345,6 +417,9 @@ func compareConnections(t *testing.T, segments map[uint64]trace.SegmentLine, con
 			t.Errorf("frame %d is of connection %d, and of stream %d, not %d", i+1, line.Conn, o.stream, stream)
 		}
 		streams[line.Conn] = o.stream
+		if line.Conn != uint64(o.stream)+1 {
+			t.Errorf("frame %d is of connection %d, and tcp.stream is %d", i+1, line.Conn, o.stream)
+		}
 		complete[o.stream] = o.completeness
 	}
 	if len(streams) != len(complete) || len(conns) != len(streams) {

@@ -52,7 +52,7 @@ func receiveContest() contest {
 	return c
 }
 
-// sixteenContest is sixteen streams at a time.
+// sixteenContest is sixteen streams at a time, and two processors for them.
 func sixteenContest(direction string) contest {
 	work := "sixteen streams, " + direction
 	c := bulk(work, direction, 16, true, ourPacket, goNet, gvisorGSO)
@@ -109,7 +109,7 @@ func bulk(name, direction string, streams int, offload bool, names ...string) co
 			role = noRole
 		}
 		run := func(s *Session) (sample, error) {
-			got, err := s.play(stack, direction, role, func(spec *Spec) { spec.Streams = streams })
+			got, err := s.play(stack, direction, role, func(spec *Spec) { spec.Streams, spec.Wide = streams, streams > 1 })
 			if arrived, ok := got["peer "+rate]; ok && direction == "send" {
 				got[rate] = arrived // what was written is not yet what arrived
 			}

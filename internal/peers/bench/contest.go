@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // A contest is work that several contenders do in turns, so that what disturbs
@@ -11,6 +12,7 @@ type contest struct {
 	name        string
 	comparisons []comparison
 	setUp       func(*Session) error // may be nil
+	eachRound   func(*Session) error // may be nil
 	contenders  []contender          // who take turns, unless measure is set
 	measure     func(*Session) (series, error)
 }
@@ -21,9 +23,10 @@ type contender struct {
 	run  func(*Session) (sample, error)
 }
 
-// contests are all there are, in the order of the goals.
+// contests are all there are. That of memory comes first, while no sockets of
+// others have left their slabs behind.
 func contests() []contest {
-	return slices.Concat(codecContests(), handshakeContests(), bulkContests(), latencyContests())
+	return slices.Concat(memoryContests(), codecContests(), handshakeContests(), probeContests(), bulkContests(), latencyContests(), accuracyContests())
 }
 
 // Goals are the names of all goals, in order.
@@ -65,6 +68,9 @@ func (c contest) wanted(goals []string) (contest, bool) {
 	return c, len(kept) > 0
 }
 
+// noMoreTries is when no contest is held again: the whole is to end in ten minutes.
+const noMoreTries = 6 * time.Minute
+
 // rows measures and compares. A contest whose peers varied too much to be
 // published is held again, at most twice: nothing but the peers decides that.
 func (c contest) rows(s *Session) ([]Row, error) {
@@ -75,7 +81,7 @@ func (c contest) rows(s *Session) ([]Row, error) {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}
 		restless := Refusals(rows)
-		if len(restless) == 0 || s.Quick || attempt == attempts {
+		if len(restless) == 0 || s.Quick || attempt == attempts || time.Since(s.began) > noMoreTries {
 			return rows, nil
 		}
 		s.say("%s: held again, for %s", c.name, restless[0])
@@ -113,6 +119,11 @@ func (c contest) held(s *Session) ([]Row, error) {
 func (c contest) turns(s *Session) (series, error) {
 	got := series{}
 	for round := range s.Rounds {
+		if c.eachRound != nil {
+			if err := c.eachRound(s); err != nil {
+				return nil, err
+			}
+		}
 		order := slices.Clone(c.contenders)
 		if round%2 != 0 {
 			slices.Reverse(order)

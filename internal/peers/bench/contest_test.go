@@ -11,7 +11,7 @@ import (
 
 // quiet is a session that measures nothing real.
 func quiet(rounds int) *Session {
-	return &Session{Options: Options{Rounds: rounds, Log: io.Discard}}
+	return &Session{Options: Options{Rounds: rounds, Log: io.Discard}, began: time.Now()}
 }
 
 // scripted is a contest of two whose peer measures the values in turn.
@@ -61,6 +61,17 @@ func TestRestlessContestIsHeldAgain(t *testing.T) {
 				t.Errorf("held %d times: %+v, %v", held, rows, err)
 			}
 		})
+	}
+}
+
+// A benchmark that has taken long holds nothing again.
+func TestLateContestIsHeldOnce(t *testing.T) {
+	c, held := scripted(50, 75, 100, 125, 150), 0
+	c.setUp = func(*Session) error { held++; return nil }
+	s := quiet(5)
+	s.began = s.began.Add(-noMoreTries)
+	if _, err := c.rows(s); err != nil || held != 1 {
+		t.Errorf("held %d times, %v", held, err)
 	}
 }
 

@@ -66,5 +66,5 @@ func flood(spec Spec) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	return moved(from, to)
+	return moved(from, to), nil
 }

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"slices"
@@ -46,7 +45,7 @@ func pingpong(spec Spec) (sample, error) {
 		}
 	}
 	took := make([]time.Duration, 0, 1<<20)
-	for start := time.Now(); time.Since(start) < spec.Warm+spec.Length; {
+	for start := time.Now(); time.Since(start) < spec.Warm+spec.Length || len(took) == 0; {
 		one, err := thereAndBack(c)
 		if err != nil {
 			return nil, err
@@ -54,9 +53,6 @@ func pingpong(spec Spec) (sample, error) {
 		if time.Since(start) > spec.Warm {
 			took = append(took, one)
 		}
-	}
-	if len(took) == 0 {
-		return nil, errors.New("not one octet came back in time")
 	}
 	slices.Sort(took)
 	us := func(q float64) float64 { return float64(took[int(q*float64(len(took)))].Nanoseconds()) / 1000 }
@@ -75,7 +71,7 @@ func thereAndBack(c net.Conn) (time.Duration, error) {
 
 // echo is the kernel's side.
 func echo(spec Spec) (sample, error) {
-	l, err := listen(spec, func(c net.Conn) {
+	return sample{}, listen(spec, func(c net.Conn) {
 		var octet [1]byte
 		for {
 			if _, err := c.Read(octet[:]); err != nil {
@@ -86,9 +82,4 @@ func echo(spec Spec) (sample, error) {
 			}
 		}
 	})
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	return sample{}, awaitEnd()
 }

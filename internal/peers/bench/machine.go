@@ -13,12 +13,14 @@ import (
 
 // A Machine is what the figures were taken on, and with what.
 type Machine struct {
-	CPU      string            `json:"cpu"`
-	CPUs     int               `json:"cpus"`
-	MemoryGB float64           `json:"memory_gb"`
-	Kernel   string            `json:"kernel"`
-	Load     string            `json:"load"` // load averages when the run ended: 1, 5 and 15 minutes
-	Versions map[string]string `json:"versions"`
+	CPU        string            `json:"cpu"`
+	CPUs       int               `json:"cpus"`
+	MemoryGB   float64           `json:"memory_gb"`
+	Kernel     string            `json:"kernel"`
+	Load       string            `json:"load"`       // load averages when the run ended: 1, 5 and 15 minutes
+	Congestion string            `json:"congestion"` // control of the kernel's TCP
+	Buffers    string            `json:"buffers"`    // what packet and raw sockets may have
+	Versions   map[string]string `json:"versions"`
 }
 
 // describeMachine asks the kernel, the build and the programs.
@@ -35,13 +37,23 @@ func describeMachine() (Machine, error) {
 	if err != nil {
 		return Machine{}, err
 	}
+	congestion, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control") // new namespaces have it from here
+	if err != nil {
+		return Machine{}, err
+	}
+	buffers := "as asked for"
+	if err := largeBuffers(); err != nil {
+		buffers = "no more than net.core.rmem_max, for want of CAP_NET_ADMIN outside"
+	}
 	return Machine{
-		CPU:      field("/proc/cpuinfo", "model name"),
-		CPUs:     runtime.NumCPU(),
-		MemoryGB: float64(info.Totalram) * float64(info.Unit) / 1e9,
-		Kernel:   unix.ByteSliceToString(name.Release[:]),
-		Load:     strings.Join(strings.Fields(string(load))[:3], " "),
-		Versions: versions(),
+		Congestion: strings.TrimSpace(string(congestion)),
+		Buffers:    buffers,
+		CPU:        field("/proc/cpuinfo", "model name"),
+		CPUs:       runtime.NumCPU(),
+		MemoryGB:   float64(info.Totalram) * float64(info.Unit) / 1e9,
+		Kernel:     unix.ByteSliceToString(name.Release[:]),
+		Load:       strings.Join(strings.Fields(string(load))[:3], " "),
+		Versions:   versions(),
 	}, nil
 }
 
@@ -85,5 +97,5 @@ func versions() map[string]string {
 
 // String is the machine in one line.
 func (m Machine) String() string {
-	return fmt.Sprintf("%s, %d processors, %.0f GB, Linux %s, load %s", m.CPU, m.CPUs, m.MemoryGB, m.Kernel, m.Load)
+	return fmt.Sprintf("%s, %d processors, %.0f GB, Linux %s, load %s; receive buffers %s", m.CPU, m.CPUs, m.MemoryGB, m.Kernel, m.Load, m.Buffers)
 }

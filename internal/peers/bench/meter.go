@@ -52,7 +52,7 @@ func (m *meter) read() (reading, error) {
 }
 
 // window reads after the warm part that follows the first count, and again after
-// the length.
+// the length, or when there was something to count at last.
 func (m *meter) window(spec Spec) (from, to reading, err error) {
 	select {
 	case <-m.began:
@@ -63,7 +63,13 @@ func (m *meter) window(spec Spec) (from, to reading, err error) {
 	if from, err = m.read(); err != nil {
 		return from, to, err
 	}
-	time.Sleep(spec.Length)
-	to, err = m.read()
-	return from, to, err
+	for until := time.Now().Add(shortTimeout); ; {
+		time.Sleep(spec.Length)
+		if to, err = m.read(); err != nil || to.count > from.count {
+			return from, to, err
+		}
+		if time.Now().After(until) {
+			return from, to, errors.New("nothing more was done while it counted")
+		}
+	}
 }

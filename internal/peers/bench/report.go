@@ -16,8 +16,8 @@ type Report struct {
 	Rounds  int           `json:"rounds"`
 	Length  time.Duration `json:"length_ns"` // of one measurement
 	Warm    time.Duration `json:"warm_ns"`   // before it
-	TestCPU int           `json:"test_cpu"`
-	PeerCPU int           `json:"peer_cpu"`
+	TestCPU string        `json:"test_cpu"`
+	PeerCPU string        `json:"peer_cpu"`
 	Began   time.Time     `json:"began"`
 	Took    time.Duration `json:"took_ns"`
 	Only    []string      `json:"only,omitempty"`
@@ -79,7 +79,7 @@ func (r Report) Markdown(w io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(r.Machine.Versions)) {
 		fmt.Fprintf(w, "| %s | %s |\n", name, r.Machine.Versions[name])
 	}
-	fmt.Fprintf(w, method, r.Rounds, r.Warm, r.Length, r.TestCPU, r.PeerCPU, 100*MaxSpread)
+	fmt.Fprintf(w, method, r.Rounds, r.Machine.Congestion, r.Warm, r.Length, r.TestCPU, r.PeerCPU, 100*MaxSpread)
 	fmt.Fprintf(w, "\n## Results\n")
 	goal := ""
 	for _, row := range r.Rows {
@@ -120,13 +120,14 @@ const method = `
 
 - **Ratios in one run.** Absolute figures hold on no other machine. Every row comes from contenders that took turns, %d rounds of them, each second round in
   the opposite order. A ratio is that of two neighbours in one round; the table has its median and the quartiles beside it. (The codec's rounds are of a millisecond each, and there are six times as many.)
-- **The road** is a veth pair between two network namespaces of one kernel, MTU 1500, cubic on both sides, no metrics remembered between runs. gVisor has a
+- **The road** is a veth pair between two network namespaces of one kernel, MTU 1500, %s on the kernel's side, no metrics remembered between runs. gVisor has a
   namespace of its own in which the kernel has no address. Each run has a port that no other had.
-- **Each side is a process of its own.** Before %v after the first octet nothing counts; then %v do. The tested side is pinned to processor %d, the kernel's
-  side to processor %d. A sender's rate is what arrived on the other side.
+- **Each side is a process of its own.** Before %v after the first octet nothing counts; then %v do. The tested side is pinned to processor %s, the kernel's
+  side to processor %s; with sixteen streams the tested side may use both. A sender's rate is what arrived on the other side.
 - **Peers.** *Go net* is the kernel's TCP through package net, in the very program that runs ours. *gvisor* is netstack on a packet socket as runsc sets it up (recvmmsg,
-  socket buffers of 4 MiB, windows tuned); with host GSO super-segments of 64 KiB pass in both directions. *iperf3* is the distribution's. Our side is ` + "`engine.Host`" + ` on
+  socket buffers of 4 MiB, windows tuned), its GRO on for streams; with host GSO super-segments of 64 KiB pass in both directions. *iperf3* is the distribution's. Our side is ` + "`engine.Host`" + ` on
   ` + "`rawsock`" + ` with no setting changed, over the raw socket and over the packet socket.
+- **Memory** is weighed once: nothing in it depends on the clock. The kernel's figure is by how much all its slabs grew, for the other ends of the very connections that ours are.
 - **CPU** is that of the tested process by getrusage, its system calls included. What the softirq does in another's name is not in it.
 - **A restless machine is not published.** The spread of a contender is the distance between the quartiles of its rounds, as a share of the median. If one of the peers of
   a row with a bound has a spread above %.0f %%, the contest is held again, twice at most; then the run is printed, this file is not written, and the command fails.

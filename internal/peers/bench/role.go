@@ -1,9 +1,7 @@
 package bench
 
 import (
-	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -11,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,6 +27,7 @@ type Spec struct {
 	Warm    time.Duration    // what happens in it does not count
 	Length  time.Duration    // what is measured
 	Count   int              // where work is counted and not timed
+	Wide    bool             // the tested side may use the processor of the kernel's side, too
 }
 
 // works are what a process can do.
@@ -40,6 +40,10 @@ var works = map[string]func(Spec) (sample, error){
 	"accept":   accept,
 	"pingpong": pingpong,
 	"echo":     echo,
+	"hold":     hold,
+	"probe":    probe,
+	"listen":   listenOnly,
+	"call":     call,
 }
 
 // Role does what a process was started for by the benchmark itself; done is false
@@ -61,19 +65,21 @@ func Role(args []string) (code int, done bool) {
 	return 0, true
 }
 
-// pin moves this process to one processor and becomes the program of args. Exec
+// pin moves this process to a processor, or to several in a list such as "0,1", and becomes the program of args. Exec
 // keeps the calling thread's processors for all threads to come, which a running
 // Go program could not do for the threads that it has already.
-func pin(cpu string, args []string) error {
+func pin(cpus string, args []string) error {
 	runtime.LockOSThread()
-	n, err := strconv.Atoi(cpu)
-	if err != nil {
-		return err
-	}
 	var set unix.CPUSet
-	set.Set(n)
+	for cpu := range strings.SplitSeq(cpus, ",") {
+		n, err := strconv.Atoi(cpu)
+		if err != nil {
+			return err
+		}
+		set.Set(n)
+	}
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("pin to processor %d: %w", n, err)
+		return fmt.Errorf("pin to processors %s: %w", cpus, err)
 	}
 	path, err := exec.LookPath(args[0])
 	if err != nil {
@@ -82,7 +88,9 @@ func pin(cpu string, args []string) error {
 	return fmt.Errorf("start %s: %w", path, syscall.Exec(path, args, os.Environ()))
 }
 
-// play does the work of a spec and writes what it measured as JSON.
+// play does the work of a spec, writes what it measured as a line of JSON, and
+// lets the work go on until the benchmark closes our standard input: the other
+// side may still be measuring.
 func play(text string) error {
 	var spec Spec
 	if err := json.Unmarshal([]byte(text), &spec); err != nil {
@@ -99,7 +107,11 @@ func play(text string) error {
 	if err != nil {
 		return fmt.Errorf("%s, %s: %w", spec.Stack, spec.Work, err)
 	}
-	return json.NewEncoder(os.Stdout).Encode(got)
+	if err := json.NewEncoder(os.Stdout).Encode(got); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 // manyFiles lets this process have as many descriptors as it may.
@@ -115,14 +127,5 @@ func manyFiles() error {
 // tellReady says that the kernel's side can be spoken to.
 func tellReady() error {
 	_, err := fmt.Println(peerReadiness)
-	return err
-}
-
-// awaitEnd waits until the benchmark closes our standard input.
-func awaitEnd() error {
-	_, err := bufio.NewReader(os.Stdin).ReadByte()
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
 	return err
 }

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"time"
 
@@ -85,9 +84,6 @@ func (s *Session) leave() {
 	}
 }
 
-// fresh makes the next enter build a new scene: no TIME-WAIT outlives the old one.
-func (s *Session) fresh() { s.leave() }
-
 // settings make runs alike: the kernel remembers no metrics of earlier ones, and
 // has as many ports and places in TIME-WAIT as they take.
 func settings(h *netlab.Host) error {
@@ -151,23 +147,30 @@ func (s *Session) play(stack, work, role string, change func(*Spec)) (sample, er
 			return nil, fmt.Errorf("the kernel's side: %w", err)
 		}
 	}
-	subject, err := s.start(host, s.testCPU, spec)
+	cpus := s.testCPU
+	if spec.Wide {
+		cpus += "," + s.peerCPU
+	}
+	subject, err := s.start(host, cpus, spec)
 	if err != nil {
 		return nil, err
 	}
 	defer subject.kill()
 	got, err := subject.result()
-	if err != nil || peer == nil {
-		return got, err
-	}
-	told, err := peer.result()
 	if err != nil {
-		return nil, fmt.Errorf("the kernel's side: %w", err)
+		return nil, err
 	}
-	for metric, v := range told {
-		got["peer "+metric] = v
+	if peer != nil {
+		told, err := peer.result() // while the tested side goes on
+		if err != nil {
+			return nil, fmt.Errorf("the kernel's side: %w", err)
+		}
+		for metric, v := range told {
+			got["peer "+metric] = v
+		}
+		defer peer.end()
 	}
-	return got, nil
+	return got, subject.end()
 }
 
 // A process is a role that runs.
@@ -179,8 +182,8 @@ type process struct {
 	stderr strings.Builder
 }
 
-// start runs this program in a role, pinned to a processor, inside a host.
-func (s *Session) start(h *netlab.Host, cpu int, spec Spec) (*process, error) {
+// start runs this program in a role, pinned to processors, inside a host.
+func (s *Session) start(h *netlab.Host, cpus string, spec Spec) (*process, error) {
 	args, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err
@@ -189,11 +192,11 @@ func (s *Session) start(h *netlab.Host, cpu int, spec Spec) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.startProgram(h, cpu, self, "role", string(args))
+	return s.startProgram(h, cpus, self, "role", string(args))
 }
 
-// startProgram runs any program, pinned to a processor, inside a host.
-func (s *Session) startProgram(h *netlab.Host, cpu int, name string, args ...string) (*process, error) {
+// startProgram runs any program, pinned to processors, inside a host.
+func (s *Session) startProgram(h *netlab.Host, cpus, name string, args ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -202,7 +205,7 @@ func (s *Session) startProgram(h *netlab.Host, cpu int, name string, args ...str
 		return nil, fmt.Errorf("%w; scripts/deps.sh bench installs it", err)
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.Warm+s.Length+time.Minute)
-	p := &process{Cmd: h.Command(ctx, self, append([]string{"pin", strconv.Itoa(cpu), name}, args...)...), cancel: cancel}
+	p := &process{Cmd: h.Command(ctx, self, append([]string{"pin", cpus, name}, args...)...), cancel: cancel}
 	p.Stderr = &p.stderr
 	in, err := p.StdinPipe()
 	if err != nil {
@@ -229,24 +232,30 @@ func (p *process) ready() error {
 	return nil
 }
 
+// result waits for what a role measured. It goes on until its end is told.
+func (p *process) result() (sample, error) {
+	line, err := p.stdout.ReadBytes('\n')
+	if err != nil {
+		return nil, errors.Join(p.wait(), err)
+	}
+	got := sample{}
+	if err := json.Unmarshal(line, &got); err != nil {
+		return nil, fmt.Errorf("it said %q: %w", line, err)
+	}
+	return got, nil
+}
+
+// end tells the process to end, and waits for it.
+func (p *process) end() error {
+	_, err := p.output()
+	return err
+}
+
 // output tells the process that it may end, waits for it and returns what it wrote.
 func (p *process) output() ([]byte, error) {
 	_ = p.stdin.Close()
 	out, err := io.ReadAll(p.stdout)
 	return out, errors.Join(err, p.wait())
-}
-
-// result is the output as a role writes it.
-func (p *process) result() (sample, error) {
-	out, err := p.output()
-	if err != nil {
-		return nil, err
-	}
-	got := sample{}
-	if err := json.Unmarshal(out, &got); err != nil {
-		return nil, fmt.Errorf("it said %q: %w", out, err)
-	}
-	return got, nil
 }
 
 // wait returns how the process ended, with what it said last.

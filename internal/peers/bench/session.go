@@ -6,9 +6,12 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rawtcp/internal/netlab"
 )
 
 // Options say what Run measures and how long.
@@ -27,17 +30,18 @@ type Session struct {
 	Options
 	ctx      context.Context
 	lab      *scene
-	testCPU  int // where the tested side runs
-	peerCPU  int // where the kernel's side runs
+	testCPU  string // where the tested side runs, as pin takes it
+	peerCPU  string // where the kernel's side runs
 	port     uint16
 	terminal bool
+	began    time.Time
 	dirty    bool // a line of progress stands on the terminal
 }
 
 // Run holds every contest that the options want and returns their rows in the
-// order of the goals. The process must be one that netlab has isolated.
+// order of the goals. The process must be Privileged, or one that netlab has isolated.
 func Run(ctx context.Context, o Options) (Report, error) {
-	s := &Session{Options: o, ctx: ctx, port: firstPort}
+	s := &Session{Options: o, ctx: ctx, port: firstPort, began: time.Now()}
 	if f, ok := o.Log.(*os.File); ok {
 		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 		s.terminal = err == nil
@@ -47,7 +51,6 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	defer s.clear()
 	defer s.leave()
-	began := time.Now()
 	var rows []Row
 	for _, c := range contests() {
 		c, wanted := c.wanted(o.Only)
@@ -72,7 +75,31 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return Report{}, err
 	}
 	return Report{Machine: machine, Rounds: o.Rounds, Length: o.Length, Warm: o.Warm, TestCPU: s.testCPU, PeerCPU: s.peerCPU,
-		Began: began, Took: time.Since(began), Only: o.Only, Rows: rows}, nil
+		Began: s.began, Took: time.Since(s.began), Only: o.Only, Rows: rows}, nil
+}
+
+// Privileged reports whether this process may do all that the benchmark does
+// where it is, in namespaces that it makes. In a user namespace it could too, but
+// sockets there have no receive buffers beyond net.core.rmem_max: packet sockets
+// then lose what the kernel's own TCP would not.
+func Privileged() bool {
+	if largeBuffers() != nil {
+		return false
+	}
+	lab := netlab.New()
+	defer lab.Close()
+	_, err := lab.Host("probe")
+	return err == nil
+}
+
+// largeBuffers tries to have a socket with a receive buffer of any size.
+func largeBuffers() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBuffer)
 }
 
 // firstPort is where the ports of the kernel's side begin; each run has one of
@@ -91,10 +118,10 @@ func (s *Session) chooseCPUs() error {
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		return fmt.Errorf("ask which processors we may use: %w", err)
 	}
-	var allowed []int
+	var allowed []string
 	for cpu := range len(set) * 64 {
 		if set.IsSet(cpu) {
-			allowed = append(allowed, cpu)
+			allowed = append(allowed, strconv.Itoa(cpu))
 		}
 	}
 	s.testCPU, s.peerCPU = allowed[0], allowed[min(1, len(allowed)-1)]

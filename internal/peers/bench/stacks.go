@@ -13,7 +13,7 @@ import (
 // A stack is what a subject speaks TCP with.
 type stack interface {
 	Dial(ctx context.Context, remote netip.AddrPort) (net.Conn, error)
-	Close() error
+	Listen(local netip.AddrPort) (net.Listener, error)
 }
 
 // openStack opens the stack that a spec names.
@@ -21,14 +21,14 @@ func openStack(spec Spec) (stack, error) {
 	switch spec.Stack {
 	case goNet:
 		return kernelStack{}, nil
-	case ourRaw:
-		return openOurs(rawsock.RawIO)
-	case ourPacket:
-		return openOurs(rawsock.PacketIO)
-	case gvisorGSO:
-		return openNetstack(spec.Local, true)
-	case gvisorNoGSO:
-		return openNetstack(spec.Local, false)
+	case ourRaw, ourPacket:
+		link, err := openLink(links[spec.Stack])
+		if err != nil {
+			return nil, err
+		}
+		return ours{engine.NewHost(engine.HostConfig{Link: link})}, nil
+	case gvisorGSO, gvisorNoGSO:
+		return openNetstack(spec)
 	}
 	return nil, fmt.Errorf("no stack is called %q", spec.Stack)
 }
@@ -42,12 +42,20 @@ func (kernelStack) Dial(ctx context.Context, remote netip.AddrPort) (net.Conn, e
 	return d.DialContext(ctx, "tcp", remote.String())
 }
 
-func (kernelStack) Close() error { return nil }
+func (kernelStack) Listen(local netip.AddrPort) (net.Listener, error) {
+	var cfg net.ListenConfig
+	cfg.SetMultipathTCP(false)
+	return cfg.Listen(context.Background(), "tcp4", local.String())
+}
 
 // ours is our engine on a link of rawsock, as a program has it that sets nothing.
 type ours struct{ *engine.Host }
 
-func openOurs(io rawsock.IOMode) (stack, error) {
+// links are ours by the names that the table has for them.
+var links = map[string]rawsock.IOMode{ourRaw: rawsock.RawIO, ourPacket: rawsock.PacketIO}
+
+// openLink opens a link and sees to it that it is the one that was asked for.
+func openLink(io rawsock.IOMode) (*rawsock.Conn, error) {
 	link, err := rawsock.Open(rawsock.Config{Family: rawsock.IPv4, IO: io})
 	if err != nil {
 		return nil, err
@@ -55,9 +63,17 @@ func openOurs(io rawsock.IOMode) (stack, error) {
 	if got, why := link.IO(); got != io {
 		return nil, fmt.Errorf("asked for the %v link and got %v: %s", io, got, why)
 	}
-	return ours{engine.NewHost(engine.HostConfig{Link: link})}, nil
+	return link, nil
 }
 
 func (o ours) Dial(ctx context.Context, remote netip.AddrPort) (net.Conn, error) {
 	return o.Host.Dial(ctx, remote, engine.DialConfig{})
 }
+
+func (o ours) Listen(local netip.AddrPort) (net.Listener, error) {
+	return o.Host.Listen(local, engine.ListenConfig{Backlog: backlog})
+}
+
+// backlog is how many connections may wait for a subject that accepts, with every
+// stack: that a queue is full is not what is measured.
+const backlog = 4096

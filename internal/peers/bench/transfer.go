@@ -2,11 +2,8 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"time"
 
 	"rawtcp/engine"
 )
@@ -26,11 +23,8 @@ func segmentsOf(conns []net.Conn) (segments uint64) {
 }
 
 // moved sums up a window in which octets were counted.
-func moved(from, to reading) (sample, error) {
+func moved(from, to reading) sample {
 	octets := float64(to.count - from.count)
-	if octets == 0 {
-		return nil, errors.New("no octet was moved while it counted")
-	}
 	got := sample{
 		rate:    8 * octets / float64(to.at.Sub(from.at).Nanoseconds()),
 		cpuTime: (to.cpu - from.cpu).Seconds() / (octets / 1e9),
@@ -38,7 +32,7 @@ func moved(from, to reading) (sample, error) {
 	if segments := to.segments - from.segments; segments > 0 {
 		got[allocations] = float64(to.mallocs-from.mallocs) / float64(segments)
 	}
-	return got, nil
+	return got
 }
 
 // dialAll opens the streams of a spec.
@@ -85,7 +79,6 @@ func transfer(spec Spec, move func(net.Conn, []byte) (int, error)) (sample, erro
 		go func() { broken <- moveAll(c, m, move) }()
 	}
 	from, to, err := m.window(spec)
-	time.Sleep(afterglow)
 	select {
 	case why := <-broken:
 		return nil, fmt.Errorf("a stream ended: %w", why)
@@ -94,12 +87,8 @@ func transfer(spec Spec, move func(net.Conn, []byte) (int, error)) (sample, erro
 	if err != nil {
 		return nil, err
 	}
-	return moved(from, to)
+	return moved(from, to), nil
 }
-
-// afterglow is how much longer the tested side goes on, so that the other one,
-// which began to measure a little later, does not see the end.
-const afterglow = 50 * time.Millisecond
 
 // moveAll reads or writes until that fails.
 func moveAll(c net.Conn, m *meter, move func(net.Conn, []byte) (int, error)) error {
@@ -121,29 +110,24 @@ func source(spec Spec) (sample, error) { return serve(spec, net.Conn.Write) }
 
 func serve(spec Spec, move func(net.Conn, []byte) (int, error)) (sample, error) {
 	m := newMeter()
-	l, err := listen(spec, func(c net.Conn) { _ = moveAll(c, m, move) }) // until the tested side goes
-	if err != nil {
+	if err := listen(spec, func(c net.Conn) { _ = moveAll(c, m, move) }); err != nil { // until the tested side goes
 		return nil, err
 	}
-	defer l.Close()
 	from, to, err := m.window(spec)
 	if err != nil {
 		return nil, err
 	}
-	if err := awaitEnd(); err != nil {
-		return nil, err
-	}
-	return moved(from, to)
+	return moved(from, to), nil
 }
 
 // listen has handle called for each connection to the kernel's side, in a
 // goroutine of its own, and says that it is ready.
-func listen(spec Spec, handle func(net.Conn)) (io.Closer, error) {
+func listen(spec Spec, handle func(net.Conn)) error {
 	var cfg net.ListenConfig
 	cfg.SetMultipathTCP(false)
 	l, err := cfg.Listen(context.Background(), "tcp4", fmt.Sprintf(":%d", spec.Remotes[0].Port()))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	go func() {
 		for {
@@ -154,5 +138,5 @@ func listen(spec Spec, handle func(net.Conn)) (io.Closer, error) {
 			go handle(c)
 		}
 	}()
-	return l, tellReady()
+	return tellReady()
 }

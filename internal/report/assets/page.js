@@ -183,6 +183,8 @@ class Ladder {
     this.build(box);
     // Readable to begin with: about a row for each label, as the picture in the file.
     this.setScale(Math.max(this.readable(), this.wholeScale()));
+    // Where the window is narrow, it begins with the lines of life.
+    this.window.scrollLeft = (L.local + L.remote) / 2 * this.unit - this.window.clientWidth / 2;
     this.draw();
     new ResizeObserver(() => this.draw()).observe(this.window);
   }
@@ -577,11 +579,12 @@ class Plots {
     }
     const from = this.scale.moment(low - G.pad), to = this.scale.moment(high - G.pad), d = p.data;
     const bars = within(d.bars, from, to), sacks = within(d.sacks, from, to);
-    const acks = lasting(d.acks, from, to), edges = lasting(d.edges, from, to);
+    const acks = lasting(d.acks, from, to), edges = lasting(d.edges, from, to), shut = d.shut.filter(s => s[0] <= to && s[1] >= from);
     let bottom = Infinity, top = -Infinity;
     const see = n => { bottom = Math.min(bottom, n); top = Math.max(top, n); };
     for (const b of [...bars, ...sacks]) { see(b[1]); see(b[2]); }
     for (const a of acks) see(a[1]);
+    for (const s of shut) see(s[2]);
     if (bottom > top) { bottom = 0; top = d.high; }
     const most = top + 2 * Math.max(top - bottom, 1);
     for (const e of edges) if (e[1] <= most) see(e[1]);
@@ -598,7 +601,7 @@ class Plots {
     const fold = ([a, b]) => [0.4, 0.6].map(part => `M${round(x(a) + (x(b) - x(a)) * part)} 0V${G.height}`).join("");
     p.plot.replaceChildren(
       draw("path", {class: "fold", d: this.c.data.folds.map(fold).join("")}),
-      draw("path", {class: "edge", d: steps(edges)}), draw("path", {class: "ack", d: steps(acks)}), draw("path", {class: "sack", d: sacks.map(bar).join("")}),
+      draw("path", {class: "edge", d: steps(edges)}), draw("path", {class: "ack", d: steps(acks)}), draw("path", {class: "shut", d: shut.map(s => `M${x(s[0])} ${y(s[2])}H${Math.max(x(s[1]), x(s[0]) + 1)}`).join("")}), draw("path", {class: "sack", d: sacks.map(bar).join("")}),
       draw("path", {class: "data", d: bars.filter(b => !b[3]).map(bar).join("")}), draw("path", {class: "resent", d: bars.filter(b => b[3]).map(bar).join("")}));
     const step = niceStep((top - bottom) / (G.height / 44)), texts = [];
     let rules = "";
@@ -662,7 +665,6 @@ function copying() {
   }
 }
 
-root.classList.add("js");
 colours();
 copying();
 // A section comes to life when it comes near: a page of many opens at once.

@@ -6,7 +6,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"runtime"
 	"runtime/pprof"
 	"slices"
@@ -103,6 +103,15 @@ func client() error {
 	case "packet":
 		work.IO = rawsock.PacketIO
 		report, err = work.Run()
+	case "probe", "probe-packet":
+		probes := handbench.Probes{Remotes: remotes[:1], Warm: time.Second, Length: *length}
+		if *role == "probe-packet" {
+			probes.IO = rawsock.PacketIO
+		}
+		var all handbench.ProbeReport
+		all, err = probes.Run()
+		fmt.Fprintf(os.Stderr, "%+v\n", all)
+		report = all.Report
 	case "net":
 		report = overNet(remotes)
 	default:
@@ -180,34 +189,58 @@ func compare() error {
 
 func turns(ctx context.Context, a, b *netlab.Host) error {
 	names := strings.Split(*roles, ",")
-	rates := map[string][]float64{}
+	rates, costs := map[string][]float64{}, map[string][]float64{}
 	for range *rounds {
 		for _, name := range names {
-			args := []string{"-c", "0", os.Args[0], "-role", name, "-to", b.Addr4().String(), "-d", length.String(),
-				"-parallel", strconv.Itoa(*parallel), "-ports", strconv.Itoa(*ports)}
-			if *profile != "" {
-				args = append(args, "-cpuprofile", *profile+"."+name)
+			play := playRole
+			if name == "hping3" {
+				play = playHping
 			}
-			cmd := a.Command(ctx, "taskset", args...)
-			var said bytes.Buffer
-			cmd.Stderr = &said
-			out, err := cmd.Output()
+			r, err := play(ctx, a, b.Addr4().String(), name)
 			if err != nil {
-				return fmt.Errorf("%s: %w: %s", name, err, said.String())
+				return fmt.Errorf("%s: %w", name, err)
 			}
-			var r handbench.Report
-			if err := json.Unmarshal(out, &r); err != nil {
-				return err
-			}
-			fmt.Printf("%-8s %8.0f/s  cpu %6.2f us each, %d failed\n", name, r.PerSecond(), float64(r.CPU.Nanoseconds())/1e3/float64(max(r.Done, 1)), r.Failed)
-			rates[name] = append(rates[name], r.PerSecond())
-			rates[name+" cpu"] = append(rates[name+" cpu"], float64(r.CPU.Nanoseconds())/1e3/float64(max(r.Done, 1)))
+			cost := float64(r.CPU.Nanoseconds()) / 1e3 / float64(max(r.Done, 1))
+			fmt.Printf("%-12s %8.0f/s, cpu %6.2f us each, %d failed\n", name, r.PerSecond(), cost, r.Failed)
+			rates[name], costs[name] = append(rates[name], r.PerSecond()), append(costs[name], cost)
 		}
 	}
 	for _, name := range names {
 		slices.Sort(rates[name])
-		slices.Sort(rates[name+" cpu"])
-		fmt.Printf("%-8s median %8.0f/s, cpu %6.2f us each\n", name, rates[name][len(rates[name])/2], rates[name+" cpu"][len(rates[name])/2])
+		slices.Sort(costs[name])
+		fmt.Printf("%-12s median %8.0f/s, cpu %6.2f us each\n", name, rates[name][len(rates[name])/2], costs[name][len(costs[name])/2])
 	}
 	return nil
+}
+
+// playRole starts this program in a role, on the first processor.
+func playRole(ctx context.Context, a *netlab.Host, to, name string) (r handbench.Report, err error) {
+	args := []string{"-c", "0", os.Args[0], "-role", name, "-to", to, "-d", length.String(),
+		"-parallel", strconv.Itoa(*parallel), "-ports", strconv.Itoa(*ports)}
+	if *profile != "" {
+		args = append(args, "-cpuprofile", *profile+"."+name)
+	}
+	cmd := a.Command(ctx, "taskset", args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err == nil {
+		err = json.Unmarshal(out, &r)
+	}
+	return r, err
+}
+
+var hpingSent = regexp.MustCompile(`(\d+) packets transmitted`)
+
+// playHping has hping3 send SYNs as fast as it can, and counts what it sent: of
+// answers it tells nothing.
+func playHping(ctx context.Context, a *netlab.Host, to, _ string) (handbench.Report, error) {
+	cmd := a.Command(ctx, "taskset", "-c", "0", "timeout", "-s", "INT", fmt.Sprint(length.Seconds()),
+		"hping3", "-q", "--flood", "-S", "-p", strconv.Itoa(firstPort), to)
+	out, _ := cmd.CombinedOutput() // interrupted, as asked for
+	m := hpingSent.FindSubmatch(out)
+	if m == nil {
+		return handbench.Report{}, fmt.Errorf("it said %s", out)
+	}
+	n, err := strconv.Atoi(string(m[1]))
+	return handbench.Report{Done: n, Elapsed: *length, CPU: cmd.ProcessState.SystemTime() + cmd.ProcessState.UserTime()}, err
 }

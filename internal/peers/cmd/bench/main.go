@@ -81,7 +81,7 @@ func run() (int, error) {
 	if err != nil {
 		return 2, err
 	}
-	if !netlab.Isolated() {
+	if !netlab.Isolated() && !bench.Privileged() {
 		return netlab.Isolate(os.Args[1:]...)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -1,10 +1,8 @@
-// Pingbench compares the round-trip times of `rawtcp ping`, hping3 and nping with
-// those in a capture by libpcap, which is what tcpdump writes: from the SYN to its
-// SYN-ACK, probe by probe, over a veth pair to a server on the kernel's TCP.
-//
-// Its argument is the rawtcp binary. It sends nothing outside a network
-// namespace of its own.
-package main
+// Package pingbench compares the round-trip times of `rawtcp ping`, hping3 and
+// nping with those in a capture by libpcap, which is what tcpdump writes: from the
+// SYN to its SYN-ACK, probe by probe, over a veth pair to a server on the kernel's
+// TCP. Its command is `make bench-ping`; `make bench` has the errors in its table.
+package pingbench
 
 import (
 	"bufio"
@@ -13,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,81 +27,32 @@ import (
 	"rawtcp/segment"
 )
 
-const (
-	probes   = 1000
-	interval = 5 * time.Millisecond
-	port     = 80
-)
+// Interval is the time between two probes.
+const Interval = 5 * time.Millisecond
 
-// The target: less than 2 µs at the median and 5 µs at the 99th percentile.
-const (
-	goalMedian = 2.0
-	goalP99    = 5.0
-)
+// port is that of the server.
+const port = 80
 
-// A tool is one program that measures round-trip times.
-type tool struct {
-	name string
+// A Tool is one program that measures round-trip times.
+type Tool struct {
+	Name string
+	path string
 	args []string
-	read func(out string) ([]float64, error) // µs, one for each answered probe, in order
+	read func(out string) ([]float64, error) // us, one for each answered probe, in order
 }
 
-func main() {
-	code, err := run()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "pingbench:", err)
-		code = 1
+// Tools returns the programs, ours first, for a number of probes to a host.
+func Tools(rawtcp string, to netip.Addr, probes int) []Tool {
+	host, service, count, every := to.String(), strconv.Itoa(port), strconv.Itoa(probes), strconv.Itoa(int(Interval.Microseconds()))
+	return []Tool{
+		{"rawtcp", rawtcp, []string{"ping", "--json", "-c", count, "-i", Interval.String(), host + ":" + service}, readRawtcp},
+		{"hping3", "hping3", []string{"-S", "-p", service, "-c", count, "-i", "u" + every, host}, readHping},
+		{"nping", "nping", []string{"--tcp", "-p", service, "-c", count, "--delay", Interval.String(), host}, readNping},
 	}
-	os.Exit(code)
 }
 
-func run() (int, error) {
-	if len(os.Args) != 2 {
-		return 2, errors.New("usage: pingbench RAWTCP")
-	}
-	binary, err := filepath.Abs(os.Args[1])
-	if err != nil {
-		return 1, err
-	}
-	if !netlab.Isolated() {
-		return netlab.Isolate(binary)
-	}
-	lab := netlab.New()
-	defer lab.Close()
-	return compare(lab, binary)
-}
-
-// compare measures with each tool in turn. The exit code says whether rawtcp is
-// within its target.
-func compare(lab *netlab.Lab, binary string) (int, error) {
-	a, b, err := pair(lab)
-	if err != nil {
-		return 1, err
-	}
-	to, every := b.Addr4().String(), strconv.Itoa(int(interval.Microseconds()))
-	tools := []tool{
-		{binary, []string{"ping", "--json", "-c", strconv.Itoa(probes), "-i", interval.String(), to + ":" + strconv.Itoa(port)}, readRawtcp},
-		{"hping3", []string{"-S", "-p", strconv.Itoa(port), "-c", strconv.Itoa(probes), "-i", "u" + every, to}, readHping},
-		{"nping", []string{"--tcp", "-p", strconv.Itoa(port), "-c", strconv.Itoa(probes), "--delay", interval.String(), to}, readNping},
-	}
-	fmt.Fprintf(os.Stdout, "%d SYNs each, one every %v, over a veth pair; error = tool's RTT - RTT in the capture, us\n", probes, interval)
-	fmt.Fprintf(os.Stdout, "%-8s %8s %12s %12s %12s %12s %12s\n", "tool", "answers", "capture p50", "tool p50", "error p50", "|error| p50", "|error| p99")
-	code := 0
-	for _, t := range tools {
-		errs, err := t.measure(a)
-		if err != nil {
-			return 1, fmt.Errorf("%s: %w", filepath.Base(t.name), err)
-		}
-		if t.name == binary && (errs.median >= goalMedian || errs.p99 >= goalP99) {
-			fmt.Fprintf(os.Stdout, "%8s the target is below %.0f at the median and below %.0f at p99\n", "", goalMedian, goalP99)
-			code = 1
-		}
-	}
-	return code, nil
-}
-
-// pair makes the two hosts and a server that accepts.
-func pair(lab *netlab.Lab) (a, b *netlab.Host, err error) {
+// Pair makes the two hosts and a server that accepts on the second.
+func Pair(lab *netlab.Lab) (a, b *netlab.Host, err error) {
 	if a, err = lab.Host("a"); err != nil {
 		return nil, nil, err
 	}
@@ -116,45 +66,50 @@ func pair(lab *netlab.Lab) (a, b *netlab.Host, err error) {
 	return a, b, err
 }
 
-// An accuracy is how far a tool is from the capture, in microseconds.
-type accuracy struct{ median, p99 float64 }
+// An Accuracy is what a tool told beside what was captured, in microseconds.
+type Accuracy struct {
+	Answers  int
+	Captured float64 // median round trip in the capture
+	Told     float64 // median round trip that the tool told
+	Bias     float64 // median of told - captured
+	P50, P99 float64 // of the size of that difference
+}
 
-// measure runs the tool beside a capture and prints a line.
-func (t tool) measure(h *netlab.Host) (accuracy, error) {
+// Measure runs the tool inside h beside a capture there.
+func (t Tool) Measure(h *netlab.Host) (Accuracy, error) {
 	dir, err := os.MkdirTemp("", "pingbench-")
 	if err != nil {
-		return accuracy{}, err
+		return Accuracy{}, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	file := filepath.Join(dir, "capture.pcapng")
 	out, err := t.besideCapture(h, file)
 	if err != nil {
-		return accuracy{}, err
+		return Accuracy{}, err
 	}
 	said, err := t.read(out)
 	if err != nil {
-		return accuracy{}, err
+		return Accuracy{}, err
 	}
 	seen, err := readCapture(file)
 	if err != nil {
-		return accuracy{}, err
+		return Accuracy{}, err
 	}
 	if len(said) != len(seen) {
-		return accuracy{}, fmt.Errorf("it tells %d round trips, and the capture %d: they cannot be matched", len(said), len(seen))
+		return Accuracy{}, fmt.Errorf("%s tells %d round trips, and the capture %d: they cannot be matched", t.Name, len(said), len(seen))
 	}
-	return t.report(said, seen), nil
+	return compare(said, seen), nil
 }
 
-func (t tool) report(said, seen []float64) accuracy {
+// compare takes the round trips in the same order.
+func compare(said, seen []float64) Accuracy {
 	signed, size := make([]float64, len(said)), make([]float64, len(said))
 	for i := range said {
 		signed[i] = said[i] - seen[i]
 		size[i] = max(signed[i], -signed[i])
 	}
-	a := accuracy{quantile(size, 0.50), quantile(size, 0.99)}
-	fmt.Fprintf(os.Stdout, "%-8s %8d %12.2f %12.2f %12.2f %12.2f %12.2f\n", filepath.Base(t.name), len(said),
-		quantile(seen, 0.5), quantile(said, 0.5), quantile(signed, 0.5), a.median, a.p99)
-	return a
+	return Accuracy{Answers: len(said), Captured: quantile(seen, 0.5), Told: quantile(said, 0.5), Bias: quantile(signed, 0.5),
+		P50: quantile(size, 0.50), P99: quantile(size, 0.99)}
 }
 
 func quantile(values []float64, q float64) float64 {
@@ -168,7 +123,7 @@ func quantile(values []float64, q float64) float64 {
 // besideCapture runs the tool while libpcap writes what it sends and receives.
 // dumpcap and not tcpdump: that one insists on giving up root, which cannot be
 // done in an ordinary user's namespace.
-func (t tool) besideCapture(h *netlab.Host, file string) (string, error) {
+func (t Tool) besideCapture(h *netlab.Host, file string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	capture := h.Command(ctx, "dumpcap", "-q", "-i", "eth0", "-f", "tcp", "-B", "16", "-w", file)
@@ -182,7 +137,7 @@ func (t tool) besideCapture(h *netlab.Host, file string) (string, error) {
 	lines := bufio.NewScanner(said)
 	for lines.Scan() && !strings.HasPrefix(lines.Text(), "File:") { // from here on it captures
 	}
-	cmd := h.Command(ctx, t.name, t.args...)
+	cmd := h.Command(ctx, t.path, t.args...)
 	cmd.Stderr = io.Discard
 	out, runErr := cmd.Output()
 	time.Sleep(500 * time.Millisecond) // libpcap hands packets over in blocks
