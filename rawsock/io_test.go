@@ -85,6 +85,36 @@ func TestWriteBatchRoutesMixedFamilies(t *testing.T) {
 	}
 }
 
+// A reader that looks again and again takes what comes, and notes the end.
+func TestReaderThatNeverSleeps(t *testing.T) {
+	bothFamilies(t, func(t *testing.T, family int) {
+		l := newLab(t)
+		c, err := openLink(Config{Guard: GuardNone, Spin: time.Hour})
+		must(t, err)
+		defer c.Close()
+		local := netip.AddrPortFrom(l.ours[family], 4001)
+		_, err = c.Claim(local)
+		must(t, err)
+		w := l.newWire(family)
+		bufs, sizes, stamps := [][]byte{make([]byte, 2048)}, make([]int, 1), make([]int64, 1)
+		for range 3 {
+			must(t, unix.Sendto(w.fd, tcpPacket{src: netip.AddrPortFrom(w.here, 80), dst: local, flags: rst}.bytes(), 0, sockaddr(local.Addr())))
+			if n, err := c.ReadBatch(bufs, sizes, stamps); n != 1 || err != nil || !c.reader.found {
+				t.Fatalf("ReadBatch = %d, %v, without sleep: %v", n, err, c.reader.found)
+			}
+		}
+		ended := make(chan error)
+		go func() {
+			_, err := c.ReadBatch(bufs, sizes, stamps)
+			ended <- err
+		}()
+		c.Close()
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("ReadBatch of a closed Conn: %v", err)
+		}
+	})
+}
+
 // What each of several goroutines writes arrives whole and in its order.
 func TestSeveralWriteAtTheSameTime(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {

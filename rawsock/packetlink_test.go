@@ -29,6 +29,7 @@ var linkTests = []struct {
 	{"CloseUnblocksReadBatch", TestCloseUnblocksReadBatch},
 	{"ReadBatchRefusesBadBuffers", TestReadBatchRefusesBadBuffers},
 	{"WriteBatchRoutesMixedFamilies", TestWriteBatchRoutesMixedFamilies},
+	{"ReaderThatNeverSleeps", TestReaderThatNeverSleeps},
 	{"SeveralWriteAtTheSameTime", TestSeveralWriteAtTheSameTime},
 	{"WriteBatchStopsAtTheFirstError", TestWriteBatchStopsAtTheFirstError},
 	{"TooBigWhateverDFSays", TestTooBigWhateverDFSays},
