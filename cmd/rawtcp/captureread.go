@@ -81,6 +81,10 @@ func (p *program) openCapture(stop context.Context, name string) (in *captureRea
 	}
 	f, err := os.Open(name)
 	if err != nil {
+		var path *os.PathError
+		if errors.As(err, &path) {
+			path.Path = shown(name)
+		}
 		return nil, 0, usageError("%w", err)
 	}
 	info, err := f.Stat()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,14 @@ func TestCaptureReaderLeavesAFlood(t *testing.T) {
 	}
 	in.until = time.Now().Add(10 * time.Millisecond)
 	if _, err := io.Copy(io.Discard, in); !errors.Is(err, explain.ErrStopped) {
+		t.Error(err)
+	}
+}
+
+// A name is shown as a terminal may have it.
+func TestCaptureThatIsNotThere(t *testing.T) {
+	_, _, err := new(program).openCapture(t.Context(), "no\x1b[31msuch\xff")
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), `open no\x1b[31msuch\xff: no such file`) {
 		t.Error(err)
 	}
 }

@@ -22,7 +22,7 @@ var axe string
 // views are runs that show different things.
 var views = []string{
 	"lost", "zero-window", "attack", "refused", "simultaneous",
-	"reset", "two", "keep-alive",
+	"reset", "two", "keep-alive", "unanswered",
 }
 
 // The pictures hold as many marks as the run has events, before and after the
@@ -52,6 +52,12 @@ func TestPictures(t *testing.T) {
 			}
 			if got := eval[int](b, `moves(".lanes path.fired")`); got != want.fired {
 				t.Errorf("%d timers fire, want %d", got, want.fired)
+			}
+			if got := eval[int](b, `moves(".graph path.data, .graph path.resent")`); got != want.bars {
+				t.Errorf("%d bars in the graphs, want %d", got, want.bars)
+			}
+			if got := eval[int](b, `moves(".graph path.sack")`); got != want.sacks {
+				t.Errorf("%d SACK blocks, want %d", got, want.sacks)
 			}
 			if got := eval[int](b, `moves(".graph path.shut")`); (got > 0) != want.shut {
 				t.Errorf("%d marks of a zero window, and there is one: %t", got, want.shut)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,40 +47,80 @@ func write(t *testing.T, text string) string {
 
 // shape is what a run's lines say should be seen.
 type shape struct {
-	segments, states, timers, fired, out, in int
-	shut                                     bool // a window was zero
+	segments, states, fired int
+	bars, sacks             int  // of the graphs
+	shut                    bool // a window was zero
 }
+
+// direction is what one side of a connection sent that its graph should show.
+type direction struct{ bars, data, sacks int }
 
 func shapeOf(t *testing.T, text string) shape {
 	t.Helper()
 	var s shape
+	directions := map[uint64]map[string]*direction{}
 	for line := range strings.Lines(text) {
-		var l struct {
-			Type, Dir, What, Flags string
-			Win                    uint16
-		}
-		if err := json.Unmarshal([]byte(line), &l); err != nil {
+		var head struct{ Type, What string }
+		if err := json.Unmarshal([]byte(line), &head); err != nil {
 			t.Fatal(err)
 		}
-		switch l.Type {
+		switch head.Type {
 		case "segment":
+			var l trace.SegmentLine
+			if err := json.Unmarshal([]byte(line), &l); err != nil {
+				t.Fatal(err)
+			}
 			s.segments++
 			s.shut = s.shut || l.Win == 0 && !strings.Contains(l.Flags, "R")
-			if l.Dir == "out" {
-				s.out++
-			} else {
-				s.in++
+			if directions[l.Conn] == nil {
+				directions[l.Conn] = map[string]*direction{"in": {}, "out": {}}
 			}
+			note(directions[l.Conn], &l)
 		case "state":
 			s.states++
 		case "timer":
-			s.timers++
-			if l.What == "fired" {
+			if head.What == "fired" {
 				s.fired++
 			}
 		}
 	}
+	for _, both := range directions {
+		s.graphs(both["out"], both["in"])
+	}
 	return s
+}
+
+// note counts what a segment adds to the graphs: what occupies sequence space to
+// that of its sender, SACK blocks to that of the other side.
+func note(both map[string]*direction, l *trace.SegmentLine) {
+	if slices.Contains([]string{"dropped", "unacceptable", "paws", "old_duplicate_syn"}, l.Note) || l.Checksum == "bad" {
+		return // its numbers need not mean anything
+	}
+	if l.Len > 0 || strings.ContainsAny(l.Flags, "SF") {
+		both[l.Dir].bars++
+	}
+	if l.Len > 0 {
+		both[l.Dir].data++
+	}
+	other := map[string]string{"in": "out", "out": "in"}[l.Dir]
+	both[other].sacks += len(l.Options.SACK)
+}
+
+// graphs adds the graphs of a connection: one for each side that sent data, or
+// one for SYN and FIN.
+func (s *shape) graphs(out, in *direction) {
+	list := []*direction{out, in}
+	list = slices.DeleteFunc(list, func(d *direction) bool { return d.data == 0 })
+	if len(list) == 0 {
+		list = []*direction{out}
+		if out.bars == 0 {
+			list = []*direction{in}
+		}
+	}
+	for _, d := range list {
+		s.bars += d.bars
+		s.sacks += d.sacks
+	}
 }
 
 // long is a connection of n segments: data out, ACKs in, one in a hundred lost

@@ -103,7 +103,7 @@ func FuzzTracker(f *testing.F) {
 			s, step := fuzzSegment(b)
 			at = max(at+step, 0)
 			frame++
-			tracker.Add(Moment{frame, at}, &s, capture.Detail{Kept: len(s.Payload), IPLen: 40 + len(s.Payload)})
+			tracker.Add(Moment{frame, at}, &s, capture.Detail{Kept: len(s.Payload), IPLen: 40 + len(s.Payload), Place: uint64(b[11] & 1), OptionsCut: b[10]&1 != 0})
 			if tracker.Live() > 3 {
 				t.Fatalf("%d connections", tracker.Live())
 			}

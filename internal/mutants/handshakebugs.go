@@ -53,7 +53,7 @@ var handshakeBugs = []Mutant{
 	{"rst-answers-unlimited", "F13", "engine", "Stack.reset", "if !s.resets.allow(s.now) {", "if false {"},
 	{"stranger-reset", "C1", "engine", "Stack.Receive", "s.counters.NoConnection++", `s.counters.NoConnection++; s.reset(seg, "a stranger")`},
 	{"accept-leaves-waiting", "F7", "engine", "Listener.Close", "c.Abort(now)", "_ = c"},
-	{"second-open", "C20", "engine", "Stack.Dial", "if s.conns.find(local, remote) != nil {", "if false {"},
+	{"second-open", "C20", "engine", "Stack.Dial", "if s.InUse(local, remote) {", "if false {"},
 	{"syn-ends-time-wait", "C8", "engine", "Stack.reopens", " || !c.olderThan(", " || c == nil && !c.olderThan("},
 	{"syn-of-same-number", "C8", "engine", "Conn.olderThan", "higher := c.rcv.nxt.Add(-1).Less(syn.Seq)", "higher := c.rcv.nxt.Add(-1).LessEq(syn.Seq)"},
 	{"isn-constant", "L5", "engine", "secrets.isn", "segment.MakeSeq(uint32(now>>6) + s.hash(purposeISN, local, remote))", "segment.MakeSeq(uint32(now >> 6))"},

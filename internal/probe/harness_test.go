@@ -99,7 +99,9 @@ func callBack(ctx context.Context, dial func(context.Context) (net.Conn, error))
 	for ctx.Err() == nil {
 		if c, err := dial(ctx); err == nil {
 			_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+			hang := context.AfterFunc(ctx, func() { _ = c.Close() })
 			_, _ = io.Copy(io.Discard, c)
+			hang()
 			_ = c.Close()
 		}
 		timer := time.NewTimer(50 * time.Millisecond)
@@ -241,10 +243,17 @@ func (k *kernelHost) probe(t *testing.T, port uint16, service string, rows ...st
 	board := puppet.NewBoard(puppet.Config{Link: link, Rate: 100, Conns: 64})
 	defer board.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go callBack(ctx, func(ctx context.Context) (net.Conn, error) {
-		return k.there.Dial(ctx, netip.AddrPortFrom(k.here.Addr4(), callPort))
-	})
+	calls := make(chan struct{})
+	go func() {
+		defer close(calls)
+		callBack(ctx, func(ctx context.Context) (net.Conn, error) {
+			return k.there.Dial(ctx, netip.AddrPortFrom(k.here.Addr4(), callPort))
+		})
+	}()
+	defer func() { // before the hosts are gone
+		cancel()
+		<-calls
+	}()
 	return runBattery(t, board, netip.AddrPortFrom(k.there.Addr4(), port), service, rows, 1)
 }
 

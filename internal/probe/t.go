@@ -124,14 +124,20 @@ func (t *T) ClosedPort() netip.AddrPort {
 // Connect makes a handshake with the target, or ends the attempt. Where the path
 // has lost something before, it makes sure that the handshake is complete.
 func (t *T) Connect(shape ...puppet.Shape) *puppet.Puppet {
+	p := t.fresh(shape...)
+	if t.battery.lossy() && t.Life(p) != puppet.Alive {
+		t.Unknown("the connection does not take data")
+	}
+	return p
+}
+
+// fresh is Connect that sends nothing but the handshake, whatever the path loses.
+func (t *T) fresh(shape ...puppet.Shape) *puppet.Puppet {
 	p := t.Puppet(shape...)
 	if answer := p.Open(); answer != puppet.Opened {
 		t.Unknown("no handshake to begin with: %v", answer)
 	}
 	t.battery.learn(p.RTT())
-	if t.battery.lossy() && t.Life(p) != puppet.Alive {
-		t.Unknown("the connection does not take data")
-	}
 	return p
 }
 

@@ -114,6 +114,16 @@ var (
 	colourName = regexp.MustCompile(`(--[a-z]+): light-dark\((#[0-9a-f]{6}), #[0-9a-f]{6}\)`)
 )
 
+// lightColours are those of the page for a browser that knows no light-dark().
+func lightColours() string {
+	var b strings.Builder
+	b.WriteString(":root { ")
+	for _, m := range colourName.FindAllStringSubmatch(pageStyle, -1) {
+		fmt.Fprintf(&b, "%s: %s; ", m[1], m[2])
+	}
+	return b.String() + "}\n"
+}
+
 // plainColours replaces the names of colours by the light ones of the page.
 func plainColours(style string) string {
 	colours := map[string]string{}

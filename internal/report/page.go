@@ -33,7 +33,7 @@ document.documentElement.classList.add("js");
 addEventListener("error", e => { if (e.error) document.documentElement.classList.remove("js"); });`
 
 var (
-	wholeStyle = pageStyle + figureStyle
+	wholeStyle = lightColours() + pageStyle + figureStyle
 	pagePolicy = policy(wholeStyle, pageOpener, pageScript)
 )
 

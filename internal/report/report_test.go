@@ -114,6 +114,16 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// A browser that knows no light-dark() has every colour too.
+func TestColoursOfOldBrowsers(t *testing.T) {
+	plain, _, _ := strings.Cut(wholeStyle, "@supports")
+	for _, m := range colourUse.FindAllStringSubmatch(wholeStyle, -1) {
+		if !strings.Contains(plain, m[1]+": #") {
+			t.Errorf("%s has no plain colour", m[1])
+		}
+	}
+}
+
 // Every segment, state and timer of a run is in its page.
 func TestPageHoldsEverything(t *testing.T) {
 	for _, name := range runs {

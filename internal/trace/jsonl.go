@@ -51,9 +51,10 @@ type SegmentLine struct {
 	Ack      uint32      `json:"ack"`
 	SeqAbs   uint32      `json:"seq_abs"`
 	AckAbs   uint32      `json:"ack_abs"`
-	Win      uint16      `json:"win"`    // as on the wire
-	WScale   uint8       `json:"wscale"` // the shift that applies to win
-	Len      int         `json:"len"`    // octets of payload
+	Win      uint16      `json:"win"`                // as on the wire
+	WScale   uint8       `json:"wscale"`             // the shift that applies to win
+	Len      int         `json:"len"`                // octets of payload
+	Segments int         `json:"segments,omitempty"` // of a super-segment of ours: into how many the link cuts it
 	TTL      uint8       `json:"ttl"`
 	Options  OptionsLine `json:"options"`
 	Checksum string      `json:"checksum"` // "ok", "partial" or "bad"
@@ -345,6 +346,9 @@ func segmentLine(e *engine.Event, s *segment.Segment, at int64) SegmentLine {
 	}
 	if e.Conn != 0 {
 		line.State = e.State.String()
+	}
+	if s.SegmentSize > 0 {
+		line.Segments, line.Checksum = s.Count(), checksumWord(segment.ChecksumPartial)
 	}
 	return line
 }

@@ -247,7 +247,7 @@ func (r *connRecord) peerSYN(e *engine.Event) {
 
 func (r *connRecord) segmentOut(e *engine.Event) {
 	s := e.Segment
-	r.sum.SegmentsSent++
+	r.sum.SegmentsSent += uint64(s.Count())
 	if e.Note.Resent() {
 		r.sum.Retransmits++
 	}

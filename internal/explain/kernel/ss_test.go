@@ -123,6 +123,26 @@ func (o *observation) moment(want ...engine.State) {
 	}
 }
 
+// alone waits until a host's own capture has its side in a state, and holds that
+// to what ss has there; it must have come from one state and no other. What the
+// other host has cannot be known to this capture.
+func (o *observation) alone(w *watch, side flow.Side, from, want engine.State) {
+	o.t.Helper()
+	for deadline := time.Now().Add(patience); w.look(o.t)[side] != want; pause(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			o.t.Fatalf("the tracker has %v, want %v of %v", w.states, want, side)
+		}
+	}
+	h := []*netlab.Host{o.a, o.b}[side]
+	if s := ss(o.t, h, w.local[side], w.local[side.Other()]); s != want {
+		o.t.Errorf("ss has %v, the tracker %v", s, want)
+	}
+	if passed := w.passed[side]; len(passed) < 2 || passed[len(passed)-2] != from {
+		o.t.Errorf("the tracker came to %v by %v", want, passed)
+	}
+	o.seen[[2]engine.State{want, want}] = true
+}
+
 // shownBySS is what ss has of two states: a listener is no connection.
 func shownBySS(states [2]engine.State) [2]engine.State {
 	for i, s := range states {
@@ -186,42 +206,23 @@ func TestStatesAgainstSS(t *testing.T) {
 			o.knock()
 			o.waitFor(o.client)
 			// The server's side knows nothing of it, and its capture neither.
-			for o.client.look(o.t)[0] != synSent {
-				pause(5 * time.Millisecond)
+			o.alone(o.client, flow.Local, closed, synSent)
+			if o.client.states[1] != engine.Listen {
+				o.t.Errorf("the tracker has %v", o.client.states)
 			}
-			if s := ss(o.t, o.a, o.client.local[0], o.client.local[1]); s != synSent || o.client.states[1] != engine.Listen {
-				o.t.Errorf("ss has %v, the tracker %v", s, o.client.states)
-			}
-			all[synSent] = true
 		}},
 		{"SYN-ACK without answer", true, netlab.RelayConfig{BtoA: loses(flags(syn | ack))}, func(o *observation) {
 			o.listen()
 			o.knock()
 			o.waitFor(o.server)
-			for deadline := time.Now().Add(patience); o.server.look(o.t)[1] != synReceived; pause(5 * time.Millisecond) {
-				if time.Now().After(deadline) {
-					o.t.Fatalf("the tracker has %v", o.server.states)
-				}
-			}
-			if s := ss(o.t, o.b, o.server.local[1], o.server.local[0]); s != synReceived {
-				o.t.Errorf("ss has %v", s)
-			}
-			all[synReceived] = true
+			o.alone(o.server, flow.Remote, engine.Listen, synReceived)
 		}},
 		{"FIN without answer", false, netlab.RelayConfig{}, func(o *observation) {
 			client, _ := o.open()
 			o.moment(established, established)
 			o.must(o.r.SetBoth(loses(every)))
 			o.must(client.CloseWrite())
-			for deadline := time.Now().Add(patience); o.client.look(o.t)[0] != finWait1; pause(5 * time.Millisecond) {
-				if time.Now().After(deadline) {
-					o.t.Fatalf("the tracker has %v", o.client.states)
-				}
-			}
-			if s := ss(o.t, o.a, o.client.local[0], o.client.local[1]); s != finWait1 {
-				o.t.Errorf("ss has %v", s)
-			}
-			all[finWait1] = true
+			o.alone(o.client, flow.Local, established, finWait1)
 		}},
 		{"both close at once", true, netlab.RelayConfig{}, func(o *observation) {
 			client, server := o.open()
@@ -246,15 +247,7 @@ func TestStatesAgainstSS(t *testing.T) {
 			o.end(client)
 			// What the client has acknowledged does not arrive: only the server's
 			// own capture can know.
-			for deadline := time.Now().Add(patience); o.server.look(o.t)[1] != lastAck; pause(5 * time.Millisecond) {
-				if time.Now().After(deadline) {
-					o.t.Fatalf("the tracker has %v", o.server.states)
-				}
-			}
-			if s := ss(o.t, o.b, o.server.local[1], o.server.local[0]); s != lastAck {
-				o.t.Errorf("ss has %v", s)
-			}
-			all[lastAck] = true
+			o.alone(o.server, flow.Remote, closeWait, lastAck)
 		}},
 	} {
 		t.Run(scene.name, func(t *testing.T) {

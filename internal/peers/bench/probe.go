@@ -99,20 +99,30 @@ func (s *Session) sentByKernel() (sent uint64, err error) {
 	return sent, err
 }
 
-// probe is the tested side: the machinery of ping, with the kernel's time stamps
-// and nothing between two probes.
+// underway is how many probes of ours wait at a time.
+const underway = 256
+
+// probe is the tested side: the machinery of ping, with every round trip in its
+// histogram. Its times are those of the program: nobody asks the kernel for a stamp
+// a hundred thousand times a second.
 func probe(spec Spec) (sample, error) {
-	link, err := rawsock.Open(rawsock.Config{Family: rawsock.IPv4, IO: links[spec.Stack], TxTimestamps: true})
+	link, err := rawsock.Open(rawsock.Config{Family: rawsock.IPv4, IO: links[spec.Stack], NoTimestamps: true})
 	if err != nil {
 		return nil, err
 	}
-	syn := segment.Segment{Window: 64240, TTL: 64, Options: segment.Options{Set: segment.HasMSS, MSS: 1460}}
+	syn := segment.Segment{Window: 64240, TTL: 64, Options: segment.Options{Set: segment.HasMSS, MSS: mtu - 40}}
 	p := ping.NewPinger(link, ping.Config{
-		Targets:  []ping.Target{{Local: spec.Local, Remote: spec.Remotes[0], SYN: syn}},
-		Interval: 1, Wait: patience,
+		Targets: []ping.Target{{Local: spec.Local, Remote: spec.Remotes[0], SYN: syn}}, Flood: underway, Wait: time.Second,
 	}, nil)
 	ended, stop := make(chan error, 1), make(chan struct{})
 	go func() { ended <- p.Run(stop, nil) }()
+	for p.Stats()[0].Replies < 2*underway { // until every port is claimed
+		select {
+		case err := <-ended:
+			return nil, err
+		case <-time.After(time.Millisecond):
+		}
+	}
 	time.Sleep(spec.Warm)
 	from, began := p.Stats()[0], time.Now()
 	to, took := from, time.Duration(0)
@@ -124,18 +134,21 @@ func probe(spec Spec) (sample, error) {
 	if err := <-ended; err != nil {
 		return nil, err
 	}
+	return answered(from, to, p.Stats()[0], took)
+}
+
+// answered is how many probes a second were answered, of whom each must have its
+// round trip told and its RST sent.
+func answered(from, to, end ping.Stats, took time.Duration) (sample, error) {
 	replies := to.Replies - from.Replies
 	if timed := to.Times.Count() - from.Times.Count(); replies == 0 || timed < replies {
 		return nil, fmt.Errorf("%d replies and %d round-trip times", replies, timed)
 	}
-	if last := p.Stats()[0]; last.SegmentsSent-last.Sent < last.Replies {
-		return nil, fmt.Errorf("%d replies and %d RSTs", last.Replies, last.SegmentsSent-last.Sent)
+	if resets := end.SegmentsSent - end.Sent; resets < end.Replies {
+		return nil, fmt.Errorf("%d replies and %d RSTs", end.Replies, resets)
 	}
 	return sample{probesPerSecond: float64(replies) / took.Seconds()}, nil
 }
-
-// patience is how long the answer to a probe is waited for.
-const patience = 10 * time.Millisecond
 
 // listenOnly is the kernel's side: a port where handshakes can begin.
 func listenOnly(spec Spec) (sample, error) {

@@ -37,14 +37,33 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: bench [-size OCTETS] [-rounds N] RAWTCP")
 		os.Exit(2)
 	}
-	missed, err := run(flag.Arg(0), *size, *rounds)
+	r, err := run(flag.Arg(0), *size, *rounds)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	if missed {
+	r.print(*size, *rounds)
+	if r.clockRatio() < leastRatio || r.explain.memory > mostMemory {
 		os.Exit(1)
 	}
+}
+
+// A result is what both programs took at best.
+type result struct{ tshark, explain cost }
+
+func (r *result) clockRatio() float64 { return float64(r.tshark.clock) / float64(r.explain.clock) }
+func (r *result) cpuRatio() float64   { return float64(r.tshark.cpu) / float64(r.explain.cpu) }
+
+func (r *result) print(size int64, rounds int) {
+	fmt.Printf("capture of %d MiB, best of %d rounds\n", size>>20, rounds)
+	fmt.Printf("%-28s %10s %10s %10s\n", "", "clock", "processor", "memory")
+	for _, line := range []struct {
+		name string
+		cost cost
+	}{{"tshark -q -z conv,tcp", r.tshark}, {"rawtcp explain --ladder none", r.explain}} {
+		fmt.Printf("%-28s %9.2fs %9.2fs %6d MiB\n", line.name, line.cost.clock.Seconds(), line.cost.cpu.Seconds(), line.cost.memory>>20)
+	}
+	fmt.Printf("times as fast: %.1f by the clock, %.1f by the processor's time\n", r.clockRatio(), r.cpuRatio())
 }
 
 // A cost is what one run of a program took.
@@ -53,15 +72,15 @@ type cost struct {
 	memory     int64 // octets, the most that was resident
 }
 
-func run(rawtcp string, size int64, rounds int) (missed bool, err error) {
+func run(rawtcp string, size int64, rounds int) (*result, error) {
 	dir, err := os.MkdirTemp("", "rawtcp-bench-")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	file := filepath.Join(dir, "many.pcap")
 	if err := generate(file, size); err != nil {
-		return false, err
+		return nil, err
 	}
 	var ours, theirs []cost
 	for range rounds { // by turns, so that both have the same weather
@@ -74,23 +93,12 @@ func run(rawtcp string, size int64, rounds int) (missed bool, err error) {
 		} {
 			c, err := measure(p.args)
 			if err != nil {
-				return false, err
+				return nil, err
 			}
 			*p.costs = append(*p.costs, c)
 		}
 	}
-	tshark, explain := best(theirs), best(ours)
-	fmt.Printf("capture of %d MiB, best of %d rounds\n", size>>20, rounds)
-	fmt.Printf("%-28s %10s %10s %10s\n", "", "clock", "processor", "memory")
-	for _, line := range []struct {
-		name string
-		cost cost
-	}{{"tshark -q -z conv,tcp", tshark}, {"rawtcp explain --ladder none", explain}} {
-		fmt.Printf("%-28s %9.2fs %9.2fs %6d MiB\n", line.name, line.cost.clock.Seconds(), line.cost.cpu.Seconds(), line.cost.memory>>20)
-	}
-	clock, cpu := float64(tshark.clock)/float64(explain.clock), float64(tshark.cpu)/float64(explain.cpu)
-	fmt.Printf("times as fast: %.1f by the clock, %.1f by the processor's time\n", clock, cpu)
-	return clock < leastRatio || explain.memory > mostMemory, nil
+	return &result{best(theirs), best(ours)}, nil
 }
 
 func generate(file string, size int64) error {
