@@ -17,7 +17,7 @@ endif
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak bulk differ check bench bench-ping bench-explain fuzz sim mutants golden probe-loss cover clean FORCE
+.PHONY: help build demo test soak bulk differ check bench bench-ping bench-explain fuzz sim mutants golden probe-loss probe-targets cover clean FORCE
 
 help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,12 @@ golden: ## every row of the probe against the kernel, other hosts and lossy road
 
 probe-loss: ## every row of the probe on roads that lose 5 % each way; RUNS=50 is how many
 	$(GO) test -count=1 -timeout=24h ./internal/probe -run 'TestLossIsNoFault' -v -args -losses $(or $(RUNS),50)
+
+probe-targets: ## every quick row of the probe against other hosts, and the matrix of docs/probe.md; SLOW=-slowrows the slow ones too
+	@scripts/deps.sh test
+	$(GO) test -count=1 -timeout=2h -parallel 4 ./internal/probe -run 'TestTargets|TestListen|TestBrokenHosts|TestBoxes' -args -everyrow -record $(SLOW)
+	$(GO) -C $(PEERS) test -count=1 -timeout=30m ./probe -args -all -record
+	$(GO) test -count=1 ./internal/probe -run 'TestPage|TestAnswersAreThoseOfTheTables' -args -update
 
 cover: ## test coverage: totals here, lines in bin/cover.html
 	@mkdir -p bin

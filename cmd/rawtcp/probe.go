@@ -317,7 +317,7 @@ func (r *probeRun) battery(tracer engine.Tracer) (*probe.Report, error) {
 	})
 	defer r.board.Close()
 	r.table = newProbeTable(r.rows, r.tell)
-	r.watch = newProbeWatch(r.rows, conns, r.board.Now, r.session.status)
+	r.watch = newProbeWatch(r.rows, r.lanes(conns), r.o.full, r.board.Now, r.session.status)
 	defer r.watch.end()
 	b := &probe.Battery{
 		Board: r.board, Target: r.remote, Service: r.service, Rows: r.rows, SideBySide: r.o.full, Lanes: r.lanes(conns), Listen: r.o.listen,
@@ -425,7 +425,6 @@ func (r *probeRun) writePage(report *probe.Report, failed error) error {
 func (r *probeRun) outcome(report *probe.Report, err error) error {
 	var control *probe.ControlError
 	stopped := r.rein.stopped()
-	var sig errSignal
 	switch {
 	case errors.As(err, &control) && control.Answer == puppet.Silent:
 		return fail(exitTimeout, hintDeaf, "%s: %w", r.remote, control)
@@ -433,7 +432,7 @@ func (r *probeRun) outcome(report *probe.Report, err error) error {
 		return fail(exitRefused, "", "%s: %w", r.remote, control)
 	case err != nil:
 		return connectFailure(err, nil, 0)
-	case len(report.Results) == 0 && errors.As(stopped, &sig):
+	case len(report.Results) == 0 && stopped != nil:
 		return stopFailure(stopped, r.o.timeout)
 	case report.Bad():
 		return &failure{code: exitNo, err: errors.New("some rows failed"), silent: true}

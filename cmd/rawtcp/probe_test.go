@@ -196,7 +196,7 @@ func TestProbeWatch(t *testing.T) {
 		{ID: "C2", Name: "last", Takes: 4 * time.Second},
 	}
 	now := time.Duration(0)
-	w := newProbeWatch(rows, 2, func() time.Duration { return now }, nil)
+	w := newProbeWatch(rows, 1, true, func() time.Duration { return now }, nil)
 	defer w.end()
 	see := func(want string) {
 		t.Helper()
@@ -216,6 +216,11 @@ func TestProbeWatch(t *testing.T) {
 	w.note(probe.Progress{Row: rows[1], What: probe.RowDone})
 	w.note(probe.Progress{Row: rows[0], What: probe.RowDone})
 	see("2/3; about 4s left")
+	brisk := newProbeWatch([]*probe.Row{rows[0], rows[2]}, 2, false, func() time.Duration { return 0 }, nil)
+	defer brisk.end()
+	if got := brisk.left(); got != 3*time.Second {
+		t.Errorf("%v left of six seconds in two lanes", got)
+	}
 }
 
 // TestStatusLine: the status stays below what is written, and goes without a trace.

@@ -184,7 +184,11 @@ func sideText(mark, target string, l *probe.Line) string {
 }
 
 func diffSummaryText(a, b *dossier.Run, shared, differ int) string {
-	text := fmt.Sprintf("--- %s and %s ---\n%s in both, %d differ", a.Target, b.Target, plural(uint64(shared), "row"), differ)
+	verb := "differ"
+	if differ == 1 {
+		verb = "differs"
+	}
+	text := fmt.Sprintf("--- %s and %s ---\n%s in both, %d %s", a.Target, b.Target, plural(uint64(shared), "row"), differ, verb)
 	if a.Print != b.Print {
 		text += fmt.Sprintf("\nprint < %s\nprint > %s",
 			trace.AppendEscaped(nil, []byte(a.Print)), trace.AppendEscaped(nil, []byte(b.Print)))

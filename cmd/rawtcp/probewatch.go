@@ -14,7 +14,8 @@ const tellEvery = 500 * time.Millisecond
 // A probeWatch says on a terminal what a battery does and how long it will take.
 type probeWatch struct {
 	rows   []*probe.Row
-	lanes  int // rows that may run at a time
+	quick  int  // quick rows that may run at a time
+	beside bool // the slow rows run beside them
 	now    func() time.Duration
 	status *statusLine // nil: nobody looks
 	quit   chan struct{}
@@ -33,8 +34,8 @@ type runningRow struct {
 	again int    // attempts beyond the first
 }
 
-func newProbeWatch(rows []*probe.Row, lanes int, now func() time.Duration, status *statusLine) *probeWatch {
-	w := &probeWatch{rows: rows, lanes: lanes, now: now, status: status, done: map[*probe.Row]bool{}, quit: make(chan struct{}), ended: make(chan struct{})}
+func newProbeWatch(rows []*probe.Row, quick int, beside bool, now func() time.Duration, status *statusLine) *probeWatch {
+	w := &probeWatch{rows: rows, quick: quick, beside: beside, now: now, status: status, done: map[*probe.Row]bool{}, quit: make(chan struct{}), ended: make(chan struct{})}
 	if status == nil {
 		close(w.ended)
 		return w
@@ -112,8 +113,8 @@ func (w *probeWatch) text() string {
 	return text
 }
 
-// left is how long the rest will take: the quick rows share the lanes, and a slow
-// row has one of its own where there are several.
+// left is how long the rest will take: the quick rows share their lanes, and the
+// slow ones run beside them or each in its turn.
 func (w *probeWatch) left() time.Duration {
 	began := map[*probe.Row]time.Duration{}
 	for _, r := range w.running {
@@ -125,11 +126,11 @@ func (w *probeWatch) left() time.Duration {
 			continue
 		}
 		rest := max(row.Takes-began[row], 0)
-		if w.lanes > 1 && row.Risk&probe.Slow != 0 {
+		if w.beside && row.Risk&probe.Slow != 0 {
 			longest = max(longest, rest)
 		} else {
 			quick += rest
 		}
 	}
-	return max(quick, longest)
+	return max(quick/time.Duration(w.quick), longest)
 }

@@ -261,7 +261,7 @@ func (b *Battery) judge(ctx context.Context, row *Row) *Result {
 		}
 		break
 	}
-	if result.Verdict != Pass {
+	if o := row.Outcome(result.Key); result.Verdict != Pass || o.LikePath {
 		b.doubt(ctx, result)
 	}
 	result.Took = b.Board.Now() - result.Began

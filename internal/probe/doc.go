@@ -59,6 +59,8 @@
 //     numbers relative and times exact. Verdict and observation are kept apart.
 //   - Needs says which part of a segment the row relies on. If the path changes
 //     it, a bad outcome becomes "unknown: changed on the path".
+//   - LikePath: true marks an outcome that is no bad news, and that such a path
+//     would look like too: "no cookie", where an option may have been stripped.
 //   - A row that needs data declares Service; T.Request sends the request.
 //   - Never wait for a fixed time where something can be waited for; T.Answer
 //     waits for as long as an answer may take on this path.

@@ -20,7 +20,7 @@ var groupE = []*Row{
 		Risk:     Data, Service: BulkData, Takes: 3 * time.Second, Needs: []Field{FieldMSS, FieldAck, FieldWindow},
 		Outcomes: []Outcome{
 			{Key: "ten", Verdict: Pass, Says: "ten segments, whatever their size"},
-			{Key: "fewer", Verdict: Pass, LikeLoss: true, Rule: rfc(5681, "3.1"), Says: "less than ten segments"},
+			{Key: "fewer", Verdict: Pass, LikeLoss: true, LikePath: true, Rule: rfc(5681, "3.1"), Says: "less than ten segments"},
 			{Key: "more", Verdict: Note, Says: "more than RFC 6928 allows"},
 		},
 		Test: initialWindow,

@@ -79,7 +79,7 @@ var groupG = []*Row{
 		Outcomes: []Outcome{
 			{Key: "accecn", Verdict: Pass, Says: "the SYN-ACK tells in the new code which ECN field the SYN had"},
 			{Key: "mangled", Verdict: Note, Says: "the SYN-ACK tells in the new code of an ECN field that the SYN did not have: it was changed, or ECE and CWR are echoed"},
-			{Key: "classic", Verdict: Pass, Says: "the SYN-ACK has ECE alone: ECN as in RFC 3168"},
+			{Key: "classic", Verdict: Pass, LikePath: true, Says: "the SYN-ACK has ECE alone: ECN as in RFC 3168"},
 			{Key: "no-ecn", Verdict: Note, Says: "the SYN-ACK has none of the flags"},
 			{Key: "nonce", Verdict: Note, Says: "the SYN-ACK has AE and ECE, as in the ECN nonce experiment"},
 			{Key: "reflected", Verdict: Fail, Says: "the SYN-ACK has all three flags: it echoes what it does not know"},
@@ -95,7 +95,7 @@ var groupG = []*Row{
 		Clauses:  []Clause{rfc(7413, "4.1.1"), rfc(7413, "4.2.1")},
 		Risk:     Safe, Takes: 300 * time.Millisecond, Needs: []Field{FieldOptions},
 		Outcomes: []Outcome{
-			{Key: "none", Verdict: Pass, Says: "no cookie: the host does not offer Fast Open on this port"},
+			{Key: "none", Verdict: Pass, LikePath: true, Says: "no cookie: the host does not offer Fast Open on this port"},
 			{Key: "cookie", Verdict: Pass, Says: "a cookie"},
 			{Key: "experimental", Verdict: Note, Says: "a cookie in the experimental option only"},
 			{Key: "malformed", Verdict: Fail, Says: "a cookie of an illegal length"},
@@ -114,7 +114,7 @@ var groupG = []*Row{
 			{Key: "fallback", Verdict: Note, Says: "the SYN is acknowledged without the data, whatever the cookie"},
 			{Key: "any-cookie", Verdict: Vulnerable, Rule: rfc(7413, "4.1.2"), Says: "data with a wrong cookie is taken: anybody can have the host work for a forged address"},
 			{Key: "dropped", Verdict: Note, LikeLoss: true, Says: "the SYN with cookie and data is not answered"},
-			{Key: "not-offered", Verdict: Pass, Says: "the host gives no cookie"},
+			{Key: "not-offered", Verdict: Pass, LikePath: true, Says: "the host gives no cookie"},
 		},
 		Test: fastOpenData,
 	},
@@ -125,7 +125,7 @@ var groupG = []*Row{
 		Clauses:  []Clause{rfc(8684, "3.1")},
 		Risk:     Safe, Takes: 300 * time.Millisecond, Needs: []Field{FieldOptions},
 		Outcomes: []Outcome{
-			{Key: "plain", Verdict: Pass, Says: "a SYN-ACK without MP_CAPABLE: ordinary TCP"},
+			{Key: "plain", Verdict: Pass, LikePath: true, Says: "a SYN-ACK without MP_CAPABLE: ordinary TCP"},
 			{Key: "mptcp", Verdict: Pass, Says: "a SYN-ACK with a key of the host's own"},
 			{Key: "mirrored", Verdict: Fail, Says: "our own option comes back: somebody echoes what he does not know"},
 			{Key: "dropped", Verdict: Note, LikeLoss: true, Says: "no answer, although a SYN without the option is answered"},

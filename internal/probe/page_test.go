@@ -18,7 +18,7 @@ const pageFile = "../../docs/probe.md"
 
 // TestPage: docs/probe.md is what the declarations say.
 func TestPage(t *testing.T) {
-	text := probe.Page("")
+	text := probe.Page(matrix(t))
 	if *update {
 		if err := os.WriteFile(pageFile, []byte(text), 0o666); err != nil {
 			t.Fatal(err)

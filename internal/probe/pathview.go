@@ -134,6 +134,8 @@ func (v *pathView) missing(rungs []Rung) string {
 			return ""
 		case r.ICMP != nil:
 			before = fmt.Sprintf("hop %d (%v)", r.Hops, r.ICMP.From)
+		case v.answered[r.Hops] == "the host": // which may drop it itself
+			return ""
 		case v.answered[r.Hops] != "":
 			return fmt.Sprintf("before hop %d (%s), behind %s", r.Hops, v.answered[r.Hops], before)
 		}

@@ -141,12 +141,12 @@ func (r *Report) schedulePrint() string {
 		return "?"
 	}
 	times := a2.times("synack_at")
-	if len(times) < 2 {
+	if len(times) == 0 {
 		return "0"
 	}
 	var words []string
-	for _, d := range times[1:] {
-		words = append(words, strconv.FormatFloat((d-times[0]).Seconds(), 'f', 1, 64))
+	for _, d := range times { // since the first SYN-ACK
+		words = append(words, strconv.FormatFloat(d.Seconds(), 'f', 1, 64))
 	}
 	return strings.Join(words, ",")
 }

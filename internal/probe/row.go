@@ -81,6 +81,7 @@ type Outcome struct {
 	Says     string // one sentence without a period
 	Rule     Clause // which decides; default: the first of the row's clauses
 	LikeLoss bool   // a lost segment, ours or theirs, would look the same
+	LikePath bool   // no bad news, and a path that changes what the row needs would look the same
 }
 
 // A Row is one behaviour test.

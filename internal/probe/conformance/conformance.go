@@ -40,8 +40,8 @@ func Read(file string) (Answers, error) {
 	return answers, nil
 }
 
-// Record adds the answers of a run to a file; those to other rows stay. One caller
-// at a time.
+// Record adds the answers of a run to a file; those to other rows stay, as do those
+// to rows that this machine was too slow to ask. One caller at a time.
 func Record(file, name, about string, r *probe.Report) error {
 	answers, err := Read(file)
 	if err != nil {
@@ -52,7 +52,9 @@ func Record(file, name, about string, r *probe.Report) error {
 	}
 	answers[name].About = about
 	for i := range r.Results {
-		answers[name].Rows[r.Results[i].Row.ID] = Answer(&r.Results[i])
+		if res := &r.Results[i]; res.Verdict != probe.Unknown || !strings.HasSuffix(res.Text, probe.TooSlow) {
+			answers[name].Rows[res.Row.ID] = Answer(res)
+		}
 	}
 	text, err := json.MarshalIndent(answers, "", "\t")
 	if err != nil {
