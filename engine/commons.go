@@ -57,8 +57,12 @@ func (s *shared[K, V]) remove(k K) {
 	s.bounded.remove(k)
 }
 
-// oneWriter returns a link for several shards, which write one at a time.
+// oneWriter returns a link for several shards, which write one at a time unless it
+// takes more.
 func oneWriter(l Link) Link {
+	if many, ok := l.(ConcurrentLink); ok && many.ConcurrentWrites() {
+		return l
+	}
 	w := &writerLink{Link: l}
 	if cutter, ok := l.(SegmentingLink); ok {
 		return &segmentingWriterLink{writerLink: w, cutter: cutter}

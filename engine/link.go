@@ -9,7 +9,7 @@ import (
 // satisfies it by shape, and so does simnet's.
 //
 // ReadBatch and WriteBatch may be called at the same time as each other and as
-// the other methods, but each by one goroutine at a time.
+// the other methods, but each by one goroutine at a time; see also ConcurrentLink.
 type Link interface {
 	// ReadBatch waits for packets and fills bufs[i][:sizes[i]] with one whole
 	// IP packet each (for IPv6 too), and stamps[i] with the kernel's receive
@@ -65,6 +65,14 @@ type SegmentingLink interface {
 	// When the error is about a super-segment, some of its segments may have been
 	// sent: to send it again is right.
 	WriteSegments(pkts [][]byte, segmentSizes []int) (int, error)
+}
+
+// A ConcurrentLink is a Link to which several goroutines may write at the same time,
+// if ConcurrentWrites says so, which does not change: the shards of a Host then do
+// not wait for each other. Packets of one call leave in their order.
+type ConcurrentLink interface {
+	Link
+	ConcurrentWrites() bool // of WriteBatch, and of WriteSegments if it has that
 }
 
 // A BroadcastError is the shape of a Link's error about an address that stands

@@ -298,6 +298,34 @@ func TestShardsTellOneAtATime(t *testing.T) {
 	}
 }
 
+// A manyLink says whether several may write to it.
+type manyLink struct {
+	*simnet.Port
+	many bool
+}
+
+func (l *manyLink) ConcurrentWrites() bool { return l.many }
+
+// Shards write to a link at the same time if it takes that, and else one at a time,
+// whatever else the link can do.
+func TestShardsWriteAsTheLinkTakesIt(t *testing.T) {
+	for _, super := range []int{0, 20_000} {
+		port := simnet.New(simnet.Config{}).NewPort(simnet.PortConfig{Addrs: []netip.Addr{us.Addr()}, SuperSegment: super})
+		if many := (&manyLink{port, true}); oneWriter(many) != Link(many) {
+			t.Error("a lock for a link that needs none")
+		}
+		for _, l := range []Link{port, &manyLink{port, false}} {
+			one := oneWriter(l)
+			if one == l {
+				t.Error("no lock for a link that needs one")
+			}
+			if _, got := superSegment(one); got != super {
+				t.Errorf("super-segments of %d octets, the link takes %d", got, super)
+			}
+		}
+	}
+}
+
 // How many shards a host has of itself.
 func TestHostHasShardsForItsMemory(t *testing.T) {
 	for _, test := range []struct {

@@ -1,6 +1,9 @@
 package rawsock
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Config says how to open a Conn. The zero value is fit for most uses.
 type Config struct {
@@ -27,6 +30,11 @@ type Config struct {
 
 	// IO chooses the sockets that carry packets. Default: RawIO.
 	IO IOMode
+
+	// Spin is how long ReadBatch looks for packets again and again before it sleeps:
+	// an answer then meets a goroutine that is awake, for the price of a processor.
+	// Default: not at all.
+	Spin time.Duration
 
 	// TxTimestamps asks the kernel to stamp what is sent, for TxStamps.
 	TxTimestamps bool

@@ -15,8 +15,8 @@ import (
 
 // A Conn sends and receives whole IP packets that carry TCP.
 //
-// ReadBatch and WriteBatch may run at the same time as each other and as every
-// other method, but each by one goroutine at a time.
+// ReadBatch may run at the same time as every other method, but by one goroutine
+// at a time; WriteBatch and WriteSegments by several, if ConcurrentWrites says so.
 type Conn struct {
 	cfg     Config
 	ns      *netns
@@ -41,12 +41,12 @@ type Conn struct {
 	poller syscall.RawConn
 	wakeFd int // has ReadBatch look for news; -1 before Open is done
 
-	reader reader
-	claims claims
-	routes *router
-	packet *packetLink // nil: the raw sockets do all
-	cutter cutter
-	stamps stampQueue
+	reader  reader
+	claims  claims
+	routes  *router
+	packet  *packetLink // nil: the raw sockets do all
+	writers writerPool
+	stamps  stampQueue
 }
 
 // Open returns a Conn that receives nothing yet: Claim lets packets through.

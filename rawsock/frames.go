@@ -14,8 +14,10 @@ import (
 // Ethernet frames of both families. In front of each goes a virtio_net_hdr
 // (linux/virtio_net.h), by which the kernel, or the network card, finishes a
 // checksum and cuts a super-segment.
-type frames struct {
-	s     *socket
+type frames struct{ s *socket }
+
+// A frameBatch is what sendmmsg needs for frames, made once and used again.
+type frameBatch struct {
 	hdrs  [BatchSize]mmsghdr
 	iovs  [BatchSize][2]unix.Iovec
 	names [BatchSize]unix.RawSockaddrLinklayer
@@ -61,6 +63,10 @@ func (f *frames) open(c *Conn) error {
 	if c.cfg.TxTimestamps {
 		c.enableTxStamps(f.s)
 	}
+	return nil
+}
+
+func (f *frameBatch) init() {
 	for i := range f.hdrs {
 		h := &f.hdrs[i].hdr
 		h.Iov = &f.iovs[i][0]
@@ -70,14 +76,13 @@ func (f *frames) open(c *Conn) error {
 		f.names[i].Family = unix.AF_PACKET
 		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&f.names[i])), unix.SizeofSockaddrLinklayer
 	}
-	return nil
 }
 
 // gather returns how many packets from the first on go the same way, at most
-// BatchSize, and whether that is as frames, which it has then prepared: they have a
+// BatchSize, and whether that is as frames, which it has then prepared in f: they have a
 // known next hop and need nothing else of the kernel. sizes are the segment sizes
 // of WriteSegments, or nil.
-func (p *packetLink) gather(pkts [][]byte, sizes []int) (n int, framed bool) {
+func (p *packetLink) gather(f *frameBatch, pkts [][]byte, sizes []int) (n int, framed bool) {
 	p.hops.mu.Lock()
 	defer p.hops.mu.Unlock()
 	now := time.Now()
@@ -91,7 +96,7 @@ func (p *packetLink) gather(pkts [][]byte, sizes []int) (n int, framed bool) {
 			break
 		}
 		if framed {
-			p.frames.prepare(n, pkt, size, h)
+			f.prepare(n, pkt, size, h)
 		}
 		n++
 	}
@@ -107,7 +112,7 @@ func sizeAt(sizes []int, i int) int {
 }
 
 // prepare makes frame i.
-func (f *frames) prepare(i int, pkt []byte, size int, h *hop) {
+func (f *frameBatch) prepare(i int, pkt []byte, size int, h *hop) {
 	head := &f.heads[i]
 	putVnet((*[vnetLen]byte)(head[:]), pkt, size)
 	copy(head[vnetLen:], h.mac[:])
@@ -147,16 +152,16 @@ func putVnet(v *[vnetLen]byte, pkt []byte, size int) {
 }
 
 // send sends the frames of pkts from i on, or with transmit timestamps one.
-func (f *frames) send(pkts [][]byte, i int) (int, unix.Errno) {
+func (f *frameBatch) send(s *socket, pkts [][]byte, i int) (int, unix.Errno) {
 	n := len(pkts)
-	if f.s.sent != nil {
+	if s.sent != nil {
 		n = i + 1
-		f.s.sent.expect(pkts[i])
+		s.sent.expect(pkts[i])
 	}
-	sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(f.s.fd), uintptr(unsafe.Pointer(&f.hdrs[i])),
+	sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&f.hdrs[i])),
 		uintptr(n-i), unix.MSG_DONTWAIT, 0, 0)
-	if f.s.sent != nil && (errno == 0 || errno == unix.ENOBUFS) {
-		f.s.sent.numbered() // a queue refuses a packet that has its number already
+	if s.sent != nil && (errno == 0 || errno == unix.ENOBUFS) {
+		s.sent.numbered() // a queue refuses a packet that has its number already
 	}
 	if errno != 0 {
 		return 0, errno
@@ -167,34 +172,34 @@ func (f *frames) send(pkts [][]byte, i int) (int, unix.Errno) {
 // write sends the frames that gather has prepared for pkts. A packet that the
 // device does not take goes to the raw socket, which knows a better way or says
 // what is wrong.
-func (p *packetLink) write(pkts [][]byte, sizes []int) (int, error) {
-	f := &p.frames
+func (p *packetLink) write(w *writer, pkts [][]byte, sizes []int) (int, error) {
+	f, s := &w.frames, p.frames.s
 	defer f.forget(len(pkts))
 	sent, tries := 0, 0
 	for sent < len(pkts) {
-		n, errno := f.send(pkts, sent)
+		n, errno := f.send(s, pkts, sent)
 		if errno == 0 {
 			sent, tries = sent+n, 0
 			continue
 		}
 		tries++
 		switch {
-		case errno == unix.EINTR, errno == unix.EAGAIN && tries == 1 && f.s.waitWritable():
+		case errno == unix.EINTR, errno == unix.EAGAIN && tries == 1 && s.waitWritable():
 		case errno == unix.ENETDOWN, errno == unix.ENXIO, errno == unix.ENODEV, errno == unix.EMSGSIZE:
 			p.hops.expire()
-			if _, err := p.c.writeRaw(pkts[sent:sent+1], tailOf(sizes, sent)); err != nil {
+			if _, err := p.c.writeRaw(w, pkts[sent:sent+1], tailOf(sizes, sent)); err != nil {
 				return sent, err
 			}
 			sent, tries = sent+1, 0
 		default:
-			return sent, writeError(f.s, pkts[sent], errno)
+			return sent, writeError(s, pkts[sent], errno)
 		}
 	}
 	return sent, nil
 }
 
 // forget lets go of the packets.
-func (f *frames) forget(n int) {
+func (f *frameBatch) forget(n int) {
 	for i := range n {
 		f.iovs[i][1].Base = nil
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -81,6 +82,93 @@ func TestWriteBatchRoutesMixedFamilies(t *testing.T) {
 		if p, ok := w[i/5%2].receive(patience); !ok || p.seq != uint32(i) {
 			t.Fatalf("packet %d arrived as %+v, %v", i, p, ok)
 		}
+	}
+}
+
+// A reader that looks again and again takes what comes, and notes the end.
+func TestReaderThatNeverSleeps(t *testing.T) {
+	bothFamilies(t, func(t *testing.T, family int) {
+		l := newLab(t)
+		c, err := openLink(Config{Guard: GuardNone, Spin: time.Hour})
+		must(t, err)
+		defer c.Close()
+		local := netip.AddrPortFrom(l.ours[family], 4001)
+		_, err = c.Claim(local)
+		must(t, err)
+		w := l.newWire(family)
+		bufs, sizes, stamps := [][]byte{make([]byte, 2048)}, make([]int, 1), make([]int64, 1)
+		for range 3 {
+			must(t, unix.Sendto(w.fd, tcpPacket{src: netip.AddrPortFrom(w.here, 80), dst: local, flags: rst}.bytes(), 0, sockaddr(local.Addr())))
+			if n, err := c.ReadBatch(bufs, sizes, stamps); n != 1 || err != nil || !c.reader.found {
+				t.Fatalf("ReadBatch = %d, %v, without sleep: %v", n, err, c.reader.found)
+			}
+		}
+		ended := make(chan error)
+		go func() {
+			_, err := c.ReadBatch(bufs, sizes, stamps)
+			ended <- err
+		}()
+		c.Close()
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("ReadBatch of a closed Conn: %v", err)
+		}
+	})
+}
+
+// What each of several goroutines writes arrives whole and in its order.
+func TestSeveralWriteAtTheSameTime(t *testing.T) {
+	bothFamilies(t, func(t *testing.T, family int) {
+		l := newLab(t)
+		s := openStation(t, Config{Guard: GuardNone})
+		if !s.ConcurrentWrites() {
+			t.Fatal("one at a time")
+		}
+		w := l.newWire(family)
+		const writers, batches = 4, 200
+		packet := func(writer, seq int) []byte {
+			from := netip.AddrPortFrom(l.ours[family], uint16(4001+writer))
+			return tcpPacket{src: from, dst: netip.AddrPortFrom(l.theirs[family], 80), seq: uint32(seq), flags: rst}.bytes()
+		}
+		settle(t, s.Conn, packet(0, 0))
+		var all sync.WaitGroup
+		defer all.Wait()
+		over := make(chan struct{})
+		defer close(over)
+		underWay := make(chan struct{}, 24) // batches: no more than the receiver's queue holds
+		for writer := range writers {
+			all.Go(func() {
+				for i := range batches {
+					select {
+					case underWay <- struct{}{}:
+					case <-over: // the test has failed
+						return
+					}
+					batch := [][]byte{packet(writer, 3*i), packet(writer, 3*i+1), packet(writer, 3*i+2)}
+					if n, err := s.Conn.WriteBatch(batch); n != len(batch) || err != nil {
+						t.Errorf("WriteBatch = %d, %v", n, err)
+					}
+				}
+			})
+		}
+		next := map[uint16]uint32{}
+		for i := range writers * batches * 3 {
+			p, ok := w.receive(patience)
+			if !ok || p.seq != next[p.src.Port()] {
+				t.Fatalf("%+v, %v, after %v", p, ok, next)
+			}
+			next[p.src.Port()]++
+			if i%3 == 2 {
+				<-underWay
+			}
+		}
+	})
+}
+
+// The order of packets is what a stamp is known by.
+func TestOneWriterWithTransmitStamps(t *testing.T) {
+	newLab(t)
+	if s := openStation(t, Config{Guard: GuardNone, TxTimestamps: true}); s.ConcurrentWrites() {
+		t.Error("several may write")
 	}
 }
 

@@ -29,6 +29,8 @@ var linkTests = []struct {
 	{"CloseUnblocksReadBatch", TestCloseUnblocksReadBatch},
 	{"ReadBatchRefusesBadBuffers", TestReadBatchRefusesBadBuffers},
 	{"WriteBatchRoutesMixedFamilies", TestWriteBatchRoutesMixedFamilies},
+	{"ReaderThatNeverSleeps", TestReaderThatNeverSleeps},
+	{"SeveralWriteAtTheSameTime", TestSeveralWriteAtTheSameTime},
 	{"WriteBatchStopsAtTheFirstError", TestWriteBatchStopsAtTheFirstError},
 	{"TooBigWhateverDFSays", TestTooBigWhateverDFSays},
 	{"KernelFillsIPv4Header", TestKernelFillsIPv4Header},

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +17,8 @@ type reader struct {
 	epollFd int
 	wakeFd  int                // an event descriptor among the watched, or -1
 	step    func(uintptr) bool // readReady, bound once: a closure per call would allocate
+	look    func(uintptr)      // the same for spin
+	found   bool               // what look has found
 	events  [6]unix.EpollEvent // of the event descriptor, two raw sockets and three packet sockets
 	turn    int                // whose turn it is to be read first
 
@@ -34,6 +38,7 @@ type reader struct {
 func (r *reader) init(c *Conn, epollFd, wakeFd int) {
 	r.c, r.epollFd, r.wakeFd = c, epollFd, wakeFd
 	r.step = r.readReady
+	r.look = func(fd uintptr) { r.found = r.readReady(fd) }
 }
 
 // ReadBatch waits for packets and fills bufs[i][:sizes[i]] with one whole IP
@@ -61,7 +66,10 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, stamps []int64) (int, error
 	}
 	r.bufs, r.sizes, r.stamps = bufs[:n], sizes, stamps
 	r.n, r.err = 0, nil
-	err := c.poller.Read(r.step)
+	found, err := r.spin()
+	if !found && err == nil {
+		err = c.poller.Read(r.step)
+	}
 	r.bufs, r.sizes, r.stamps = nil, nil, nil
 	if err != nil {
 		// Without a deadline the poller has one reason to fail, which it
@@ -75,6 +83,26 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, stamps []int64) (int, error
 const minBuffer = 64
 
 var errShortBuffer = errors.New("a receive buffer holds at least 64 octets")
+
+// spin looks for packets again and again, as long as Config.Spin says, and reports
+// whether ReadBatch can return. Other goroutines run in between: the one that the
+// last packet was for is about to answer.
+func (r *reader) spin() (found bool, err error) {
+	if r.c.cfg.Spin <= 0 {
+		return false, nil
+	}
+	for end := time.Now().Add(r.c.cfg.Spin); ; runtime.Gosched() {
+		if err := r.c.poller.Control(r.look); err != nil {
+			return false, err
+		}
+		if r.found {
+			return true, nil
+		}
+		if !time.Now().Before(end) {
+			return false, nil
+		}
+	}
+}
 
 // readReady reads what is there and reports whether ReadBatch can return. The
 // runtime calls it again when something has arrived.

@@ -20,7 +20,6 @@ type socket struct {
 	v6     bool
 	packet bool
 	in     inBatch
-	out    outBatch
 
 	sent *sentRing // nil without transmit timestamps
 }
@@ -97,7 +96,6 @@ func detach(pc *net.IPConn, v6 bool) (*socket, error) {
 		return nil, err
 	}
 	s.in.init(v6)
-	s.out.init(v6)
 	return s, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,7 +57,48 @@ func (c *Conn) WriteSegments(pkts [][]byte, segmentSizes []int) (int, error) {
 	return c.writeAll(pkts, segmentSizes)
 }
 
+// ConcurrentWrites reports whether several goroutines may be in WriteBatch and
+// WriteSegments at the same time. With transmit timestamps they may not: the order
+// in which packets leave is what a stamp is known by.
+func (c *Conn) ConcurrentWrites() bool { return !c.cfg.TxTimestamps }
+
+// A writer is what one call of WriteBatch needs beside the sockets.
+type writer struct {
+	out    [2]outBatch // IPv4 and IPv6
+	frames frameBatch
+	cutter cutter
+}
+
+// A writerPool lends writers, which are made once and used again.
+type writerPool struct {
+	mu   sync.Mutex
+	idle []*writer
+}
+
+func (p *writerPool) take() *writer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last := len(p.idle) - 1; last >= 0 {
+		w := p.idle[last]
+		p.idle = p.idle[:last]
+		return w
+	}
+	w := new(writer)
+	w.out[0].init(false)
+	w.out[1].init(true)
+	w.frames.init()
+	return w
+}
+
+func (p *writerPool) give(w *writer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = append(p.idle, w)
+}
+
 func (c *Conn) writeAll(pkts [][]byte, sizes []int) (int, error) {
+	w := c.writers.take()
+	defer c.writers.give(w)
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if c.closed {
@@ -64,7 +106,7 @@ func (c *Conn) writeAll(pkts [][]byte, sizes []int) (int, error) {
 	}
 	total := 0
 	for total < len(pkts) {
-		n, err := c.writeRun(pkts[total:], tailOf(sizes, total))
+		n, err := c.writeRun(w, pkts[total:], tailOf(sizes, total))
 		total += n
 		if err != nil {
 			return total, err
@@ -82,26 +124,26 @@ func tailOf(sizes []int, i int) []int {
 }
 
 // writeRun sends as many packets as go the same way, at most BatchSize.
-func (c *Conn) writeRun(pkts [][]byte, sizes []int) (int, error) {
+func (c *Conn) writeRun(w *writer, pkts [][]byte, sizes []int) (int, error) {
 	if c.packet != nil {
-		n, framed := c.packet.gather(pkts, sizes)
+		n, framed := c.packet.gather(&w.frames, pkts, sizes)
 		if framed {
-			return c.packet.write(pkts[:n], sizes)
+			return c.packet.write(w, pkts[:n], sizes)
 		}
 		pkts = pkts[:n]
 	}
-	return c.writeRaw(pkts, sizes)
+	return c.writeRaw(w, pkts, sizes)
 }
 
 // writeRaw sends by one raw socket: as many packets as are for it, or the first
 // alone if that is to be cut.
-func (c *Conn) writeRaw(pkts [][]byte, sizes []int) (int, error) {
+func (c *Conn) writeRaw(w *writer, pkts [][]byte, sizes []int) (int, error) {
 	s, run, err := c.route(pkts)
 	if err != nil {
 		return 0, err
 	}
 	if size := sizeAt(sizes, 0); size > 0 {
-		if err := c.writeCut(s, pkts[0], size); err != nil {
+		if err := c.writeCut(w, s, pkts[0], size); err != nil {
 			return 0, err
 		}
 		return 1, nil
@@ -110,15 +152,15 @@ func (c *Conn) writeRaw(pkts [][]byte, sizes []int) (int, error) {
 	for n < run && sizeAt(sizes, n) == 0 {
 		n++
 	}
-	return c.write(s, pkts[:n])
+	return c.write(w, s, pkts[:n])
 }
 
 // writeCut sends the segments of a super-segment.
-func (c *Conn) writeCut(s *socket, pkt []byte, size int) error {
+func (c *Conn) writeCut(w *writer, s *socket, pkt []byte, size int) error {
 	for from, more := 0, true; more; {
 		var segments [][]byte
-		segments, from, more = c.cutter.cut(pkt, size, from)
-		if _, err := c.write(s, segments); err != nil {
+		segments, from, more = w.cutter.cut(pkt, size, from)
+		if _, err := c.write(w, s, segments); err != nil {
 			return err
 		}
 	}
@@ -163,14 +205,15 @@ func destination(pkt []byte) netip.Addr {
 }
 
 // write sends up to BatchSize packets of one family.
-func (c *Conn) write(s *socket, pkts [][]byte) (int, error) {
+func (c *Conn) write(w *writer, s *socket, pkts [][]byte) (int, error) {
+	out := &w.out[familyIndex(s.v6)]
 	for i, pkt := range pkts {
-		s.out.prepare(i, pkt, c.zone(pkt))
+		out.prepare(i, pkt, c.zone(pkt))
 	}
-	defer s.out.forget(len(pkts))
+	defer out.forget(len(pkts))
 	sent, tries := 0, 0
 	for sent < len(pkts) {
-		n, errno := s.send(pkts, sent)
+		n, errno := s.send(out, pkts, sent)
 		if errno == 0 {
 			sent, tries = sent+n, 0
 			continue
@@ -186,12 +229,12 @@ func (c *Conn) write(s *socket, pkts [][]byte) (int, error) {
 // send sends pkts[i:], or with transmit timestamps only pkts[i]: when a batch
 // ends early, the kernel does not tell whether it gave the packet a number that
 // it stopped at.
-func (s *socket) send(pkts [][]byte, i int) (int, unix.Errno) {
+func (s *socket) send(out *outBatch, pkts [][]byte, i int) (int, unix.Errno) {
 	if s.sent == nil {
-		return s.out.send(s.fd, i, len(pkts))
+		return out.send(s.fd, i, len(pkts))
 	}
 	s.sent.expect(pkts[i])
-	n, errno := s.out.send(s.fd, i, i+1)
+	n, errno := out.send(s.fd, i, i+1)
 	// A queue or a firewall refuses a packet that has its number already.
 	if errno == 0 || errno == unix.EPERM || errno == unix.ENOBUFS {
 		s.sent.numbered()
