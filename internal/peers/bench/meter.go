@@ -13,7 +13,7 @@ import (
 // A meter counts what is done, and what it costs this process.
 type meter struct {
 	done     atomic.Int64
-	segments func() uint64 // may be nil
+	segments func() uint64 // sent and received; may be nil
 	started  sync.Once
 	began    chan struct{} // closed with the first count
 }
@@ -52,7 +52,8 @@ func (m *meter) read() (reading, error) {
 }
 
 // window reads after the warm part that follows the first count, and again after
-// the length, or when there was something to count at last.
+// the length, or when there was something to count at last: a busy machine may let
+// nothing pass for longer than a short window.
 func (m *meter) window(spec Spec) (from, to reading, err error) {
 	select {
 	case <-m.began:
@@ -65,7 +66,7 @@ func (m *meter) window(spec Spec) (from, to reading, err error) {
 	}
 	for until := time.Now().Add(shortTimeout); ; {
 		time.Sleep(spec.Length)
-		if to, err = m.read(); err != nil || to.count > from.count {
+		if to, err = m.read(); err != nil || to.count > from.count && (m.segments == nil || to.segments > from.segments) {
 			return from, to, err
 		}
 		if time.Now().After(until) {

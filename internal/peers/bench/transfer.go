@@ -73,7 +73,9 @@ func transfer(spec Spec, move func(net.Conn, []byte) (int, error)) (sample, erro
 		return nil, err
 	}
 	m := newMeter()
-	m.segments = func() uint64 { return segmentsOf(conns) }
+	if _, us := links[spec.Stack]; us {
+		m.segments = func() uint64 { return segmentsOf(conns) }
+	}
 	broken := make(chan error, len(conns))
 	for _, c := range conns {
 		go func() { broken <- moveAll(c, m, move) }()
