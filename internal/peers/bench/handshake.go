@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"rawtcp/internal/handshakes"
-	"rawtcp/rawsock"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,8 +66,8 @@ func renew(s *Session) error {
 // connect is the tested side: it opens connections to each address in turn and
 // closes them. The kernel's side counts those that ended.
 func connect(spec Spec) (sample, error) {
-	if io, us := links[spec.Stack]; us {
-		return drive(spec, io)
+	if _, us := links[spec.Stack]; us {
+		return drive(spec)
 	}
 	s, err := openStack(spec)
 	if err != nil {
@@ -104,8 +103,8 @@ func connect(spec Spec) (sample, error) {
 const sourcePorts = 8192
 
 // drive is our own way to make many connections.
-func drive(spec Spec, io rawsock.IOMode) (sample, error) {
-	link, err := openLink(io)
+func drive(spec Spec) (sample, error) {
+	link, err := openLink(spec.Stack)
 	if err != nil {
 		return nil, err
 	}

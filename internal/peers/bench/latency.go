@@ -11,7 +11,7 @@ import (
 // latencyContests are one octet there and back, P11.
 func latencyContests() []contest {
 	c := contest{name: "1-octet ping-pong", setUp: func(s *Session) error { return s.enter(true) }}
-	for _, stack := range []string{ourRaw, ourPacket, goNet, gvisorGSO} {
+	for _, stack := range []string{ourRaw, ourPacket, ourSpinning, goNet, gvisorGSO} {
 		c.contenders = append(c.contenders, contender{stack, func(s *Session) (sample, error) {
 			return s.play(stack, "pingpong", "echo", nil)
 		}})
@@ -24,6 +24,9 @@ func latencyContests() []contest {
 				comparison{"P11", c.name + ", " + quantile, quantile, "us", us, gvisorGSO, nil})
 		}
 	}
+	c.comparisons = append(c.comparisons,
+		comparison{"P11", c.name + ", p50", "p50", "us", ourSpinning, goNet, atMost(0.5)},
+		comparison{"P11", c.name + ", p99", "p99", "us", ourSpinning, goNet, nil})
 	return []contest{c}
 }
 

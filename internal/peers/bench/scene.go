@@ -108,6 +108,7 @@ func remotes(link *netlab.Link) []netip.Addr {
 const (
 	ourRaw        = "rawtcp raw"
 	ourPacket     = "rawtcp packet"
+	ourSpinning   = "rawtcp raw, spinning"
 	goNet         = "Go net"
 	gvisorGSO     = "gvisor, host GSO"
 	gvisorNoGSO   = "gvisor, no GSO"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"rawtcp/engine"
 	"rawtcp/rawsock"
@@ -21,8 +22,8 @@ func openStack(spec Spec) (stack, error) {
 	switch spec.Stack {
 	case goNet:
 		return kernelStack{}, nil
-	case ourRaw, ourPacket:
-		link, err := openLink(links[spec.Stack])
+	case ourRaw, ourPacket, ourSpinning:
+		link, err := openLink(spec.Stack)
 		if err != nil {
 			return nil, err
 		}
@@ -52,11 +53,20 @@ func (kernelStack) Listen(local netip.AddrPort) (net.Listener, error) {
 type ours struct{ *engine.Host }
 
 // links are ours by the names that the table has for them.
-var links = map[string]rawsock.IOMode{ourRaw: rawsock.RawIO, ourPacket: rawsock.PacketIO}
+var links = map[string]rawsock.IOMode{ourRaw: rawsock.RawIO, ourPacket: rawsock.PacketIO, ourSpinning: rawsock.RawIO}
 
-// openLink opens a link and sees to it that it is the one that was asked for.
-func openLink(io rawsock.IOMode) (*rawsock.Conn, error) {
-	link, err := rawsock.Open(rawsock.Config{Family: rawsock.IPv4, IO: io})
+// spin is how long the spinning link looks for packets before it sleeps.
+const spin = time.Millisecond
+
+// openLink opens the link of that name and sees to it that it is the one that was
+// asked for.
+func openLink(name string) (*rawsock.Conn, error) {
+	io := links[name]
+	cfg := rawsock.Config{Family: rawsock.IPv4, IO: io}
+	if name == ourSpinning {
+		cfg.Spin = spin
+	}
+	link, err := rawsock.Open(cfg)
 	if err != nil {
 		return nil, err
 	}
