@@ -118,11 +118,11 @@ func TestNothingForEachConnection(t *testing.T) {
 			t.Fatalf("%v after %+v", err, d.Stats())
 		}
 	}
-	rounds(20_000)
+	rounds(6000)
 	goroutines := runtime.NumGoroutine()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	const n = 20_000
+	const n = 6000
 	rounds(n)
 	runtime.ReadMemStats(&after)
 	if got := after.Mallocs - before.Mallocs; got > n/10 {
