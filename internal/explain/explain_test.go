@@ -232,6 +232,11 @@ func TestFindings(t *testing.T) {
 			r.damage = true
 			return r.open().close()
 		}(), "checksum_offload"},
+		{"checksums of one side alone", func() *roll {
+			r := newRoll(t)
+			r.damage = true
+			return r.see("> S 1:1(0) win 1").wait(time.Second).see("> S 1:1(0) win 1")
+		}(), "checksum_offload no_answer retransmission"},
 		{"both close at once", newRoll(t).open().see("> F. 101:101(0) ack 501 win 502", "< F. 501:501(0) ack 101 win 502", "> . 102:102(0) ack 502 win 502", "< . 502:502(0) ack 102 win 502"), "simultaneous_close"},
 		{"nothing but an RST", newRoll(t).see("< R. 501:501(0) ack 101 win 502"), "mid_stream reset"},
 		{"ports used again", newRoll(t).open().see("> R. 101:101(0) ack 501 win 0", "> S 9000:9000(0) win 64240 <mss 1460>", "< S. 500:500(0) ack 9001 win 65160 <mss 1460>", "> . 9001:9001(0) ack 501 win 502"), "open_at_end ports_reused reset"},

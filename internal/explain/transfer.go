@@ -115,6 +115,8 @@ func (t *teller) checksums() {
 		}
 		switch {
 		case bad == 0:
+		case ok == 0 && bad > 1 && t.c.Ends[side.Other()].Segments == 0:
+			t.add("checksum_offload", Note, side.String(), e.FirstBad, nil, "no checksum of %s is right, and nothing of the other side was seen: the network card was to write them, or all are damaged", t.who(side))
 		case ok == 0 && (bad > 1 || t.c.Established.Seen()):
 			t.add("checksum_offload", Info, side.String(), e.FirstBad, nil, "no checksum of %s is right, and the other side takes its segments all the same: the capture was made before the network card wrote them. That is no damage", t.who(side))
 		default:
