@@ -136,7 +136,7 @@ func TestAnswersAreThoseOfTheTables(t *testing.T) {
 	check := func(name string, expected map[string]string) {
 		for id, key := range expected {
 			got := answers[name].Rows[id]
-			if got == key || strings.HasPrefix(key, "unknown") && strings.HasPrefix(got, key) {
+			if slices.Contains(strings.Split(key, "|"), got) || strings.HasPrefix(key, "unknown") && strings.HasPrefix(got, key) {
 				continue
 			}
 			t.Errorf("%s, %s: %q was taken down, and the table says %q: make probe-targets", name, id, got, key)

@@ -157,6 +157,7 @@ func (t *T) prompt(shape ...puppet.Shape) *puppet.Puppet {
 			return p
 		}
 		p.Close()
+		t.Wait(time.Duration(n) * 300 * time.Millisecond) // what is busy now need not be for long
 	}
 }
 
