@@ -85,9 +85,9 @@ func newLab(t testing.TB) *lab {
 	t.Helper()
 	n := int(labs.Add(1))
 	l := &lab{t: t, n: n, name: fmt.Sprintf("our%d", n), peerName: fmt.Sprintf("peer%d", n), peer: newSpace(t)}
-	for i, subnet := range []string{"198.18.%d.", "2001:db8:%d::"} {
-		l.ours[i] = netip.MustParseAddr(fmt.Sprintf(subnet, n) + "1")
-		l.theirs[i] = netip.MustParseAddr(fmt.Sprintf(subnet, n) + "2")
+	for i, subnet := range []string{fmt.Sprintf("198.%d.%d.", 18+n/256, n%256), fmt.Sprintf("2001:db8:%d::", n)} {
+		l.ours[i] = netip.MustParseAddr(subnet + "1")
+		l.theirs[i] = netip.MustParseAddr(subnet + "2")
 	}
 	must(t, netlink.LinkAdd(&netlink.Veth{
 		LinkAttrs:     netlink.LinkAttrs{Name: l.name, MTU: 1500},
