@@ -127,8 +127,8 @@ func (c *Conn) finAcked(now Time) {
 		}
 		c.notify(Writable) // a Close that lingers waits for this
 	case Closing:
+		c.notify(Writable) // for the same reason, and before it may be the end: see overcrowded
 		c.enterTimeWait(now, "our FIN is acknowledged")
-		c.notify(Writable) // for the same reason
 	case LastAck:
 		c.finish(nil, "our FIN is acknowledged")
 	}

@@ -50,6 +50,29 @@ func TestTooManyTimeWaits(t *testing.T) {
 	}
 }
 
+// A Close that lingers is woken when crossing FINs have come to TIME-WAIT, and
+// nothing is told after the end, which TIME-WAIT may be at once.
+func TestCrossingFINsWakeBeforeTheEnd(t *testing.T) {
+	k := limited(t, Limits{TimeWaits: 1})
+	for port, want := range []State{TimeWait, Closed} {
+		c := k.closing(uint16(2000 + port))
+		k.want("FIN", "F. 1:1(0) ack 1")
+		k.in("F. 1:1(0) ack 1 win 65535")
+		k.want("ACK of the other FIN", ". ack 2")
+		k.wantState(Closing)
+		var told []ConnEvents
+		c.OnEvent = func(e ConnEvents) { told = append(told, e) }
+		k.in(". 2:2(0) ack 2 win 65535")
+		k.wantState(want)
+		if len(told) == 0 || told[0]&Writable == 0 {
+			t.Errorf("%v: told %v, nothing that wakes a Close", want, told)
+		}
+		if want == Closed && told[len(told)-1]&Settled == 0 {
+			t.Errorf("told %v: something after the end", told)
+		}
+	}
+}
+
 func TestTooManyOrphans(t *testing.T) {
 	k := limited(t, Limits{Orphans: 1})
 	k.closing(2000)
