@@ -407,6 +407,7 @@ func TestListenerClose(t *testing.T) {
 		<-client.Done()
 		<-server.Done()
 		<-blocked.Done()
+		<-waiting.Done() // its TIME-WAIT ends at the same moment as client's
 		if n := w.serverPort.Claims(); n != 0 {
 			w.t.Errorf("%d claims are left", n)
 		}
