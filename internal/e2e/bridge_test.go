@@ -363,7 +363,9 @@ func TestBridgeTwoHundredAtOnce(t *testing.T) {
 			})
 		}
 		all.Wait()
-		eventually(t, patience, "its files are closed", func() bool { return files() <= before })
+		// Its readers may open their pollers only now; a connection that is left would be one of many.
+		const own = 8
+		eventually(t, patience, "its files are closed", func() bool { return files() <= before+own })
 		p.end(t)
 		if !strings.Contains(p.bridge.text(), "200 connections: 200 closed") {
 			t.Errorf("it says\n%s", tail(p.bridge.text()))

@@ -17,7 +17,7 @@ import (
 // listenChanged are the rows in which `rawtcp listen` on a veth pair answers
 // something else than the engine behind it does in virtual time.
 var listenChanged = map[string]deviation{
-	"C15": {"unknown: the host's window did not close", "for --to, the command reads on and carries it to the service"},
+	"C15": {"unknown", "for --to, the command reads on and carries it to the service, which may end it"},
 	"F6":  {"none", "by default the command stays in TIME-WAIT for one RTO"},
 	"F8":  {"over", "by default the command stays in TIME-WAIT for one RTO"},
 }
