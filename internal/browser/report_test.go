@@ -108,12 +108,10 @@ func TestMouse(t *testing.T) {
 	b.alive()
 	// The third label of the peer's is its first duplicate ACK.
 	b.do(chromedp.ScrollIntoView(chromedp.CSS(".window")))
-	b.click(`[...document.querySelectorAll(".window .labels text.note.in")].find(t => t.textContent.includes("dup ack"))`)
-	b.panel("Segment 9 of 17")
+	b.chooses(`[...document.querySelectorAll(".window .labels text.note.in")].find(t => t.textContent.includes("dup ack"))`, "Segment 9 of 17")
 	b.panel("dup ack")
 	// An arrow does as well as its label: the retransmission is the only dashed one.
-	b.click(`document.querySelector(".window .arrows path.again")`)
-	b.panel("fast retransmission")
+	b.chooses(`document.querySelector(".window .arrows path.again")`, "fast retransmission")
 	if n := eval[int](b, `document.querySelectorAll(".chosen-arrow").length`); n != 1 {
 		t.Errorf("%d arrows are marked", n)
 	}
@@ -147,7 +145,7 @@ func TestGraph(t *testing.T) {
 	b.changes("right", hint, chromedp.KeyEvent(kb.ArrowRight))
 	b.do(chromedp.KeyEvent("0"))
 	b.awaits("nought", hint, func(got string) bool { return got == whole })
-	b.click(`document.querySelector(".plots .graph path.resent")`)
+	b.chooses(`document.querySelector(".plots .graph path.resent")`, "Segment ")
 	b.until(`document.querySelector(".details h4") !== null`)
 	if eval[string](b, `document.querySelector(".plots .chosen-line").getAttribute("d")`) == "" {
 		t.Error("the graph does not mark what is chosen")
@@ -189,6 +187,23 @@ const reply = time.Minute
 func (b *tab) panel(text string) {
 	b.t.Helper()
 	b.awaits("the details", `document.querySelector(".details").textContent`, func(got string) bool { return strings.Contains(got, text) })
+}
+
+// chooses clicks on what an expression finds until the details have a text: a page
+// that is still laying itself out may have moved it from under the mouse.
+func (b *tab) chooses(expression, text string) {
+	b.t.Helper()
+	clicked := time.Time{}
+	b.awaits("the details", `document.querySelector(".details").textContent`, func(got string) bool {
+		if strings.Contains(got, text) {
+			return true
+		}
+		if time.Since(clicked) > reply/10 {
+			b.click(expression)
+			clicked = time.Now()
+		}
+		return false
+	})
 }
 
 // zoomed wants an action to change what part of the ladder is seen.
