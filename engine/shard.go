@@ -33,6 +33,7 @@ type shard struct {
 	draining     int        // calls of Shutdown that wait
 	progress     sync.Cond  // something happened, for them
 	stirs        uint64     // counts calls of rouse
+	awaited      bool       // somebody was waiting for what happened
 	refusing     bool       // Shutdown or Close was called
 	isClosed     bool
 	failure      error // why the link ended, if not by Close
