@@ -164,8 +164,8 @@ func TestIdleTimeIsNoCredit(t *testing.T) {
 // What a late timer has cost is made up for at once, as far as mostLate goes.
 func TestLateTimerIsMadeUpFor(t *testing.T) {
 	for late, n := range map[time.Duration]int{0: 2, time.Millisecond: 2, 2 * time.Millisecond: 4, 3 * time.Millisecond: 4, 100 * time.Millisecond: 18} {
-		k := pacedTalk(t, plain(func(c *ConnConfig) { c.PacingRate, c.InitialWindow = 1_000_000, 20 }))
-		k.write(21_000)
+		k := pacedTalk(t, plain(func(c *ConnConfig) { c.PacingRate, c.InitialWindow = 1_000_000, 40 }))
+		k.write(30_000)
 		k.wantSegments("a burst", 1, 2)
 		k.advance(2*time.Millisecond + late)
 		k.wantSegments("after "+late.String(), 2001, n)
