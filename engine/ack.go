@@ -11,14 +11,14 @@ type lossState struct {
 	dup      int32       // duplicate ACKs in a row (RFC 5681 section 2)
 	recover  segment.Seq // SND.NXT when recovery or timeout began (RFC 6582 section 3.2, RFC 6675 section 4)
 	reduced  Time        // when the congestion window was last lowered for a loss
+	limited  int32       // octets of new data sent while something was reported missing (RFC 3042)
 	recovery bool        // fast recovery
 	timeout  bool        // recovering from a retransmission timeout
-	limited  int32       // octets of new data sent while something was reported missing (RFC 3042)
 	over     bool        // the last recovery ended; an ACK of no more than recover begins no new one
 	tooBig   bool        // what is held for lost did not fit the path
 	urgently bool        // the first retransmission of a fast recovery does not wait for the window
-	rack     rack
 	probe    lossProbe
+	rack     rack
 	episode  *episode // of the latest recovery, nil: there was none
 }
 

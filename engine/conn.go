@@ -58,6 +58,7 @@ type Conn struct {
 	deaf       bool // the application will not read any more, and the peer need not know
 	uncorked   bool // the cork's ceiling was reached: what is buffered may leave
 	tellUTO    bool // the next segment without SYN says our user timeout
+	ackNote    Note // of the pure ACK that is due
 
 	mtu        int   // path MTU in use, octets of IP datagram
 	link       int32 // the route's MTU: no datagram is larger
@@ -68,7 +69,6 @@ type Conn struct {
 	unanswered int32 // of them, those since the peer was last heard
 	keepProbes int32 // unanswered keep-alives
 	ackReason  string
-	ackNote    Note
 
 	timers timers
 	node   timerNode
@@ -78,8 +78,9 @@ type Conn struct {
 	lastRecv   Time // when the peer was last heard
 	progressAt Time // when data outstanding was last seen to move, for the user timeout
 
-	traffic Traffic
-	cold    *coldState // nil until it is needed: see rare
+	traffic  Traffic
+	partials uint64     // PartialChecksums, which every connection meets on a path within the machine
+	cold     *coldState // nil until it is needed: see rare
 }
 
 // coldState is what only an unusual connection needs. Most connections are idle

@@ -197,7 +197,7 @@ func (c *Conn) stats() Stats {
 	if c.cold != nil {
 		st.Incidents = c.cold.incidents
 	}
-	st.OverlapMismatch = uint64(c.rcv.buf.mismatch)
+	st.PartialChecksums = c.partials
 	return st
 }
 

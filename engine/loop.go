@@ -129,7 +129,7 @@ func NewHost(cfg HostConfig) *Host {
 
 // newShard returns a shard that writes to link, or to cutter if that is of use.
 func (h *Host) newShard(stack *Stack, link Link, cutter SegmentingLink) *shard {
-	s := &shard{host: h, link: link, stack: stack, out: outbox{link: cutter}, timer: time.NewTimer(time.Hour), conns: map[*NetConn]struct{}{}}
+	s := &shard{host: h, link: link, stack: stack, out: outbox{link: cutter}, timer: time.NewTimer(time.Hour)}
 	s.timer.Stop()
 	s.progress.L = &s.mu
 	return s

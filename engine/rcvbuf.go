@@ -22,9 +22,9 @@ type receiveBuffer struct {
 	head     int         // octets at the front of buf already read
 	readable int         // buf[head:head+readable] is in order
 	limit    int         // most octets held for the application
-	mismatch int         // octets that arrived again with another value
 	holes    *holes      // nil while there are none
 	nxt      segment.Seq // sequence number of buf[head+readable], RCV.NXT but for SYN and FIN
+	mismatch uint32      // octets that arrived again with another value, and that nobody has counted yet
 }
 
 // holes are what a receiveBuffer knows of the octets beyond holes.

@@ -20,7 +20,7 @@ func (c *Conn) Receive(now Time, s *segment.Segment) {
 	c.traffic.BytesIn += uint64(len(s.Payload))
 	c.noteIn(now, len(s.Payload))
 	if s.Checksum == segment.ChecksumPartial {
-		c.incidents().PartialChecksums++
+		c.partials++
 	}
 	c.stack.holdTrace(s)
 	c.tallyIn(s)

@@ -112,6 +112,10 @@ func (c *Conn) store(seq segment.Seq, p []byte) (readable, stored int) {
 	held := b.extent()
 	readable, stored = b.insert(seq, p)
 	c.stack.hold(b.extent() - held)
+	if b.mismatch > 0 {
+		c.incidents().OverlapMismatch += uint64(b.mismatch)
+		b.mismatch = 0
+	}
 	if b.holes != nil {
 		c.stack.memory.holes.push(b.holes, c)
 	}

@@ -29,7 +29,6 @@ func (s *Segment) Append(dst []byte) ([]byte, error) {
 	start := len(dst)
 	dst = slices.Grow(dst, ipLen+tcpLen)[:start+ipLen+tcpLen]
 	ip, tcp := dst[start:], dst[start+ipLen:]
-	s.Options.put(tcp[TCPHeaderLen : TCPHeaderLen+optLen])
 	if ipLen == IPv4HeaderLen {
 		s.putTCP(tcp, optLen, s.putIPv4(ip, tcpLen))
 	} else {
@@ -92,21 +91,17 @@ func (s *Segment) putIPv6(ip []byte, tcpLen int) (pseudo uint64) {
 	return pseudo
 }
 
-// putTCP writes the TCP header before the options, which are in place, and the
-// payload behind them.
+// putTCP writes the TCP header, the options and the payload behind them.
 func (s *Segment) putTCP(tcp []byte, optLen int, pseudo uint64) {
 	if s.SegmentSize > 0 {
 		s.putUnfinished(tcp, optLen, pseudo)
 		return
 	}
 	h := (*[TCPHeaderLen]byte)(tcp)
+	options := s.Options.put(tcp[TCPHeaderLen : TCPHeaderLen+optLen])
 	ports := uint64(s.Src.Port())<<16 | uint64(s.Dst.Port())
 	control := uint64(TCPHeaderLen+optLen)/4<<28 | uint64(s.Flags&allFlags)<<16 | uint64(s.Window)
-	sum := pseudo + ports + uint64(s.Seq.n) + uint64(s.Ack.n) + control + uint64(s.Urgent)
-	for opts := tcp[TCPHeaderLen : TCPHeaderLen+optLen]; len(opts) >= 4; opts = opts[4:] {
-		sum += uint64(binary.BigEndian.Uint32(opts))
-	}
-	check := fold(sum)
+	check := fold(pseudo + ports + uint64(s.Seq.n) + uint64(s.Ack.n) + control + uint64(s.Urgent) + options)
 	if len(s.Payload) > 0 {
 		check = copySum(tcp[TCPHeaderLen+optLen:], s.Payload, check)
 	}
@@ -119,6 +114,7 @@ func (s *Segment) putTCP(tcp []byte, optLen int, pseudo uint64) {
 // holds the sum of the pseudo-header.
 func (s *Segment) putUnfinished(tcp []byte, optLen int, pseudo uint64) {
 	h := (*[TCPHeaderLen]byte)(tcp)
+	s.Options.put(tcp[TCPHeaderLen : TCPHeaderLen+optLen])
 	control := uint64(TCPHeaderLen+optLen)/4<<28 | uint64(s.Flags&allFlags)<<16 | uint64(s.Window)
 	binary.BigEndian.PutUint64(h[0:], uint64(s.Src.Port())<<48|uint64(s.Dst.Port())<<32|uint64(s.Seq.n))
 	binary.BigEndian.PutUint64(h[8:], uint64(s.Ack.n)<<32|control)

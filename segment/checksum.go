@@ -59,6 +59,20 @@ func wordSum(b []byte, initial uint16) uint16 {
 	if len(b) < 8 {
 		return shortSum(b, initial)
 	}
+	return foldSwapped(addWords(b, uint64(bits.ReverseBytes16(initial))))
+}
+
+// addOctets adds the octets of b, at least 8, to a sum of little-endian words, and
+// leaves it to the caller to fold what comes of it.
+func addOctets(b []byte, acc uint64) uint64 {
+	if haveVector && len(b) >= minVector && len(b) <= maxVector {
+		return addCarry(vectorSum(b), acc)
+	}
+	return addWords(b, acc)
+}
+
+// addWords is addOctets in Go alone.
+func addWords(b []byte, acc uint64) uint64 {
 	// Words are read as little-endian, because that is one load on most machines
 	// and ones' complement sums do not mind: the result has its octets swapped
 	// and nothing else (RFC 1071 section 2 (B)).
@@ -67,7 +81,6 @@ func wordSum(b []byte, initial uint16) uint16 {
 	// for itself, for the sum is then at most 2^64-2: adding it back cannot
 	// overflow. Every slice keeps at least one octet, so that the compiler need
 	// not guard against a pointer past the end.
-	acc := uint64(bits.ReverseBytes16(initial))
 	last := binary.LittleEndian.Uint64(b[len(b)-8:])
 	for len(b) > 64 {
 		// The words of a block are summed apart from acc, so that one block
@@ -105,7 +118,7 @@ func wordSum(b []byte, initial uint16) uint16 {
 		b = b[8:]
 	}
 	// 1 to 8 octets are left: the top ones of the last full word.
-	return foldSwapped(addCarry(acc, last>>(64-8*uint(len(b)))))
+	return addCarry(acc, last>>(64-8*uint(len(b))))
 }
 
 // copySum copies src to the front of dst, which is at least as long and does not
@@ -160,21 +173,25 @@ func ipv4ChecksumOK(pkt []byte) bool {
 	return fold(acc+c) == 0xffff
 }
 
-// pseudoSum is the folded sum of the pseudo-header (RFC 9293 section 3.1, RFC
-// 8200 section 8.1) of an IP packet whose TCP part is length octets. pkt holds a
-// whole IP header of version 4 or 6.
-func pseudoSum(pkt []byte, length int) uint16 {
+// pseudoWords is the sum of the little-endian words of the pseudo-header (RFC 9293
+// section 3.1, RFC 8200 section 8.1) of an IP packet whose TCP part is length
+// octets. pkt holds a whole IP header of version 4 or 6.
+func pseudoWords(pkt []byte, length int) uint64 {
 	// Protocol and length are low octets of big-endian words.
 	acc := uint64(protocolTCP)<<8 + uint64(bits.ReverseBytes32(uint32(length)))
 	if pkt[0]>>4 == 4 {
-		return foldSwapped(acc + uint64(binary.LittleEndian.Uint32(pkt[12:])) + uint64(binary.LittleEndian.Uint32(pkt[16:])))
+		return acc + uint64(binary.LittleEndian.Uint32(pkt[12:])) + uint64(binary.LittleEndian.Uint32(pkt[16:]))
 	}
-	p := (*[32]byte)(pkt[8:])
+	return addAddresses6((*[32]byte)(pkt[8:]), acc)
+}
+
+// addAddresses6 adds the addresses of an IPv6 header to a sum of little-endian words.
+func addAddresses6(p *[32]byte, acc uint64) uint64 {
 	addrs, c := bits.Add64(binary.LittleEndian.Uint64(p[0:]), binary.LittleEndian.Uint64(p[8:]), 0)
 	addrs, c = bits.Add64(addrs, binary.LittleEndian.Uint64(p[16:]), c)
 	addrs, c = bits.Add64(addrs, binary.LittleEndian.Uint64(p[24:]), c)
 	acc, c = bits.Add64(acc, addrs, c)
-	return foldSwapped(acc + c)
+	return acc + c
 }
 
 // mergedLen is more than any network carries in one packet, in octets: a longer
@@ -185,17 +202,22 @@ const mergedLen = 16 << 10
 
 // verify judges the TCP checksum of a packet that tcpOf has found whole.
 func verify(pkt, tcp []byte) Verdict {
-	pseudo := pseudoSum(pkt, len(tcp))
-	unfinished := binary.BigEndian.Uint16(tcp[16:]) == pseudo
+	pseudo := pseudoWords(pkt, len(tcp))
 	switch {
-	case unfinished && len(tcp) > mergedLen:
+	case len(tcp) > mergedLen && unfinished(tcp, pseudo):
 		return ChecksumPartial
-	case Sum(tcp, pseudo) == 0xffff:
+	case fold(addOctets(tcp, pseudo)) == 0xffff:
 		return ChecksumOK
-	case unfinished:
+	case unfinished(tcp, pseudo):
 		return ChecksumPartial
 	}
 	return ChecksumBad
+}
+
+// unfinished reports whether the checksum of a TCP segment is the sum of its
+// pseudo-header.
+func unfinished(tcp []byte, pseudo uint64) bool {
+	return binary.BigEndian.Uint16(tcp[16:]) == foldSwapped(pseudo)
 }
 
 // FinishChecksum completes an unfinished TCP checksum (ChecksumPartial) of a

@@ -58,66 +58,79 @@ func (o *Options) sackRoom(n int) int {
 	return max(0, min(int(o.SACKCount), len(o.SACK), (MaxOptionsLen-n-4)/8))
 }
 
-// put writes the options into b, whose length is o.Len(), at most MaxOptionsLen.
-func (o *Options) put(b []byte) {
+// put writes the options into b, whose length is o.Len(), at most MaxOptionsLen, and
+// returns the sum of the words written, so that nobody has to read them back.
+func (o *Options) put(b []byte) (sum uint64) {
 	if o.Raw != nil {
 		n := copy(b, o.Raw)
 		clear(b[n:])
-		return
+		return sumWords(b)
 	}
-	o.putFields(b)
+	return o.putFields(b)
 }
 
 // putFields lays the fields out in the order of a Linux SYN:
 // mss,sackOK,TS,nop,wscale, and then the rarer ones; NOPs take the place of what is absent.
-func (o *Options) putFields(b []byte) {
-	blocks := o.sackRoom(o.fixedLen())
+func (o *Options) putFields(b []byte) (sum uint64) {
 	if o.Set&HasMSS != 0 {
-		b = putWord(b, mssWord|uint32(o.MSS))
+		b, sum = putWord(b, sum, mssWord|uint32(o.MSS))
 	}
 	switch {
-	case o.Has(HasTimestamps | HasSACKPermitted):
-		b = putWord(b, sackOKTimestamps)
-	case o.Has(HasTimestamps):
-		b = putWord(b, nopNopTimestamps)
-	case o.Has(HasSACKPermitted):
-		b = putWord(b, nopNopSACKOK)
-	}
-	if o.Set&HasTimestamps != 0 {
-		b = putWord(b, o.TSVal)
-		b = putWord(b, o.TSEcr)
+	case o.Set&HasTimestamps != 0:
+		word := nopNopTimestamps
+		if o.Set&HasSACKPermitted != 0 {
+			word = sackOKTimestamps
+		}
+		b, sum = putWord(b, sum, word)
+		b, sum = putWord(b, sum, o.TSVal)
+		b, sum = putWord(b, sum, o.TSEcr)
+	case o.Set&HasSACKPermitted != 0:
+		b, sum = putWord(b, sum, nopNopSACKOK)
 	}
 	if o.Set&HasWindowScale != 0 {
-		b = putWord(b, nopWindowScale|uint32(o.WindowScale))
+		b, sum = putWord(b, sum, nopWindowScale|uint32(o.WindowScale))
 	}
 	if o.Set&HasFastOpen != 0 {
-		b = putCookie(b, o.FastOpen)
+		n := putCookie(b, o.FastOpen)
+		sum += sumWords(b[:n])
+		b = b[n:]
 	}
 	if o.Set&HasUserTimeout != 0 {
-		b = putWord(b, userTimeoutWord|uint32(o.UTO))
+		b, sum = putWord(b, sum, userTimeoutWord|uint32(o.UTO))
 	}
-	if blocks > 0 {
-		b = putWord(b, nopNopSACK|uint32(2+8*blocks))
+	// What is left is the room that Len has given to SACK: a word, and two for each block.
+	if blocks := len(b) / 8; blocks > 0 {
+		b, sum = putWord(b, sum, nopNopSACK|uint32(2+8*blocks))
 		for _, block := range o.SACK[:blocks] {
-			b = putWord(b, block.Start.n)
-			b = putWord(b, block.End.n)
+			b, sum = putWord(b, sum, block.Start.n)
+			b, sum = putWord(b, sum, block.End.n)
 		}
 	}
+	return sum
 }
 
-func putWord(b []byte, word uint32) []byte {
+// putWord writes a word, adds it to a sum, and returns the room behind it.
+func putWord(b []byte, sum uint64, word uint32) ([]byte, uint64) {
 	binary.BigEndian.PutUint32(b, word)
-	return b[4:]
+	return b[4:], sum + uint64(word)
 }
 
-// putCookie writes a TFO option with NOPs behind it.
-func putCookie(b, cookie []byte) []byte {
+// sumWords adds up big-endian words.
+func sumWords(b []byte) (sum uint64) {
+	for ; len(b) >= 4; b = b[4:] {
+		sum += uint64(binary.BigEndian.Uint32(b))
+	}
+	return sum
+}
+
+// putCookie writes a TFO option with NOPs behind it, and returns their length.
+func putCookie(b, cookie []byte) int {
 	n := 2 + copy(b[2:], cookie)
 	b[0], b[1] = uint8(KindFastOpen), uint8(n)
 	for ; n%4 != 0; n++ {
 		b[n] = uint8(KindNOP)
 	}
-	return b[n:]
+	return n
 }
 
 // AppendLayout appends the options that have fields in o to dst, in the given

@@ -153,14 +153,57 @@ func nextOption(raw []byte) (kind Kind, data, rest []byte, ok bool) {
 // parse fills o from an option area.
 func (o *Options) parse(raw []byte) {
 	*o = Options{Raw: raw}
-	// What nearly every segment behind the handshake carries.
-	if len(raw) == 12 && binary.BigEndian.Uint32(raw) == nopNopTimestamps {
-		o.Set = HasTimestamps
-		o.TSVal = binary.BigEndian.Uint32(raw[4:])
-		o.TSEcr = binary.BigEndian.Uint32(raw[8:])
-		return
+	if len(raw) > 0 {
+		o.Set = o.readWords(raw)
 	}
-	var set OptionSet // in a register, not behind o, while it changes
+}
+
+// readWords reads an option area as nearly everybody lays it out, by the words
+// that Append writes, and what is laid out in another way, or comes twice, option
+// by option.
+func (o *Options) readWords(raw []byte) (set OptionSet) {
+	for len(raw) >= 4 {
+		word := binary.BigEndian.Uint32(raw)
+		switch {
+		case (word == nopNopTimestamps || word == sackOKTimestamps) && len(raw) >= 12 && set&HasTimestamps == 0:
+			if set |= HasTimestamps; word == sackOKTimestamps {
+				set |= HasSACKPermitted
+			}
+			o.TSVal = binary.BigEndian.Uint32(raw[4:])
+			o.TSEcr = binary.BigEndian.Uint32(raw[8:])
+			raw = raw[12:]
+		case word&^0xff == nopNopSACK && sackLen(word, len(raw)) && set&HasSACK == 0:
+			set |= HasSACK
+			n := 2 + int(word&0xff)
+			o.readSACK(raw[4:n])
+			raw = raw[n:]
+		case word&^0xffff == mssWord && set&HasMSS == 0:
+			set |= HasMSS
+			o.MSS = uint16(word)
+			raw = raw[4:]
+		case word&^0xff == nopWindowScale && set&HasWindowScale == 0:
+			set |= HasWindowScale
+			o.WindowScale = uint8(word)
+			raw = raw[4:]
+		default:
+			return o.readOptions(raw, set)
+		}
+	}
+	if len(raw) > 0 {
+		set = o.readOptions(raw, set)
+	}
+	return set
+}
+
+// sackLen reports whether a word that begins with NOP, NOP and SACK has the length
+// of whole blocks, of which all are in an option area with so many octets left.
+func sackLen(word uint32, left int) bool {
+	n := int(word & 0xff)
+	return n%8 == 2 && n > 2 && n+2 <= left
+}
+
+// readOptions reads one option after another and returns set with what was found.
+func (o *Options) readOptions(raw []byte, set OptionSet) OptionSet {
 	for len(raw) > 0 {
 		kind := Kind(raw[0])
 		if kind == KindNOP {
@@ -196,7 +239,7 @@ func (o *Options) parse(raw []byte) {
 			o.UTO = binary.BigEndian.Uint16(data)
 		}
 	}
-	o.Set = set
+	return set
 }
 
 // readSACK takes the blocks, of which no more than 4 fit into a header.

@@ -2,6 +2,8 @@ package segment
 
 import (
 	"bytes"
+	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -92,6 +94,31 @@ func TestOptionsOfTheWrongLengthArePassedOver(t *testing.T) {
 	for name, raw := range tests {
 		if o := parsed(t, raw); o.Set != 0 || o.Malformed() {
 			t.Errorf("%s: set %b, malformed %v", name, o.Set, o.Malformed())
+		}
+	}
+}
+
+// Options that are read by words say the same as when they are read one by one,
+// however they are mixed, cut off, repeated or wrong.
+func TestOptionsByWordsAreAsOneByOne(t *testing.T) {
+	pieces := [][]byte{
+		{2, 4, 5, 0xb4}, {2, 3, 5, 1}, {1, 3, 3, 7}, {1, 3, 2, 1}, {1, 1, 4, 2}, {4, 2}, {1}, {0}, {77, 3, 1}, {34, 6, 1, 2, 3, 4}, {28, 4, 0, 9}, {3, 0}, {8, 11},
+		{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2}, {4, 2, 8, 10, 0, 0, 0, 3, 0, 0, 0, 4}, {1, 1, 8, 9, 0, 0, 0, 1, 0, 0, 0, 2},
+		{1, 1, 5, 2}, {1, 1, 5, 3}, {1, 1, 5, 9}, {1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2}, {1, 1, 5, 18, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4}, {1, 1, 5, 34}, {1, 1, 5, 42},
+	}
+	rng := rand.New(rand.NewPCG(5, 5))
+	for range 200_000 {
+		var raw []byte
+		for range rng.IntN(6) {
+			raw = append(raw, pieces[rng.IntN(len(pieces))]...)
+		}
+		raw = slices.Clip(raw[:min(len(raw), MaxOptionsLen, rng.IntN(80))])
+		var got Options
+		got.parse(raw)
+		want := Options{Raw: raw}
+		want.Set = want.readOptions(raw, 0)
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%x: by words %+v, one by one %+v", raw, got, want)
 		}
 	}
 }
