@@ -21,8 +21,8 @@ import (
 type pacer struct {
 	due   Time          // its timer, TimerPace; zero: not armed
 	now   Time          // when the rate was last looked at
-	begun Time          // when the burst under way began
-	late  time.Duration // how much later that was than it might have been
+	begun Time          // when the burst under way began, or should have
+	late  time.Duration // how late the timer came that ended the last wait
 	sent  int64         // octets that have left since then
 	burst int64         // octets that may leave together
 	rate  int64         // octets a second, the highest since the burst began
@@ -38,6 +38,10 @@ const (
 	burstsPerSecond = 1000
 	leastBurst      = 2
 )
+
+// mostLate is how much of a late timer is made up for: on a machine that is busy with
+// something else one in a hundred comes later than that.
+const mostLate = 16 * time.Millisecond
 
 func (c *ConnConfig) paces() bool { return c.Pacing == On || c.PacingRate > 0 }
 
@@ -65,22 +69,28 @@ func (c *Conn) SetPacing(auto bool, most int64) error {
 	return err
 }
 
-// free returns when the next burst may begin. A burst that began late, because
-// a timer was or because there was nothing to send, has its time cut by that, but
-// not by more than half: what was missed is made up for in more bursts and not
-// in larger ones, and an idle time is no credit.
+// free returns when the next burst may begin: when the rate has paid for this one.
 func (p *pacer) free() Time {
 	if p.sent == 0 || p.rate == 0 {
 		return p.begun
 	}
-	cost := time.Duration(p.sent * int64(time.Second) / p.rate)
-	return p.begun.Add(cost - min(cost/2, p.late))
+	return p.begun.Add(time.Duration(p.sent * int64(time.Second) / p.rate))
 }
 
-// look takes the rate of now, and begins the next burst if it may.
+// look takes the rate of now, and begins the next burst if it may. What a timer
+// that came late has cost is made up for, since those of a runtime come some
+// hundreds of microseconds late as a rule. Time in which nothing was to be sent is
+// no credit.
 func (p *pacer) look(now Time, rate, segment int64) (begins bool) {
 	if free := p.free(); now >= free {
-		p.begun, p.late, p.sent, p.rate, begins = now, now.Sub(free), 0, 0, true
+		switch {
+		case p.now == now: // as late as the burst that left just before
+			p.late = now.Sub(p.begun)
+		case p.due != 0: // nobody has looked at the timer yet, or the rate has risen meanwhile
+			p.late = max(0, now.Sub(p.due))
+		}
+		p.begun = max(free, now.Add(-min(p.late, mostLate)))
+		p.late, p.sent, p.rate, begins = 0, 0, 0, true
 	}
 	p.now, p.rate, p.burst = now, max(p.rate, rate), max(rate/burstsPerSecond, leastBurst*segment)
 	return begins
@@ -188,7 +198,7 @@ func (c *Conn) stopPace() {
 // firePace ends the wait, if it is over; Transmit does the rest.
 func (c *Conn) firePace(now Time) {
 	if due := c.paceDue(); due != 0 && due <= now {
-		c.cold.pacer.due = 0
+		c.cold.pacer.due, c.cold.pacer.late = 0, now.Sub(due)
 		c.traceTimer(EventTimerFired, TimerPace, 0)
 	}
 }

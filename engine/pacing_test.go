@@ -133,9 +133,7 @@ func TestPacingRateOfTheWindow(t *testing.T) {
 		t.Fatalf("window %d, the rate is %d, want 400000: twice the window in 100 ms", k.c.cc.Window(), got)
 	}
 	k.wantSegments("a burst", 10_001, 2)
-	k.advanceToTimer(2500 * time.Microsecond) // the pause before is worth half a burst
-	k.wantSegments("the next", 12_001, 2)
-	for at := 14_001; at < 30_001; at += 2000 {
+	for at := 12_001; at < 30_001; at += 2000 {
 		k.advanceToTimer(5 * time.Millisecond)
 		k.wantSegments("each after what the one before costs", at, 2)
 	}
@@ -147,23 +145,32 @@ func TestPacingRateOfTheWindow(t *testing.T) {
 	}
 }
 
-// Time in which there was nothing to send is no credit: a burst, half a burst's time
-// less than else, and then the rate.
+// Time in which there was nothing to send is no credit: a burst, and then the rate.
 func TestIdleTimeIsNoCredit(t *testing.T) {
-	k := pacedTalk(t, plain(func(c *ConnConfig) { c.PacingRate = 100_000 }))
-	k.advance(time.Hour)
-	k.write(8000)
-	k.wantSegments("a burst after an hour", 1, 2)
-	k.advanceToTimer(10 * time.Millisecond)
-	k.wantSegments("a second", 2001, 2)
-	k.advanceToTimer(20 * time.Millisecond)
-	k.wantSegments("a third", 4001, 2)
-	k.advance(35 * time.Millisecond) // a timer that is late: at most half of that is made up for
-	k.want("a fourth", ". 6001:7001(1000) ack 1")
-	k.want("a fourth", "P. 7001:8001(1000) ack 1")
-	k.write(2000)
-	k.wantIdle("it is over")
-	k.advanceToTimer(10 * time.Millisecond)
+	k := pacedTalk(t, plain(func(c *ConnConfig) { c.PacingRate, c.NoDelay = 1_000_000, true }))
+	for at := 1; at < 20_001; at += 4000 {
+		k.advance(time.Hour)
+		k.write(4000)
+		k.want("a burst after an hour", seq(". ", at, 1000)+" ack 1")
+		k.want("a burst after an hour", seq(". ", at+1000, 1000)+" ack 1")
+		k.wantIdle("and no more")
+		k.advanceToTimer(2 * time.Millisecond)
+		k.want("a second", seq(". ", at+2000, 1000)+" ack 1")
+		k.want("a second", seq("P. ", at+3000, 1000)+" ack 1")
+		k.in(". 1:1(0) ack " + num(at+4000) + " win 65535")
+	}
+}
+
+// What a late timer has cost is made up for at once, as far as mostLate goes.
+func TestLateTimerIsMadeUpFor(t *testing.T) {
+	for late, n := range map[time.Duration]int{0: 2, time.Millisecond: 2, 2 * time.Millisecond: 4, 3 * time.Millisecond: 4, 100 * time.Millisecond: 18} {
+		k := pacedTalk(t, plain(func(c *ConnConfig) { c.PacingRate, c.InitialWindow = 1_000_000, 40 }))
+		k.write(30_000)
+		k.wantSegments("a burst", 1, 2)
+		k.advance(2*time.Millisecond + late)
+		k.wantSegments("after "+late.String(), 2001, n)
+		k.advanceToTimer(2*time.Millisecond - min(late, mostLate)%(2*time.Millisecond))
+	}
 }
 
 // What does not wait for the pacer: ACKs, a FIN alone, what a timeout repeats

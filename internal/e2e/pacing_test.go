@@ -26,7 +26,7 @@ func BenchmarkPacing(b *testing.B) {
 	for _, io := range []rawsock.IOMode{rawsock.RawIO, rawsock.PacketIO} {
 		b.Run(fmt.Sprint(io), func(b *testing.B) {
 			run := func(pacing engine.Switch) (wall, cpu time.Duration) {
-				h := pacedHost(b, here, io, pacing)
+				h := pacedHost(b, here, io, engine.ConnConfig{Pacing: pacing})
 				defer h.Close()
 				start, before := time.Now(), processTime(b)
 				send(b, h, to, octets)
@@ -42,12 +42,36 @@ func BenchmarkPacing(b *testing.B) {
 	}
 }
 
-func pacedHost(b *testing.B, from *netlab.Host, io rawsock.IOMode, pacing engine.Switch) *engine.Host {
+// BenchmarkPacingRate tells how much of a pacing rate is used where the clock is that
+// of the runtime's timers, which come late.
+func BenchmarkPacingRate(b *testing.B) {
+	span := time.Second
+	if testing.Short() {
+		span = 50 * time.Millisecond
+	}
+	here, there := netlab.Pair(b, netlab.LinkConfig{Offload: true})
+	to := netip.AddrPortFrom(there.Addr4(), there.MustServe(b, netlab.Discard).Port())
+	for _, rate := range []int64{1_000_000, 10_000_000, 50_000_000, 200_000_000} {
+		b.Run(fmt.Sprint(rate), func(b *testing.B) {
+			for b.Loop() {
+				h := pacedHost(b, here, rawsock.PacketIO, engine.ConnConfig{PacingRate: rate})
+				octets := int(rate * int64(span) / int64(time.Second))
+				start, before := time.Now(), processTime(b)
+				send(b, h, to, octets)
+				took := time.Since(start)
+				b.ReportMetric(span.Seconds()/took.Seconds(), "of-the-rate")
+				b.ReportMetric((processTime(b)-before).Seconds()/took.Seconds(), "cpus")
+				h.Close()
+			}
+		})
+	}
+}
+
+func pacedHost(b *testing.B, from *netlab.Host, io rawsock.IOMode, conn engine.ConnConfig) *engine.Host {
 	var link *rawsock.Conn
 	if err := from.Do(func() (err error) { link, err = rawsock.Open(rawsock.Config{IO: io}); return err }); err != nil {
 		b.Fatal(err)
 	}
-	conn := quick
-	conn.Pacing = pacing
+	conn.TimeWait = quick.TimeWait
 	return engine.NewHost(engine.HostConfig{Link: link, Conn: conn})
 }

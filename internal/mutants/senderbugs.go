@@ -78,7 +78,7 @@ var senderBugs = []Mutant{
 	{"probe-hides-loss", "E-8", "engine", "Conn.probeAcknowledged", "case p.end.Less(s.Ack):", "case false:"},
 	{"pace-not-kept", "E-7", "engine", "Conn.mayLeave", "if p.sent+segment > p.burst {", "if p.sent < 0 {"},
 	{"pace-without-a-timer", "G-3", "engine", "Conn.mayLeave", "c.armPace(p.free())", ""},
-	{"pace-gives-credit-for-idleness", "G-2", "engine", "pacer.free", "min(cost/2, p.late)", "p.late"},
+	{"pace-gives-credit-for-idleness", "G-2", "engine", "pacer.look", "max(free, now.Add(-min(p.late, mostLate)))", "free"},
 	{"pace-forgets-what-is-repeated", "E-8", "engine", "Conn.resend", "c.charge(r.len())", ""},
 	{"timeout-of-what-did-not-leave", "E-11", "engine", "Conn.delayRTO", "rto <= due", "rto < 0"},
 	{"mark-not-echoed", "E-12", "engine", "Conn.receiveECN", "c.ecn.echo = true", ""},

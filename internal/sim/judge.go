@@ -263,15 +263,16 @@ func (h *host) judgeData(x *watch, e *engine.Event) {
 	}
 }
 
-// judgePace: new data leaves no faster than its rate but for a burst, half of one
-// for a timer that was late, and some segments that do not wait for the pacer (I29).
+// judgePace: new data leaves no faster than its rate but for a burst, sixteen
+// milliseconds of a timer that was late, and some segments that do not wait for the
+// pacer (I29).
 func (h *host) judgePace(x *watch, e *engine.Event) {
 	rate := h.w.plan.Talks[x.end.talk].Conf[h.side].PacingRate
 	if rate <= 0 {
 		return
 	}
 	mss := int64(e.Vars.MSS)
-	ahead, slack := x.paced.Sub(e.At), 2*max(rate/1000, 2*mss)+4*mss
+	ahead, slack := x.paced.Sub(e.At), rate*17/1000+6*mss
 	if ahead > time.Duration(slack*int64(time.Second)/rate) {
 		h.w.fail("I29: conn %d of host %d: %d octets leave %v before the rate of %d allows it", x.id, h.id, len(e.Segment.Payload), ahead, rate)
 	}
