@@ -21,7 +21,7 @@ var headerBugs = []Mutant{
 	{"ip-checksum-unverified", "A17", "segment", "Segment.Parse", "!ipv4ChecksumOK(pkt)", "false"},
 	{"checksum-unverified", "A17", "engine", "Stack.Deliver", "if seg.Checksum == segment.ChecksumBad {", "if false {"},
 	{"pseudo-header6-in", "A17", "segment", "addAddresses6", "p[24:]", "p[16:]"},
-	{"pseudo-header6-out", "A17", "segment", "Segment.putIPv6", "i < 16", "i < 12"},
+	{"pseudo-header6-out", "A17", "segment", "Segment.putIPv6", "i < 16", "i < 8"},
 	{"partial-checksum-lax", "A18", "segment", "unfinished", "binary.BigEndian.Uint16(tcp[16:]) == foldSwapped(pseudo)", "binary.BigEndian.Uint16(tcp[16:]) <= foldSwapped(pseudo)"},
 	{"reserved-bits-kept", "A19", "segment", "Segment.readTCP", "Flags(binary.BigEndian.Uint16(h[12:])) & allFlags", "Flags(binary.BigEndian.Uint16(h[12:])) & 0xfff"},
 	{"dont-fragment-lost", "L7", "segment", "Segment.putIPv4", "uint64(s.IPID)<<16 | dontFragment", "uint64(s.IPID) << 16"},
