@@ -128,9 +128,10 @@ func (o *Options) putRare(b []byte) (sum uint64) {
 	// What is left is the room that Len has given to SACK: a word, and two for each block.
 	if blocks := len(b) / 8; blocks > 0 {
 		b, sum = putWord(b, sum, nopNopSACK|uint32(2+8*blocks))
-		for _, block := range o.SACK[:blocks] {
-			b, sum = putWord(b, sum, block.Start.n)
-			b, sum = putWord(b, sum, block.End.n)
+		for _, block := range o.SACK[:min(blocks, len(o.SACK))] {
+			start, end := uint64(block.Start.n), uint64(block.End.n)
+			binary.BigEndian.PutUint64(b, start<<32|end)
+			b, sum = b[8:], sum+start+end
 		}
 	}
 	return sum
