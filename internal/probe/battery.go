@@ -235,6 +235,16 @@ func (b *Battery) run(ctx context.Context, row *Row) *Result {
 	return r
 }
 
+// pause waits for d, or until ctx is done.
+func (b *Battery) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 func (b *Battery) judge(ctx context.Context, row *Row) *Result {
 	result := &Result{Row: row, Began: b.Board.Now()}
 	if !b.Service.Speaks(row.Service) {
@@ -251,6 +261,9 @@ func (b *Battery) judge(ctx context.Context, row *Row) *Result {
 		verdict, a, text := tally.decide(b.attemptsFor())
 		if verdict == "" {
 			b.progress(Progress{Row: row, What: RowAgain, Text: a.said()})
+			if a.why == TooSlow { // what is busy now need not be for long
+				b.pause(ctx, time.Duration(len(tally.tries))*time.Second)
+			}
 			continue
 		}
 		result.Verdict, result.Text = verdict, text

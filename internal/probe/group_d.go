@@ -306,7 +306,7 @@ func ruleBehindProbe(times []time.Duration) string {
 func tailLossProbe(t *T) string {
 	var n *neglect
 	var after []time.Duration
-	fresh := false
+	flight, fresh := 0, false
 	// Whatever is busy makes a time longer and never shorter: of several the least
 	// is the nearest to what the host has set.
 	for range 3 {
@@ -322,7 +322,7 @@ func tailLossProbe(t *T) string {
 		if n.probe == nil {
 			break
 		}
-		after = append(after, n.ptoAfter)
+		after, flight = append(after, n.ptoAfter), n.flight
 		fresh = fresh || n.probe.Seq.Sub(n.una) >= n.flight
 	}
 	if without := t.neglect(t.Connect(puppet.Shape{NoSACK: true}), 4*time.Second, 1); without.probe == nil {
@@ -336,7 +336,7 @@ func tailLossProbe(t *T) string {
 	}
 	t.Times("probe_after", slices.Min(after))
 	t.Times("each", after...)
-	t.Fact("flight", "%d octets", n.flight)
+	t.Fact("flight", "%d octets", flight)
 	if fresh {
 		return "new"
 	}

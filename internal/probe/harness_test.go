@@ -222,12 +222,13 @@ func evidence(r *probe.Report, id string) string {
 // A kernelHost is a host with the kernel's TCP in a namespace of its own.
 type kernelHost struct {
 	here, there *netlab.Host
+	began       time.Time // the last battery: what the times of its report count from
 }
 
 func newKernelHost(t *testing.T) *kernelHost {
 	t.Helper()
 	here, there := netlab.Pair(t, netlab.LinkConfig{})
-	return &kernelHost{here, there}
+	return &kernelHost{here: here, there: there}
 }
 
 // probe runs rows against a service of the host, over a raw socket.
@@ -243,6 +244,7 @@ func (k *kernelHost) probe(t *testing.T, port uint16, service string, rows ...st
 	}
 	board := puppet.NewBoard(puppet.Config{Link: link, Rate: 100, Conns: 64})
 	defer board.Close()
+	k.began = board.Began()
 	ctx, cancel := context.WithCancel(t.Context())
 	calls := make(chan struct{})
 	go func() {

@@ -16,10 +16,30 @@ import (
 )
 
 // A witness takes down when segments leave the interface of a host, by the
-// kernel's own time stamps there: what the times of a row are held against.
+// kernel's own time stamps there: what the times of a row are held against. It
+// knows the round trips that the host has seen, too.
 type witness struct {
-	mu   sync.Mutex
-	sent map[sighted][]int64 // nanoseconds since 1970
+	mu    sync.Mutex
+	sent  map[sighted][]int64 // nanoseconds since 1970
+	open  map[uint16]*flow    // by our port
+	trips []trip
+}
+
+// A flow is what a host has sent on a connection and waits to see acknowledged.
+type flow struct {
+	end     segment.Seq // of what has left
+	waiting []unanswered
+}
+
+type unanswered struct {
+	end  segment.Seq
+	left int64
+}
+
+// A trip is a round trip that the host has seen.
+type trip struct {
+	ended int64 // nanoseconds since 1970
+	took  time.Duration
 }
 
 // sighted is what tells a segment from others; one that comes again is the same.
@@ -49,7 +69,7 @@ func newWitness(t *testing.T, host *netlab.Host) *witness {
 	if err != nil {
 		t.Fatalf("watch the host's interface: %v", err)
 	}
-	w := &witness{sent: map[sighted][]int64{}}
+	w := &witness{sent: map[sighted][]int64{}, open: map[uint16]*flow{}}
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -74,21 +94,66 @@ func (w *witness) watch(fd int, quit <-chan struct{}) {
 		}
 		n, oob, _, from, err := unix.Recvmsg(fd, packet, control, 0)
 		link, known := from.(*unix.SockaddrLinklayer)
-		if err != nil || !known || link.Pkttype != unix.PACKET_OUTGOING {
+		var s segment.Segment
+		if err != nil || !known || s.Parse(packet[:n]) != nil {
 			continue
 		}
-		var s segment.Segment
-		if s.Parse(packet[:n]) == nil {
-			w.note(&s, stampIn(control[:oob]))
+		stamp := stampIn(control[:oob])
+		w.mu.Lock()
+		if link.Pkttype == unix.PACKET_OUTGOING {
+			w.left(&s, stamp)
+		} else {
+			w.came(&s, stamp)
 		}
+		w.mu.Unlock()
 	}
 }
 
-func (w *witness) note(s *segment.Segment, stamp int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (w *witness) left(s *segment.Segment, stamp int64) {
 	key := sighted{s.Dst.Port(), s.Seq, s.Flags, len(s.Payload)}
 	w.sent[key] = append(w.sent[key], stamp)
+	end := s.Seq.Add(s.Len())
+	f := w.open[key.to]
+	switch {
+	case f == nil || s.Flags.Has(segment.SYN) && f.end != end:
+		w.open[key.to] = &flow{end: end, waiting: []unanswered{{end, stamp}}}
+	case f.end.Less(end):
+		f.end, f.waiting = end, append(f.waiting, unanswered{end, stamp})
+	case s.Len() > 0:
+		f.waiting = nil // sent again: its answer says nothing (RFC 6298 section 3)
+	}
+}
+
+func (w *witness) came(s *segment.Segment, stamp int64) {
+	f := w.open[s.Src.Port()]
+	if f == nil || !s.Flags.Has(segment.ACK) {
+		return
+	}
+	for len(f.waiting) > 0 && f.waiting[0].end.LessEq(s.Ack) {
+		w.trips = append(w.trips, trip{stamp, time.Duration(stamp - f.waiting[0].left)})
+		f.waiting = f.waiting[1:]
+	}
+}
+
+// longestTrip returns the longest round trip that the host may have had in mind
+// in the last connection of a trial: Linux remembers those of earlier connections
+// with the same host (tcp_metrics), so these count, up to the handshake.
+func (w *witness) longestTrip(x trial) (longest time.Duration) {
+	var opened time.Time
+	for _, rec := range x.Record {
+		if e := rec.Event; e.Kind == engine.EventSegmentOut && e.Segment.Flags.Has(segment.SYN) {
+			opened = x.at(time.Duration(e.At - 1))
+		}
+	}
+	const handshake = time.Second
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, tr := range w.trips {
+		if tr.ended <= opened.Add(handshake).UnixNano() {
+			longest = max(longest, tr.took)
+		}
+	}
+	return longest
 }
 
 func stampIn(control []byte) int64 {

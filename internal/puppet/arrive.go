@@ -18,7 +18,7 @@ const (
 // arrive takes a packet from the peer. Called with the Board's lock held; packet
 // is the reader's.
 func (p *Puppet) arrive(packet []byte, at time.Duration, stamp int64) {
-	a := &Arrival{Bytes: bytes.Clone(packet), At: at}
+	a := &Arrival{Bytes: bytes.Clone(packet), At: at, stamp: stamp}
 	if a.Parse(a.Bytes) != nil {
 		return
 	}

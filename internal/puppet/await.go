@@ -1,6 +1,7 @@
 package puppet
 
 import (
+	"slices"
 	"time"
 
 	"rawtcp/segment"
@@ -68,11 +69,21 @@ func (p *Puppet) Await(d time.Duration, match Match) *Arrival {
 func (p *Puppet) next() *Arrival {
 	p.board.mu.Lock()
 	defer p.board.mu.Unlock()
-	if p.cursor == len(p.inbox) {
-		return nil
+	for p.cursor < len(p.inbox) {
+		p.cursor++
+		if a := p.inbox[p.cursor-1]; !p.stale(a) {
+			return a
+		}
 	}
-	p.cursor++
-	return p.inbox[p.cursor-1]
+	return nil
+}
+
+// stale reports whether a segment was on this host before the last one was sent,
+// although we have read it after that: by the wall clock, which the kernel's
+// stamps are of. Called with the Board's lock held.
+func (p *Puppet) stale(a *Arrival) bool {
+	const accuracy = 100 * time.Microsecond
+	return a.stamp != 0 && a.stamp < p.sentAt-int64(accuracy)
 }
 
 // AwaitICMP waits up to d for an ICMP error about this connection, which may
@@ -150,9 +161,9 @@ func (p *Puppet) Collect(d time.Duration) []*Arrival {
 		return nil
 	}
 	return locked(p, func() []*Arrival {
-		all := p.inbox[p.cursor:]
+		all := slices.DeleteFunc(slices.Clone(p.inbox[p.cursor:]), p.stale)
 		p.cursor = len(p.inbox)
-		return append([]*Arrival(nil), all...)
+		return all
 	})
 }
 

@@ -52,6 +52,7 @@ type Puppet struct {
 	inbox  []*Arrival
 	cursor int
 	icmp   []*Arrival
+	sentAt int64 // when the last segment was sent, in nanoseconds since 1970
 }
 
 // A piece is data that arrived before what stands in front of it.
@@ -79,6 +80,8 @@ type Arrival struct {
 	At     time.Duration // since the Board began; the kernel's receive time if it is known
 	Number int           // in the evidence
 	ICMP   *engine.ICMP  // not nil: an ICMP error, and no segment
+
+	stamp int64 // the kernel's, in nanoseconds since 1970, or 0
 }
 
 // Reserved returns the three reserved bits of the TCP header.
@@ -109,7 +112,7 @@ func (p *Puppet) begin() {
 	p.window = p.shape.Window
 	p.spoke, p.reset, p.fin, p.answered, p.peerFIN, p.held = false, false, false, false, false, nil
 	p.peer, p.peerWnd, p.recent, p.irs, p.rcvNxt = Peer{Scale: -1}, 0, 0, segment.Seq{}, segment.Seq{}
-	p.stream, p.early, p.inbox, p.icmp, p.cursor, p.provoked = nil, nil, nil, nil, 0, 0
+	p.stream, p.early, p.inbox, p.icmp, p.cursor, p.provoked, p.sentAt = nil, nil, nil, nil, 0, 0, 0
 }
 
 // Local returns our address and port.
@@ -339,6 +342,7 @@ func (p *Puppet) launch(makers []func() Shot, sent []Sent, obedient bool) error 
 	defer b.mu.Unlock()
 	p.cursor = len(p.inbox)
 	at := b.Now()
+	p.sentAt = time.Now().UnixNano()
 	packets := make([][]byte, len(makers))
 	for i, makeShot := range makers {
 		s := makeShot()

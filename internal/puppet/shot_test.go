@@ -3,6 +3,7 @@ package puppet
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -120,6 +121,24 @@ func TestMoment(t *testing.T) {
 		if at := b.moment(wrong); at < 0 || at > b.Now() {
 			t.Errorf("a stamp of %d makes it %v", wrong, at)
 		}
+	}
+}
+
+// What was here before we sent and is read after it is no answer, unless nobody
+// knows when it came.
+func TestWhatIsReadLateIsNoAnswer(t *testing.T) {
+	b := &Board{began: time.Now()}
+	sent := b.began.Add(time.Second).UnixNano()
+	p := &Puppet{board: b, sentAt: sent}
+	for _, stamp := range []int64{sent - 7e6, 0, sent + 3e4, sent - 2e5, sent - 1e4} {
+		p.inbox = append(p.inbox, &Arrival{stamp: stamp})
+	}
+	var got []int64
+	for a := p.next(); a != nil; a = p.next() {
+		got = append(got, a.stamp-sent)
+	}
+	if want := []int64{-sent, 3e4, -1e4}; !slices.Equal(got, want) {
+		t.Errorf("answers at %v after sending, want %v", got, want)
 	}
 }
 
