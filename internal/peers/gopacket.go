@@ -10,7 +10,8 @@ import (
 )
 
 // gopacket decodes into layers that are kept and serializes into one buffer: the
-// fastest that its package offers.
+// fastest that its package offers. It leaves the values of options as octets, which
+// read takes from there as a caller would.
 type gopacket struct {
 	out struct {
 		v4      *layers.IPv4
