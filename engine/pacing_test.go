@@ -311,3 +311,23 @@ func TestAuditOfThePacer(t *testing.T) {
 		}
 	}
 }
+
+// Where a queue is shorter than half of what a window of slow start has at once,
+// pacing saves its tail: the transfer takes less than two thirds of the time.
+func TestPacingHelpsBehindAShortQueue(t *testing.T) {
+	const octets = 1_000_000
+	took := map[Switch]time.Duration{}
+	for _, pacing := range []Switch{Off, On} {
+		path := wide(ConnConfig{Pacing: pacing})
+		path.rtt, path.rate, path.queue = 300*ms, mbit10, 15_000
+		c := newCourse(t, 1, path, octets)
+		for c.read < octets && c.now.Sub(c.began) < time.Minute {
+			c.run(5 * ms)
+		}
+		took[pacing] = c.now.Sub(c.began)
+	}
+	t.Logf("%v without, %v with", took[Off], took[On])
+	if took[On] > took[Off]*2/3 {
+		t.Errorf("%v with pacing, %v without", took[On], took[Off])
+	}
+}
