@@ -94,14 +94,6 @@ func (s *shard) arm(now Time) {
 	s.timer.Reset(max(due.Sub(now), 0))
 }
 
-// earlier returns the earlier of two moments, of which the zero Time is none.
-func earlier(a, b Time) Time {
-	if a.IsZero() || !b.IsZero() && b < a {
-		return b
-	}
-	return a
-}
-
 // A farewell is what remains to be done, without the lock, for a connection or
 // a listener that has come to its end.
 type farewell struct {
