@@ -30,6 +30,7 @@ type Conn struct {
 	// only take note.
 	OnEvent func(ConnEvents)
 
+	face          *NetConn // of a Host, which is told as well: a closure for each would be another object
 	stack         *Stack
 	id            uint64
 	local, remote netip.AddrPort
@@ -268,6 +269,9 @@ func (c *Conn) Urgent() int {
 }
 
 func (c *Conn) notify(e ConnEvents) {
+	if c.face != nil {
+		c.face.onEvent(e)
+	}
 	if c.OnEvent != nil {
 		c.OnEvent(e)
 	}

@@ -11,7 +11,7 @@ import (
 //	W_cubic(t) = C*(t-K)^3 + W_max, in segments and seconds
 type cubic struct {
 	window
-	lastAck Time
+	lastAck    Time
 	*avoidance // nil as long as the connection knows slow start alone, as most idle ones do
 }
 
