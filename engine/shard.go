@@ -252,8 +252,14 @@ func (s *shard) settle(ctx context.Context) error {
 }
 
 func (s *shard) anyUnsettled() bool {
-	for c := range s.stack.conns.all() {
-		if c.face != nil && c.state != TimeWait {
+	unsettled := func(c *Conn) bool { return c.face != nil && c.state != TimeWait }
+	for _, c := range s.stack.conns.v4 {
+		if unsettled(c) {
+			return true
+		}
+	}
+	for _, c := range s.stack.conns.v6 {
+		if unsettled(c) {
 			return true
 		}
 	}

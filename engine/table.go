@@ -2,7 +2,7 @@ package engine
 
 import (
 	"cmp"
-	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -67,23 +67,9 @@ func (t *connTable) remove(c *Conn) bool {
 // inOrder returns the connections by age, so that no decision hangs on a map's order.
 func (t *connTable) inOrder() []*Conn {
 	byAge := func(a, b *Conn) int { return cmp.Compare(a.id, b.id) }
-	return slices.SortedFunc(t.all(), byAge)
-}
-
-// all are the connections in no order.
-func (t *connTable) all() iter.Seq[*Conn] {
-	return func(yield func(*Conn) bool) {
-		for _, c := range t.v4 {
-			if !yield(c) {
-				return
-			}
-		}
-		for _, c := range t.v6 {
-			if !yield(c) {
-				return
-			}
-		}
-	}
+	list := append(slices.SortedFunc(maps.Values(t.v4), byAge), slices.SortedFunc(maps.Values(t.v6), byAge)...)
+	slices.SortFunc(list, byAge)
+	return list
 }
 
 func toKey4(local, remote netip.AddrPort) key4 {
