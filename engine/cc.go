@@ -68,7 +68,10 @@ func newController(cfg *ConnConfig, mss, segments int, old Controller) (Controll
 		if !ok {
 			c = new(cubic)
 		}
-		*c = cubic{cubicState: cubicState{window: w}}
+		if c.avoidance != nil {
+			*c.avoidance = avoidance{}
+		}
+		*c = cubic{window: w, avoidance: c.avoidance}
 		return c, nil
 	case cfg.Congestion == "reno":
 		r, ok := old.(*reno)

@@ -30,12 +30,13 @@ type Conn struct {
 	// only take note.
 	OnEvent func(ConnEvents)
 
+	face          *NetConn // of a Host, which is told as well: a closure for each would be another object
 	stack         *Stack
 	id            uint64
 	local, remote netip.AddrPort
 	cfg           *ConnConfig // shared with other connections: see Stack.settings
 	listener      *Listener   // where it waits to be accepted
-	peer          PeerInfo
+	peer          peerOffer
 
 	snd  sender
 	rcv  receiver
@@ -60,14 +61,14 @@ type Conn struct {
 	tellUTO    bool // the next segment without SYN says our user timeout
 	ackNote    Note // of the pure ACK that is due
 
-	mtu        int   // path MTU in use, octets of IP datagram
 	link       int32 // the route's MTU: no datagram is larger
 	works      int32 // the largest datagram that is known to have arrived, 0 before any
-	retries    int   // retransmission timeouts since the last progress
+	retries    int32 // retransmission timeouts since the last progress
 	acksDue    int32 // pure ACKs due; more than one only for out-of-order arrivals
 	probes     int32 // window probes since the window closed, for their backoff
 	unanswered int32 // of them, those since the peer was last heard
 	keepProbes int32 // unanswered keep-alives
+	mtu        int   // path MTU in use, octets of IP datagram
 	ackReason  string
 
 	timers timers
@@ -269,6 +270,9 @@ func (c *Conn) Urgent() int {
 }
 
 func (c *Conn) notify(e ConnEvents) {
+	if c.face != nil {
+		c.face.onEvent(e)
+	}
 	if c.OnEvent != nil {
 		c.OnEvent(e)
 	}

@@ -224,7 +224,7 @@ func (k *play) constructSYN(c *Conn, start Time) {
 // constructCrossed is SYN-RECEIVED by a simultaneous open: our SYN-ACK is out.
 func (k *play) constructCrossed(c *Conn, syn *segment.Segment) {
 	c.learn(k.now, k.irs, peerInfo(syn), syn.Options.TSVal)
-	c.ecn.on = c.cfg.ECN == On && c.peer.ECN
+	c.ecn.on = c.cfg.ECN == On && c.peer.ecn
 	c.state = SynReceived
 	c.answered = true
 	c.snd.wnd, c.snd.maxWnd = int(syn.Window), int(syn.Window)
@@ -242,7 +242,7 @@ func (k *play) constructCrossed(c *Conn, syn *segment.Segment) {
 func (k *play) constructEstablished(c *Conn, syn *segment.Segment, start Time) {
 	g := k.s.given
 	c.learn(start.Add(g.rtt), k.irs, peerInfo(syn), syn.Options.TSVal)
-	c.ecn.on = c.cfg.ECN == On && c.peer.ECN
+	c.ecn.on = c.cfg.ECN == On && c.peer.ecn
 	c.passive = g.passive
 	c.state = Established
 	c.timers = timers{}

@@ -142,7 +142,7 @@ func (c *Conn) CloseRead(now Time) {
 // troubled tells the application that a segment was sent R1 times in vain
 // (RFC 9293 section 3.8.3, SHLD-9). R2, later, ends the connection.
 func (c *Conn) troubled() {
-	if c.retries == c.cfg.R1 {
+	if int(c.retries) == c.cfg.R1 {
 		c.notify(Troubled)
 	}
 }

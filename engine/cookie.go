@@ -93,7 +93,7 @@ const (
 // makes it no later than now, so that those after it do not go back.
 func cookieStamp(now uint32, c *Conn) uint32 {
 	bits := uint32(stampScale)
-	if c.peer.WindowScale >= 0 && c.cfg.WindowScale > 0 {
+	if c.peer.scale >= 0 && c.cfg.WindowScale > 0 {
 		bits = uint32(c.snd.scale)
 	}
 	if c.sack {

@@ -10,28 +10,34 @@ import (
 //
 //	W_cubic(t) = C*(t-K)^3 + W_max, in segments and seconds
 type cubic struct {
-	cubicState
+	window
+	lastAck    Time
+	*avoidance // nil as long as the connection knows slow start alone, as most idle ones do
+}
+
+// avoidance is what congestion avoidance needs.
+type avoidance struct {
+	cubicCurve
 	before *cubicBefore // nil: there was no reduction
 }
 
-// cubicState is what a congestion event changes (RFC 9438 section 4.9.2).
-type cubicState struct {
-	window
+// cubicCurve is what a congestion event changes beside the window (RFC 9438 section 4.9.2).
+type cubicCurve struct {
 	wMax  int // W_max: the window before the last reduction
 	prior int // cwnd_prior: as wMax, but without fast convergence
 
 	running  bool          // a congestion avoidance stage has begun
 	elapsed  time.Duration // t: how long it has been limited by the window
-	lastAck  Time
-	k        int64 // K: milliseconds from the start of the stage to wMax
-	est      int   // W_est: the window Reno would have
-	estPart  int64 // remainders of the divisions that grow est and cwnd
+	k        int64         // K: milliseconds from the start of the stage to wMax
+	est      int           // W_est: the window Reno would have
+	estPart  int64         // remainders of the divisions that grow est and cwnd
 	cwndPart int64
 }
 
 // cubicBefore is what OnSpurious goes back to.
 type cubicBefore struct {
-	cubicState
+	window
+	cubicCurve
 	flight int // octets outstanding then
 }
 
@@ -43,6 +49,7 @@ func (c *cubic) OnAck(a Ack) {
 		c.lastAck = a.Now // time spent in slow start or unlimited does not count: RFC 9438 section 5.8
 		return
 	}
+	c.avoid()
 	if !c.running {
 		c.begin(a.Now)
 	}
@@ -92,28 +99,36 @@ func (c *cubic) OnRTO(_ Time, inFlight int) {
 // OnSpurious takes the last of these back, with the stage that it ended; the
 // time since does not count as time on the curve: RFC 9438 section 4.9.
 func (c *cubic) OnSpurious(now Time, most int) {
-	if c.before == nil || c.cwnd >= c.before.cwnd {
+	if c.avoidance == nil || c.before == nil || c.cwnd >= c.before.cwnd {
 		return
 	}
-	w := c.window
-	c.cubicState = c.before.cubicState
-	c.window = w
+	c.cubicCurve = c.before.cubicCurve
 	c.restore(c.before.window, c.before.flight, most)
 	c.lastAck = now
 }
 
 func (c *cubic) remember(inFlight int) {
+	c.avoid()
 	if c.before == nil {
 		c.before = new(cubicBefore)
 	}
-	*c.before = cubicBefore{c.cubicState, inFlight}
+	*c.before = cubicBefore{c.window, c.cubicCurve, inFlight}
+}
+
+// avoid makes room for congestion avoidance, once.
+func (c *cubic) avoid() {
+	if c.avoidance == nil {
+		c.avoidance = new(avoidance)
+	}
 }
 
 // OnRestart begins a new stage when growth resumes: the idle time must not
 // count as time on the curve.
 func (c *cubic) OnRestart(now Time) {
 	c.window.OnRestart(now)
-	c.running = false
+	if c.avoidance != nil {
+		c.running = false
+	}
 }
 
 // stepBack remembers the window before a reduction. Fast convergence gives way to

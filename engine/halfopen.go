@@ -111,7 +111,7 @@ func (l *Listener) restore(c *Conn, e *synEntry) {
 	c.snd.buf.limit = c.cfg.SendBuffer
 	c.rtt.init(c.cfg.InitialRTO, c.cfg.MinRTO, c.cfg.MaxRTO)
 	c.learn(l.stack.now, e.irs, e.peer(), e.tsVal)
-	c.ecn.on = c.cfg.ECN == On && c.peer.ECN
+	c.ecn.on = c.cfg.ECN == On && c.peer.ecn
 }
 
 // synAck fills s with the SYN-ACK of e.
@@ -163,7 +163,7 @@ func (l *Listener) promote(now Time, e *synEntry, s *segment.Segment) {
 	c := l.build(now, e)
 	c.listener = l
 	resent := e.has&synResent != 0
-	if c.retries = int(e.retries); resent {
+	if c.retries = int32(e.retries); resent {
 		c.retries = max(1, c.retries)
 	}
 	c.snd.nxt = e.iss.Add(1)

@@ -13,14 +13,14 @@ func (c *Conn) synOptions(now Time, o *segment.Options, answer bool) {
 		o.Set |= segment.HasMSS
 		o.MSS = uint16(c.ownMSS())
 	}
-	if c.cfg.WindowScale > 0 && (!answer || c.peer.WindowScale >= 0) {
+	if c.cfg.WindowScale > 0 && (!answer || c.peer.scale >= 0) {
 		o.Set |= segment.HasWindowScale
 		o.WindowScale = uint8(c.cfg.WindowScale)
 	}
-	if c.cfg.SACK.or(true) && (!answer || c.peer.SACKPermitted) {
+	if c.cfg.SACK.or(true) && (!answer || c.peer.sack) {
 		o.Set |= segment.HasSACKPermitted
 	}
-	if c.cfg.Timestamps.or(true) && (!answer || c.peer.Timestamps) {
+	if c.cfg.Timestamps.or(true) && (!answer || c.peer.stamps) {
 		o.Set |= segment.HasTimestamps
 		o.TSVal, o.TSEcr = c.tsNow(now), c.ts.recent
 	}
@@ -61,7 +61,7 @@ func (c *Conn) open(now Time) {
 
 // learn takes what the peer's SYN at irs said, tsVal with it if it had timestamps.
 func (c *Conn) learn(now Time, irs segment.Seq, p PeerInfo, tsVal uint32) {
-	c.peer = p
+	c.peer = packed(p)
 	c.rcv.irs = irs
 	c.rcv.nxt = irs.Add(1)
 	c.rcv.buf.nxt = c.rcv.nxt
@@ -77,6 +77,24 @@ func (c *Conn) learn(now Time, irs segment.Seq, p PeerInfo, tsVal uint32) {
 		c.ts.lastAck = c.rcv.nxt
 	}
 	c.setMSS()
+}
+
+// A peerOffer is a PeerInfo in less room, for every connection has one.
+type peerOffer struct {
+	timeout           int32 // of RFC 5482, seconds
+	mss, window       uint16
+	scale             int16
+	sack, stamps, ecn bool
+}
+
+func packed(p PeerInfo) peerOffer {
+	return peerOffer{timeout: int32(p.UserTimeout / time.Second), mss: uint16(p.MSS), window: uint16(p.Window), scale: int16(p.WindowScale),
+		sack: p.SACKPermitted, stamps: p.Timestamps, ecn: p.ECN}
+}
+
+func (o *peerOffer) info() PeerInfo {
+	return PeerInfo{MSS: int(o.mss), WindowScale: int(o.scale), SACKPermitted: o.sack, Timestamps: o.stamps, ECN: o.ecn,
+		Window: int(o.window), UserTimeout: time.Duration(o.timeout) * time.Second}
 }
 
 func peerInfo(s *segment.Segment) PeerInfo {
@@ -110,8 +128,8 @@ func (c *Conn) setMSS() {
 // peerMSS is what the peer takes, by its MSS option or without one.
 func (c *Conn) peerMSS() int {
 	switch {
-	case c.peer.MSS != 0:
-		return c.peer.MSS
+	case c.peer.mss != 0:
+		return int(c.peer.mss)
 	case c.remote.Addr().Is6():
 		return defaultMS6
 	}
@@ -144,7 +162,7 @@ func (c *Conn) begin(now Time, s *segment.Segment, why string) {
 	if c.snd.fin == finQueued { // closed while the handshake was under way
 		c.setState(FinWait1, "the application closed")
 	}
-	c.adoptTimeout(now, c.peer.UserTimeout)
+	c.adoptTimeout(now, c.peer.info().UserTimeout)
 	c.tellTimeout()   // again "in the first packet that does not have the SYN flag set" RFC 5482 section 3
 	c.restartRTO(now) // data may have left with the SYN
 	c.touchKeepAlive(now)
@@ -186,7 +204,7 @@ func (c *Conn) receiveSynSent(now Time, s *segment.Segment) Note {
 		return NoteUnacceptable
 	}
 	c.learn(now, s.Seq, peerInfo(s), s.Options.TSVal)
-	c.ecn.on = c.cfg.ECN == On && c.peer.ECN
+	c.ecn.on = c.cfg.ECN == On && c.peer.ecn
 	if !ackOK {
 		c.simultaneousOpen(s)
 		return NoteNone

@@ -21,9 +21,9 @@ import (
 // one that a Host has accepted (1.5 KiB at the most); the bounds are a little above
 // what is measured, so that nothing creeps in unseen.
 const (
-	mostIdleInCore   = 1300 // half of them dialled, half of them IPv6
-	mostIdleOfHost   = 1500 // the same, with the claims of those that were dialled
-	mostIdleAccepted = 1400
+	mostIdleInCore   = 1200 // half of them dialled, half of them IPv6
+	mostIdleOfHost   = 1370 // the same, with the claims of those that were dialled
+	mostIdleAccepted = 1250
 )
 
 // idleConns is how many ends of connections one process holds in these tests.

@@ -135,7 +135,7 @@ func (r Recovery) String() string {
 func (c *Conn) Info(now Time) Info {
 	i := Info{
 		ID: c.id, Local: c.local, Remote: c.remote, State: c.state, Passive: c.passive,
-		Vars: c.vars(), Peer: c.peer, SACK: c.sack, Timestamps: c.ts.on, ECN: c.ecn.on, FastOpen: c.fast().taken,
+		Vars: c.vars(), Peer: c.peer.info(), SACK: c.sack, Timestamps: c.ts.on, ECN: c.ecn.on, FastOpen: c.fast().taken,
 		Congestion: c.cfg.Congestion, Age: now.Sub(c.created), SoftError: c.softErr(),
 		MTU: c.mtu, AdvertisedMSS: c.advertisedMSS(),
 		SendQueue: c.snd.buf.len(), Unsent: max(0, c.snd.buf.end().Sub(c.snd.nxt)),
@@ -161,7 +161,7 @@ func (c *Conn) advertisedMSS() int {
 func (c *Conn) tellLoss(i *Info) {
 	i.Recovery, i.Reordered = c.recoveryNow(), c.loss.rack.reordering
 	i.InRecovery = i.Recovery == RecoveryFast
-	i.Retries, i.Backoff = c.retries, c.rtt.doublings
+	i.Retries, i.Backoff = int(c.retries), c.rtt.doublings
 	i.Probes = int(max(c.unanswered, c.keepProbes))
 	for k := range c.snd.sent.ranges() {
 		r := &c.snd.sent.ranges()[k]

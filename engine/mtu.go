@@ -167,7 +167,7 @@ func (c *Conn) mtuTimedOut(now Time) {
 		c.setMTU(now, c.cold.path.claimed)
 		return
 	}
-	if c.retries < c.cfg.R1 || !c.cfg.PathMTU.or(true) {
+	if int(c.retries) < c.cfg.R1 || !c.cfg.PathMTU.or(true) {
 		return
 	}
 	first := c.outstanding(c.snd.una)
@@ -231,8 +231,8 @@ func (c *Conn) probeSize(now Time, unsent int) (size int, wait bool) {
 // largestMTU is what neither the route nor the peer would let us exceed.
 func (c *Conn) largestMTU() int {
 	most := int(c.link)
-	if c.peer.MSS > 0 {
-		most = min(most, c.peer.MSS+ipHeaderLen(c.local.Addr())+segment.TCPHeaderLen)
+	if c.peer.mss > 0 {
+		most = min(most, int(c.peer.mss)+ipHeaderLen(c.local.Addr())+segment.TCPHeaderLen)
 	}
 	return most
 }

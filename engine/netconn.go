@@ -27,10 +27,9 @@ type NetConn struct {
 	readBy, writeBy *deadline       // nil until one is set
 	writing         bool            // a Write is under way: the bytes of two do not mix
 	connected       bool
-	isClosed        bool  // by Close, Abort or Abandon
-	ended           bool  // CLOSED
-	left            bool  // the port is given back
-	place           int32 // in shard.conns
+	isClosed        bool // by Close, Abort or Abandon
+	ended           bool // CLOSED
+	left            bool // the port is given back
 }
 
 // waiting is where calls wait for their connection. An idle connection that
@@ -48,8 +47,7 @@ var (
 // adopt makes the face of a connection. The claim becomes its own.
 func (s *shard) adopt(conn *Conn, claim *claim) *NetConn {
 	c := &NetConn{shard: s, conn: conn, claim: claim}
-	s.enlist(c)
-	conn.OnEvent = c.onEvent
+	conn.face = c
 	if conn.State() == Closed {
 		c.end()
 	}
@@ -76,7 +74,6 @@ func (c *NetConn) onEvent(events ConnEvents) {
 // end takes leave of a connection that has become CLOSED.
 func (c *NetConn) end() {
 	c.ended = true
-	c.shard.strike(c)
 	c.shard.leave(c.claim, c)
 	c.wake()
 }

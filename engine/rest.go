@@ -95,7 +95,7 @@ func (s *Stack) revive(e *rest) *Conn {
 	c.node.owner = c
 	c.state, c.passive, c.sack, c.readClosed = TimeWait, e.passive, e.sack, true
 	c.mtu, c.link, c.created, c.lastRecv = int(e.mtu), e.mtu, e.created, e.created
-	c.peer.WindowScale = -1
+	c.peer.scale = -1
 	c.startAt(e.iss)
 	c.snd.una, c.snd.nxt, c.snd.mss, c.snd.scale, c.snd.fin = e.sndNxt, e.sndNxt, int(e.mss), e.sndScale, finSent
 	c.snd.buf.start, c.snd.buf.limit = e.sndNxt, e.cfg.SendBuffer

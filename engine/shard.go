@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 )
@@ -27,7 +26,6 @@ type shard struct {
 	armed        Time       // what timer is set to, zero if it is not
 	deadlines    timerQueue // of Read and Write calls
 	excused      bool       // the timer was late and got its grace
-	conns        []*NetConn // in no order, each of which knows its place
 	spareWaiting []*waiting
 	leaving      []farewell // claims to release when the lock is given up
 	draining     int        // calls of Shutdown that wait
@@ -247,8 +245,14 @@ func (s *shard) settle(ctx context.Context) error {
 }
 
 func (s *shard) anyUnsettled() bool {
-	for _, c := range s.conns {
-		if state := c.conn.State(); state != Closed && state != TimeWait {
+	unsettled := func(c *Conn) bool { return c.face != nil && c.state != TimeWait }
+	for _, c := range s.stack.conns.v4 {
+		if unsettled(c) {
+			return true
+		}
+	}
+	for _, c := range s.stack.conns.v6 {
+		if unsettled(c) {
 			return true
 		}
 	}
@@ -277,25 +281,14 @@ func (s *shard) abortAll() {
 	}
 }
 
-// enlist makes c one of the shard's connections.
-func (s *shard) enlist(c *NetConn) {
-	c.place = int32(len(s.conns))
-	s.conns = append(s.conns, c)
-}
-
-// strike takes c off their list, and the last one takes its place.
-func (s *shard) strike(c *NetConn) {
-	last := len(s.conns) - 1
-	moved := s.conns[last]
-	s.conns[c.place], moved.place = moved, c.place
-	s.conns[last] = nil
-	s.conns = s.conns[:last]
-}
-
 // sortedConns lists the connections in the order they were made, so that what
 // happens to all of them happens in the same order in every run.
 func (s *shard) sortedConns() []*NetConn {
-	list := slices.Clone(s.conns)
-	slices.SortFunc(list, func(a, b *NetConn) int { return int(a.conn.ID()) - int(b.conn.ID()) })
+	var list []*NetConn
+	for _, c := range s.stack.conns.inOrder() {
+		if c.face != nil {
+			list = append(list, c.face)
+		}
+	}
 	return list
 }

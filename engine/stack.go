@@ -167,7 +167,7 @@ func (s *Stack) newConn(now Time, local, remote netip.AddrPort, mtu int, cfg Con
 	c.stack, c.id, c.local, c.remote, c.cfg = s, s.common.nextID(), local, remote, shared
 	c.mtu, c.link, c.created, c.lastRecv = mtu, int32(mtu), now, now
 	c.node.owner = c
-	c.peer.WindowScale = -1
+	c.peer.scale = -1
 	c.startAt(s.isn(now, local, remote, shared))
 	c.account(now)
 	c.rcv.buf.limit = c.cfg.ReceiveBuffer

@@ -124,12 +124,12 @@ func (c *Conn) watchFlight(now Time) {
 // retransmissions, or as a time where the application set one (RFC 5482).
 func (c *Conn) outOfPatience(now Time) bool {
 	if c.state == SynSent || c.state == SynReceived {
-		return c.retries >= c.cfg.SYNRetries
+		return int(c.retries) >= c.cfg.SYNRetries
 	}
 	if c.cfg.UserTimeout > 0 {
 		return now.Sub(c.progressAt) >= c.cfg.UserTimeout
 	}
-	return c.retries >= c.cfg.Retries
+	return int(c.retries) >= c.cfg.Retries
 }
 
 // impatience says which limit of outOfPatience was reached.

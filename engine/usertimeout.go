@@ -108,7 +108,7 @@ func (c *Conn) adoptTimeout(now Time, remote time.Duration) {
 	if c.cfg.UserTimeoutOption != On || remote == 0 {
 		return
 	}
-	if c.peer.UserTimeout = remote; c.cfg.TimeoutChangeable != On {
+	if c.peer.timeout = int32(remote / time.Second); c.cfg.TimeoutChangeable != On {
 		c.notify(TimeoutTold)
 		return
 	}

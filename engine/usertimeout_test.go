@@ -92,8 +92,8 @@ func TestApplicationHearsThePeersUserTimeout(t *testing.T) {
 	var heard ConnEvents
 	k.c.OnEvent = func(e ConnEvents) { heard |= e }
 	k.in(". 1:1(0) ack 1 win 65535 <uto 9m>")
-	if heard&TimeoutTold == 0 || k.c.peer.UserTimeout != 9*time.Minute {
-		t.Errorf("heard %b, remembers %v", heard, k.c.peer.UserTimeout)
+	if heard&TimeoutTold == 0 || k.c.peer.timeout != 540 {
+		t.Errorf("heard %b, remembers %v", heard, k.c.peer.timeout)
 	}
 }
 

@@ -9,7 +9,7 @@ var handshakeBugs = []Mutant{
 	{"timestamps-not-offered", "B12", "engine", "Conn.learn", "if p.Timestamps && c.cfg.Timestamps.or(true) {", "if p.Timestamps {"},
 	{"sack-not-permitted", "B7", "engine", "Conn.learn", "p.SACKPermitted && c.cfg.SACK.or(true)", "c.cfg.SACK.or(true)"},
 	{"mss-of-one", "B6", "engine", "Conn.setMSS", "max(minMSS, min(c.peerMSS(), fits))", "min(c.peerMSS(), fits)"},
-	{"mss-default-missing", "B6", "engine", "Conn.peerMSS", "case c.peer.MSS != 0:", "case true:"},
+	{"mss-default-missing", "B6", "engine", "Conn.peerMSS", "case c.peer.mss != 0:", "case true:"},
 	{"mss-ignores-path", "B6", "engine", "Conn.setMSS", "min(c.peerMSS(), fits)", "c.peerMSS() + 0*fits"},
 	{"mss-ignores-options", "B6", "engine", "Conn.addOptions", "return max(1, c.snd.mss-used)", "return c.snd.mss"},
 	{"syn-sent-old-ack", "C3", "engine", "Conn.receiveSynSent", "c.snd.una.Less(s.Ack) && s.Ack.LessEq(c.snd.nxt)", "s.Ack.LessEq(c.snd.nxt)"},
