@@ -149,3 +149,32 @@ func TestEarWithoutRing(t *testing.T) {
 		t.Errorf("heard %d: %v, %+v", n, ok, p)
 	}
 }
+
+// A reader that has looked for packets in vain looks ever more rarely, and as
+// before when it has found some.
+func TestReaderSpinsLessInVain(t *testing.T) {
+	r := &reader{c: &Conn{}}
+	if got := r.patience(); got != 0 {
+		t.Errorf("it looks for %v though no ring is awake", got)
+	}
+	r.awake = 1
+	looks := func(calls int, found bool) (n int) {
+		for range calls {
+			if r.patience() > 0 {
+				n++
+				r.learn(found)
+			}
+		}
+		return n
+	}
+	if got := looks(100, true); got != 100 {
+		t.Errorf("%d of 100 calls look where there always is something", got)
+	}
+	if got := looks(1000, false); got < 10 || got > 30 {
+		t.Errorf("%d of 1000 calls look where there never is anything", got)
+	}
+	looks(200, true)
+	if got := looks(100, true); got != 100 {
+		t.Errorf("%d of 100 calls look after there was something again", got)
+	}
+}

@@ -20,6 +20,8 @@ var hostBugs = []Mutant{
 	{"filter-takes-udp", "A12", "rawsock", "loadPort", "Val: unix.IPPROTO_TCP, SkipTrue: 1", "Val: unix.IPPROTO_TCP, SkipTrue: 1, SkipFalse: 1"},
 	{"filter-last-port", "I13", "rawsock", "searchRanges", "bpf.JumpIf{Cond: bpf.JumpGreaterThan,", "bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual,"},
 	{"filter-loses-ports", "I13", "rawsock", "portSet.blocks", "last := first + 1<<shift - 1", "last := first"},
+	{"ring-forgets-the-queue", "I1", "rawsock", "ring.read", "case status&unix.TP_STATUS_COPY != 0:", "case status == 0:"},
+	{"ring-sleeps-with-packets", "I1", "rawsock", "reader.sleep", "s.ring.awake = false", ""},
 	{"strangers-icmp", "H1", "rawsock", "reader.readErrorEntry", "if r.c.claims.sentBy(quoted) {", "if true {"},
 	{"guard-not-cloexec", "J3", "rawsock", "tcpSocket", "unix.SOCK_STREAM|unix.SOCK_CLOEXEC", "unix.SOCK_STREAM"},
 	{"guard-does-not-drop", "J8", "rawsock", "dropEverything", "if attachFilter(fd, refuseAll) == nil {", "if true {"},
