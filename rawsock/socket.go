@@ -22,6 +22,7 @@ type socket struct {
 	in     inBatch
 	ring   *ring // nil: all that comes is received by in
 	event  unix.EpollEvent
+	mean   int // octets of a packet in the latest batch
 
 	sent *sentRing // nil without transmit timestamps
 }
