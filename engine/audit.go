@@ -8,7 +8,7 @@ import "fmt"
 // nothing, costs a walk over both queues, and is meant for simulators and
 // fuzzers, that call it after an event.
 func (c *Conn) Audit() error {
-	for _, audit := range [...]func() error{c.auditReassembly, c.snd.sent.audit, c.auditSender, c.auditTimers} {
+	for _, audit := range [...]func() error{c.auditReassembly, c.snd.sent.audit, c.auditSender, c.auditPacer, c.auditTimers} {
 		if err := audit(); err != nil {
 			return err
 		}
@@ -128,7 +128,7 @@ func (c *Conn) auditSender() error {
 // auditTimers: the stack waits for the first of the connection's deadlines, and
 // for none of a connection that is gone.
 func (c *Conn) auditTimers() error {
-	want := c.timers.next()
+	want := c.Deadline()
 	if c.state == Closed {
 		want = 0
 	}

@@ -56,6 +56,9 @@ type Ack struct {
 func newController(cfg *ConnConfig, mss, segments int, old Controller) (Controller, error) {
 	w := newWindow(mss, segments)
 	w.limit = int16(min(max(cfg.ABCLimit, 0), math.MaxInt16))
+	if cfg.ABCLimit == 0 && cfg.Pacing == On {
+		w.limit = math.MaxInt16 // "L = infinity if paced" RFC 9406 section 4.3
+	}
 	w.hystart.on = cfg.HyStart.or(true)
 	switch {
 	case cfg.Controller != nil:

@@ -41,6 +41,9 @@ func (c *ConnConfig) check() error {
 			return fmt.Errorf("%w: %s %d is not between %d and %d", ErrBadConfig, r.name, r.value, r.least, r.most)
 		}
 	}
+	if err := c.checkPacing(); err != nil {
+		return err
+	}
 	if err := c.checkTimes(); err != nil {
 		return err
 	}

@@ -68,7 +68,17 @@ type ConnConfig struct {
 	LossProbe        Switch        // tail loss probes (RFC 8985 section 7); default on
 	Congestion       string        // "cubic" (RFC 9438, default) or "reno" (RFC 5681); with Controller only a name
 	HyStart          Switch        // HyStart++ ends the first slow start (RFC 9406); default on
-	ABCLimit         int           // L: segments by which one ACK may open the window in slow start (RFC 3465 section 2.2); 1 to 1000; default 8 (RFC 9406 section 4.3)
+	ABCLimit         int           // L: segments by which one ACK may open the window in slow start (RFC 3465 section 2.2); 1 to 1000; default 8, and with Pacing none (RFC 9406 section 4.3)
+
+	// Pacing spreads what the congestion window allows over the round trip, in bursts
+	// of a millisecond or two segments: a window for each round trip and a fifth more,
+	// twice the window while slow start doubles it, as Linux does. Default off.
+	Pacing Switch
+
+	// PacingRate is at most how many octets of payload leave in a second,
+	// retransmissions included, 1 to 2^40, as Linux's SO_MAX_PACING_RATE; in the same
+	// bursts. Default no limit; -1: none, whatever the stack's.
+	PacingRate int64
 
 	// Controller, if not nil, makes a congestion control of the application's own
 	// for each connection; mss and initialWindow are octets. It may be called once

@@ -93,6 +93,7 @@ type coldState struct {
 	quick     quickAcks
 	path      pathMTU
 	meter     *meter
+	pacer     pacer
 }
 
 // incidents returns the counters of what few connections meet.
@@ -201,7 +202,7 @@ func (c *Conn) State() State { return c.state }
 func (c *Conn) Err() error { return c.err }
 
 // Deadline returns when Advance has something to do; zero: nothing is waiting.
-func (c *Conn) Deadline() Time { return c.timers.next() }
+func (c *Conn) Deadline() Time { return earlier(c.timers.next(), c.paceDue()) }
 
 // Read moves received octets into p. (0, nil) means there are none yet;
 // io.EOF is the peer's orderly end; another error is how the connection ended.
@@ -297,6 +298,7 @@ func (c *Conn) finish(err error, why string) {
 	for k := range c.timers {
 		c.stopTimer(TimerKind(k))
 	}
+	c.stopPace()
 	c.dropSend()
 	c.noteBusy(c.stack.now)
 	c.dropReceived(err)

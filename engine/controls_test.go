@@ -28,6 +28,7 @@ func TestSettingsOutOfRangeAreRefused(t *testing.T) {
 		"AdvertisedTimeout": func(c *ConnConfig) { c.AdvertisedTimeout = time.Millisecond },
 		"UserTimeoutMax":    func(c *ConnConfig) { c.UserTimeoutMax = 99 * time.Second },
 		"KeepAliveIdle":     func(c *ConnConfig) { c.KeepAliveIdle = -1 },
+		"PacingRate":        func(c *ConnConfig) { c.PacingRate = 1<<40 + 1 },
 		"MTUExpiry":         func(c *ConnConfig) { c.MTUExpiry = time.Millisecond },
 		"Push":              func(c *ConnConfig) { c.Push = 3 },
 		"SYNOptions":        func(c *ConnConfig) { c.SYNOptions = []segment.Kind{segment.KindSACK} },

@@ -52,6 +52,8 @@ func (c ConnConfig) or(def ConnConfig) ConnConfig {
 	c.Congestion = cmp.Or(c.Congestion, def.Congestion)
 	c.HyStart = cmp.Or(c.HyStart, def.HyStart)
 	c.ABCLimit = cmp.Or(c.ABCLimit, def.ABCLimit)
+	c.Pacing = cmp.Or(c.Pacing, def.Pacing)
+	c.PacingRate = cmp.Or(c.PacingRate, def.PacingRate)
 	if c.Controller == nil {
 		c.Controller = def.Controller
 	}
@@ -95,7 +97,7 @@ func (c *ConnConfig) same(d *ConnConfig) bool {
 		c.TOS == d.TOS && c.Push == d.Push && c.FastOpen == d.FastOpen && c.SendBuffer == d.SendBuffer &&
 		c.ReceiveBuffer == d.ReceiveBuffer && c.SendBufferMax == d.SendBufferMax && c.ReceiveBufferMax == d.ReceiveBufferMax && c.NoDelay == d.NoDelay && c.Cork == d.Cork && c.AckPolicy == d.AckPolicy &&
 		c.DelayedAck == d.DelayedAck && c.InitialWindow == d.InitialWindow && c.LossProbe == d.LossProbe && c.Congestion == d.Congestion &&
-		c.HyStart == d.HyStart && c.ABCLimit == d.ABCLimit && c.InitialRTO == d.InitialRTO && c.MinRTO == d.MinRTO &&
+		c.HyStart == d.HyStart && c.ABCLimit == d.ABCLimit && c.Pacing == d.Pacing && c.PacingRate == d.PacingRate && c.InitialRTO == d.InitialRTO && c.MinRTO == d.MinRTO &&
 		c.MaxRTO == d.MaxRTO && c.SYNRetries == d.SYNRetries && c.ConnectTimeout == d.ConnectTimeout && c.R1 == d.R1 &&
 		c.Retries == d.Retries && c.UserTimeout == d.UserTimeout && c.UserTimeoutOption == d.UserTimeoutOption && c.AdvertisedTimeout == d.AdvertisedTimeout &&
 		c.TimeoutChangeable == d.TimeoutChangeable && c.UserTimeoutMin == d.UserTimeoutMin && c.UserTimeoutMax == d.UserTimeoutMax && c.KeepAliveIdle == d.KeepAliveIdle &&

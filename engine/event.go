@@ -72,10 +72,11 @@ const (
 	TimerFinWait2                    // a closed application's wait for the peer's FIN
 	TimerUser                        // user timeout or connect timeout
 	TimerHold                        // how long new data is kept back, by a cork or by RFC 3168 section 6.1.2
+	TimerPace                        // when the pacer lets more data go: see ConnConfig.Pacing
 	NumTimers                        // how many there are
 )
 
-var timerNames = [NumTimers]string{"reorder", "loss_probe", "rto", "persist", "keepalive", "delayed_ack", "time_wait", "fin_wait_2", "user", "hold"}
+var timerNames = [NumTimers]string{"reorder", "loss_probe", "rto", "persist", "keepalive", "delayed_ack", "time_wait", "fin_wait_2", "user", "hold", "pace"}
 
 // String returns the name used in the JSON field "timer".
 func (k TimerKind) String() string {

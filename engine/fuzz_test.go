@@ -153,6 +153,8 @@ func (m *machine) turn(c *Conn, now Time) {
 		}
 	case 9:
 		_, _ = c.WriteUrgent(now, make([]byte, n))
+	case 10:
+		_ = c.SetPacing(on, int64(n*100))
 	}
 }
 

@@ -81,6 +81,7 @@ type Info struct {
 	SendBuffer    int           // most held for the peer
 	ReceiveBuffer int           // most held for the application (rcv_space)
 	UserTimeout   time.Duration // in force, 0: Retries decide
+	PacingRate    int64         // octets a second at which data may leave now, 0: as fast as it will (pacing_rate)
 
 	// Times.
 
@@ -139,7 +140,7 @@ func (c *Conn) Info(now Time) Info {
 		MTU: c.mtu, AdvertisedMSS: c.advertisedMSS(),
 		SendQueue: c.snd.buf.len(), Unsent: max(0, c.snd.buf.end().Sub(c.snd.nxt)),
 		ReceiveQueue: c.rcv.buf.readable, OutOfOrder: len(c.rcv.buf.spans()),
-		SendBuffer: c.snd.buf.limit, ReceiveBuffer: c.rcv.buf.limit, UserTimeout: c.cfg.UserTimeout,
+		SendBuffer: c.snd.buf.limit, ReceiveBuffer: c.rcv.buf.limit, UserTimeout: c.cfg.UserTimeout, PacingRate: c.toldPacingRate(),
 		Stats: c.stats(),
 	}
 	c.tellLoss(&i)

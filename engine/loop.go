@@ -159,9 +159,12 @@ func (h *Host) read() {
 	}
 	for {
 		n, err := h.link.ReadBatch(b.bufs[:], b.sizes[:], b.stamps[:])
-		h.deliver(&b, n)
+		awaited := h.deliver(&b, n)
 		if err != nil && !h.readError(err) {
 			return
+		}
+		if awaited { // who was waiting goes on first: to answer, perhaps, before the link is asked in vain
+			runtime.Gosched()
 		}
 	}
 }
@@ -177,21 +180,26 @@ type batch struct {
 // deliver gives each shard its packets, all of them under one hold of its lock:
 // "A TCP endpoint MUST process all queued segments before sending an ACK" (RFC 9293
 // section 3.10.7.4, MUST-59); the sending is in unlock.
-func (h *Host) deliver(b *batch, n int) {
+//
+// It reports whether somebody was waiting for them.
+func (h *Host) deliver(b *batch, n int) (awaited bool) {
 	for i := range n {
 		b.shards[i] = h.shardOfPacket(b.bufs[i][:b.sizes[i]])
 	}
 	for i := range n {
-		if s := b.shards[i]; s != nil {
-			s.deliver(b, i, n)
+		if s := b.shards[i]; s != nil && s.deliver(b, i, n) {
+			awaited = true
 		}
 	}
+	return awaited
 }
 
-// deliver takes the packets of s from first on out of b[:n].
-func (s *shard) deliver(b *batch, first, n int) {
+// deliver takes the packets of s from first on out of b[:n], and reports whether
+// somebody was waiting for them.
+func (s *shard) deliver(b *batch, first, n int) (awaited bool) {
 	s.mu.Lock()
 	defer s.unlock()
+	s.awaited = false
 	now := s.now()
 	for i := first; i < n; i++ {
 		if b.shards[i] == s {
@@ -199,6 +207,7 @@ func (s *shard) deliver(b *batch, first, n int) {
 			s.stack.Deliver(now, b.bufs[i][:b.sizes[i]], b.stamps[i])
 		}
 	}
+	return s.awaited
 }
 
 // shardOfPacket returns the shard for a received packet. What is no TCP segment

@@ -130,6 +130,7 @@ func (c *NetConn) rouseReaders() {
 	c.shard.stirs++
 	if c.waiting != nil {
 		c.waiting.readable.Broadcast()
+		c.shard.awaited = true
 	}
 }
 

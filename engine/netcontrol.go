@@ -75,6 +75,11 @@ func (c *NetConn) SetCongestion(name string) error {
 	return c.control(func(Time) error { return c.conn.SetCongestion(name) })
 }
 
+// SetPacing changes how data is spread over time; see Conn.SetPacing.
+func (c *NetConn) SetPacing(auto bool, most int64) error {
+	return c.control(func(Time) error { return c.conn.SetPacing(auto, most) })
+}
+
 // SetTTL changes the TTL or hop limit of what is sent, 0 for the default of 64.
 func (c *NetConn) SetTTL(ttl uint8) error {
 	return c.control(func(Time) error { c.conn.SetTTL(ttl); return nil })

@@ -27,7 +27,10 @@ type NetListener struct {
 func (l *NetListener) open(cfg ListenConfig) error {
 	common := new(listenerCommons)
 	for i, s := range l.host.shards {
-		part, err := s.listen(common, l.local, cfg, func() { l.push(i) })
+		part, err := s.listen(common, l.local, cfg, func() {
+			s.awaited = true
+			l.push(i)
+		})
 		if err != nil {
 			return err
 		}

@@ -33,6 +33,7 @@ type shard struct {
 	draining     int        // calls of Shutdown that wait
 	progress     sync.Cond  // something happened, for them
 	stirs        uint64     // counts calls of rouse
+	awaited      bool       // somebody was waiting for what happened
 	refusing     bool       // Shutdown or Close was called
 	isClosed     bool
 	failure      error // why the link ended, if not by Close
@@ -91,14 +92,6 @@ func (s *shard) arm(now Time) {
 	}
 	s.armed = due
 	s.timer.Reset(max(due.Sub(now), 0))
-}
-
-// earlier returns the earlier of two moments, of which the zero Time is none.
-func earlier(a, b Time) Time {
-	if a.IsZero() || !b.IsZero() && b < a {
-		return b
-	}
-	return a
 }
 
 // A farewell is what remains to be done, without the lock, for a connection or

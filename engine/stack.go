@@ -374,7 +374,7 @@ func (s *Stack) wake(c *Conn) {
 // schedule tells the timer queue about a connection's next deadline.
 func (s *Stack) schedule(c *Conn) {
 	if c.state != Closed {
-		s.timers.set(&c.node, c.timers.next())
+		s.timers.set(&c.node, c.Deadline())
 	}
 }
 

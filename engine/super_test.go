@@ -159,8 +159,15 @@ func TestSuperSegmentSaysCWROnce(t *testing.T) {
 }
 
 // A bulk transfer by super-segments, taken whole by the receiver: neither end
-// allocates for a segment, however large.
+// allocates for a segment, however large, and a pacer adds nothing to that.
 func TestBulkDoesNotAllocate(t *testing.T) {
+	for _, cfg := range []ConnConfig{{}, {Pacing: On}, {Pacing: On, PacingRate: 700_000_000}} {
+		bulkDoesNotAllocate(t, cfg)
+	}
+}
+
+func bulkDoesNotAllocate(t *testing.T, cfg ConnConfig) {
+	t.Helper()
 	var now Time
 	stack := func(super int) *Stack {
 		return NewStack(StackConfig{Secret: [32]byte{byte(super)}, SuperSegment: super})
@@ -171,7 +178,7 @@ func TestBulkDoesNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	now = Time(time.Second)
-	out, err := from.Dial(now, us, peer, 1500, ConnConfig{})
+	out, err := from.Dial(now, us, peer, 1500, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,9 +221,9 @@ func TestBulkDoesNotAllocate(t *testing.T) {
 	}
 	supers, moved = 0, 0
 	if n := testing.AllocsPerRun(200, turn); n != 0 {
-		t.Errorf("%v allocations a turn", n)
+		t.Errorf("pacing %d, rate %d: %v allocations a turn", cfg.Pacing, cfg.PacingRate, n)
 	}
 	if supers < 200 || moved < 200*60_000 {
-		t.Errorf("%d super-segments and %d octets", supers, moved)
+		t.Errorf("pacing %d, rate %d: %d super-segments and %d octets", cfg.Pacing, cfg.PacingRate, supers, moved)
 	}
 }

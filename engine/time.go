@@ -15,3 +15,11 @@ func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
 
 // IsZero reports whether t means "none".
 func (t Time) IsZero() bool { return t == 0 }
+
+// earlier returns the earlier of two moments, of which the zero Time is none.
+func earlier(a, b Time) Time {
+	if a.IsZero() || !b.IsZero() && b < a {
+		return b
+	}
+	return a
+}

@@ -11,6 +11,7 @@ func (c *Conn) Advance(now Time) {
 		c.traceTimer(EventTimerFired, kind, 0)
 		c.fire(now, kind)
 	}
+	c.firePace(now)
 	c.stack.schedule(c)
 	c.stack.wake(c)
 }
@@ -157,7 +158,7 @@ func (c *Conn) giveUp(why string) {
 // armPersist starts the wait for a window (RFC 9293 section 3.8.6.1): the first
 // probe after one RTO, the next ones ever later (SHLD-29, SHLD-30).
 func (c *Conn) armPersist(now Time) {
-	if !c.snd.sent.empty() || c.timers[TimerPersist] != 0 || c.timers[TimerHold] != 0 {
+	if !c.snd.sent.empty() || c.timers[TimerPersist] != 0 || c.timers[TimerHold] != 0 || c.snd.wnd > 0 && c.paceDue() != 0 {
 		return // it asks again when the hold is over
 	}
 	wait := min(c.rtt.rto()<<min(c.probes, 16), c.cfg.MaxRTO)

@@ -1,7 +1,7 @@
 package engine
 
-// timers are the deadlines of one connection; zero is "not armed".
-type timers [NumTimers]Time
+// timers are the deadlines of one connection, but for the pacer's; zero is "not armed".
+type timers [TimerPace]Time
 
 // next returns the earliest deadline, zero if none is armed.
 func (t *timers) next() Time {

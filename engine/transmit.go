@@ -104,6 +104,10 @@ func (c *Conn) transmitLost(now Time, s *segment.Segment) bool {
 	if c.inFlight()+r.len() > c.window() && c.inFlight() > 0 && !c.loss.urgently {
 		return false
 	}
+	if !c.loss.urgently && !c.mayLeave(now) {
+		c.delayRTO(n)
+		return false
+	}
 	note, reason := NoteFastRetransmit, "counts as lost: what was sent later has arrived, RFC 8985 section 6.2"
 	switch {
 	case c.cold != nil && c.cold.path.hole:
@@ -129,6 +133,7 @@ func (c *Conn) resend(now Time, s *segment.Segment, n int32, note Note, reason s
 	c.addOptions(now, s, false)
 	c.load(s, r.start, r.end)
 	c.snd.sent.resend(n, now)
+	c.charge(r.len())
 	if note != NoteLossProbe {
 		c.noteSent(now, r.start, r.end, true)
 	}
@@ -223,6 +228,7 @@ func (c *Conn) advance(now Time, n int) {
 	}
 	c.track(r)
 	c.noteSent(now, r.start, r.end, false)
+	c.charge(n)
 	if c.snd.sent.sacked > 0 || c.loss.dup > 0 {
 		c.loss.limited += int32(r.len())
 	}
@@ -231,8 +237,8 @@ func (c *Conn) advance(now Time, n int) {
 }
 
 // allowance decides how much of unsent octets may leave now: the peer's window,
-// the congestion window, Nagle, and the sender's part against silly windows
-// (RFC 9293 sections 3.7.4 and 3.8.6.2.1).
+// the congestion window, Nagle, the sender's part against silly windows (RFC 9293
+// sections 3.7.4 and 3.8.6.2.1), and the pacer.
 func (c *Conn) allowance(now Time, unsent, room int, fin bool) (n int, ok bool) {
 	if c.ecn.held {
 		return 0, false
@@ -256,6 +262,9 @@ func (c *Conn) allowance(now Time, unsent, room int, fin bool) (n int, ok bool) 
 		return 0, false // "If there is unacknowledged data … buffer all user data" RFC 9293 section 3.7.4
 	}
 	if last && !fin && c.corked(now, n, room) {
+		return 0, false
+	}
+	if !c.probeNow && !c.loss.probe.due && !c.mayLeave(now) {
 		return 0, false
 	}
 	return n, true

@@ -36,7 +36,10 @@ func (*BroadcastError) Broadcast() bool { return true }
 func (*BroadcastError) Unwrap() error { return unix.ENETUNREACH }
 
 // A router asks the kernel for routes.
-type router struct{ handle *netlink.Handle }
+type router struct {
+	handle *netlink.Handle
+	cache  routeCache
+}
 
 // newRouter opens a netlink socket in the calling thread's network namespace.
 func newRouter() (*router, error) {
@@ -44,10 +47,15 @@ func newRouter() (*router, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a route socket: %w", err)
 	}
-	return &router{h}, nil
+	r := &router{handle: h}
+	r.cache.open()
+	return r, nil
 }
 
-func (r *router) close() { r.handle.Close() }
+func (r *router) close() {
+	r.handle.Close()
+	r.cache.close()
+}
 
 // Route returns the source address and the largest datagram (octets, IP header
 // included) for a destination. local, if valid, is the source address the
@@ -69,22 +77,37 @@ func (c *Conn) RouteInfo(remote, local netip.Addr) (Route, error) {
 	if c.closed {
 		return Route{}, routeError(remote, net.ErrClosed)
 	}
+	key := routeKey{remote, local}
+	route, turn, ok := c.routes.cache.get(key)
+	if ok {
+		return route, nil
+	}
+	route, err := c.askRoute(remote, local)
+	if err != nil {
+		return Route{}, routeError(remote, err)
+	}
+	c.routes.cache.put(key, route, turn)
+	return route, nil
+}
+
+// askRoute asks the kernel.
+func (c *Conn) askRoute(remote, local netip.Addr) (Route, error) {
 	if !remote.IsValid() {
-		return Route{}, routeError(remote, unix.EINVAL)
+		return Route{}, unix.EINVAL
 	}
 	if c.socket(remote.Is6()) == nil {
-		return Route{}, routeError(remote, unix.EAFNOSUPPORT)
+		return Route{}, unix.EAFNOSUPPORT
 	}
 	if err := c.routes.checkSource(remote, local); err != nil {
-		return Route{}, routeError(remote, err)
+		return Route{}, err
 	}
 	oif, err := c.outInterface(remote, local)
 	if err != nil {
-		return Route{}, routeError(remote, err)
+		return Route{}, err
 	}
 	found, link, err := c.routes.resolve(remote, local, oif, c.cfg.Mark)
 	if err != nil {
-		return Route{}, routeError(remote, err)
+		return Route{}, err
 	}
 	route := makeRoute(found, link.Attrs(), remote, local)
 	if c.packet != nil {

@@ -18,29 +18,42 @@ type routeWatch struct {
 	done sync.WaitGroup
 }
 
-// watched are the groups of linux/rtnetlink.h that change where a packet goes.
-var watched = []int{
-	unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH,
-	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_RULE,
-	unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV6_RULE,
-}
+// routeGroups are the groups of linux/rtnetlink.h that change the answer of Route,
+// and hopGroups those that change where a packet goes.
+var (
+	routeGroups = []int{
+		unix.RTNLGRP_LINK, unix.RTNLGRP_NEXTHOP,
+		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_RULE,
+		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV6_RULE,
+	}
+	hopGroups = append([]int{unix.RTNLGRP_NEIGH}, routeGroups...)
+)
 
-func openRouteWatch(p *packetLink) (*routeWatch, error) {
+// routeSocket opens a socket that hears what the kernel tells those groups.
+func routeSocket(groups []int) (int, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
+		return -1, os.NewSyscallError("socket", err)
 	}
-	w := &routeWatch{p: p, file: os.NewFile(uintptr(fd), "rtnetlink")}
 	err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
-	for _, group := range watched {
+	for _, group := range groups {
 		if err == nil {
 			err = os.NewSyscallError("NETLINK_ADD_MEMBERSHIP", unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group))
 		}
 	}
 	if err != nil {
-		w.file.Close()
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func openRouteWatch(p *packetLink) (*routeWatch, error) {
+	fd, err := routeSocket(hopGroups)
+	if err != nil {
 		return nil, err
 	}
+	w := &routeWatch{p: p, file: os.NewFile(uintptr(fd), "rtnetlink")}
 	w.done.Go(w.run)
 	return w, nil
 }

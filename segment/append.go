@@ -2,6 +2,7 @@ package segment
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"slices"
 )
 
@@ -13,9 +14,11 @@ import (
 // ErrAddress, ErrTooLarge and ErrOptionsTooLong say what cannot be built; dst
 // is then returned as it was.
 func (s *Segment) Append(dst []byte) ([]byte, error) {
-	ipLen, err := s.ipHeaderLen()
-	if err != nil {
-		return dst, err
+	ipLen := IPv4HeaderLen
+	if !s.Src.Addr().Is4() || !s.Dst.Addr().Is4() {
+		if ipLen = IPv6HeaderLen; !onWire6(s.Src.Addr()) || !onWire6(s.Dst.Addr()) {
+			return dst, ErrAddress
+		}
 	}
 	optLen := s.Options.Len()
 	if optLen > MaxOptionsLen {
@@ -37,17 +40,8 @@ func (s *Segment) Append(dst []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// ipHeaderLen chooses the IP version.
-func (s *Segment) ipHeaderLen() (int, error) {
-	src, dst := s.Src.Addr(), s.Dst.Addr()
-	if src.Is4() && dst.Is4() {
-		return IPv4HeaderLen, nil
-	}
-	if src.Is6() && dst.Is6() && !src.Is4In6() && !dst.Is4In6() {
-		return IPv6HeaderLen, nil
-	}
-	return 0, ErrAddress
-}
+// onWire6 reports whether an address can stand in an IPv6 header.
+func onWire6(a netip.Addr) bool { return a.Is6() && !a.Is4In6() }
 
 func (s *Segment) ttl() uint8 {
 	if s.TTL == 0 {
@@ -82,11 +76,12 @@ func (s *Segment) putIPv6(ip []byte, tcpLen int) (pseudo uint64) {
 	first := 6<<28 | uint64(s.TOS)<<20
 	second := uint64(tcpLen)<<16 | protocolTCP<<8 | uint64(s.ttl())
 	binary.BigEndian.PutUint64(h[0:], first<<32|second)
-	copy(h[8:24], src[:])
-	copy(h[24:40], dst[:])
 	pseudo = protocolTCP + uint64(tcpLen)
-	for i := 0; i < 16; i += 4 {
-		pseudo += uint64(binary.BigEndian.Uint32(src[i:])) + uint64(binary.BigEndian.Uint32(dst[i:]))
+	for i := 0; i < 16; i += 8 {
+		srcWords, dstWords := binary.BigEndian.Uint64(src[i:]), binary.BigEndian.Uint64(dst[i:])
+		binary.BigEndian.PutUint64(h[8+i:], srcWords)
+		binary.BigEndian.PutUint64(h[24+i:], dstWords)
+		pseudo += srcWords>>32 + srcWords&0xffffffff + dstWords>>32 + dstWords&0xffffffff
 	}
 	return pseudo
 }

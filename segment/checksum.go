@@ -151,38 +151,37 @@ func addCarry(a, b uint64) uint64 {
 	return sum + c
 }
 
-// fold reduces a ones' complement sum of 16-bit words to 16 bits.
+// fold reduces a ones' complement sum of 16-bit words to 16 bits. A number and the
+// same with its halves exchanged add up to the sum of the halves in the upper half,
+// with the carry out of the lower one.
 func fold(acc uint64) uint16 {
-	acc = acc>>32 + acc&0xffffffff
-	acc = acc>>32 + acc&0xffffffff
-	acc = acc>>16 + acc&0xffff
-	return uint16(acc>>16 + acc)
+	acc += bits.RotateLeft64(acc, 32)
+	half := uint32(acc >> 32)
+	half += bits.RotateLeft32(half, 16)
+	return uint16(half >> 16)
 }
+
+// foldsToOnes reports whether fold of a sum, which is not 0, is 0xffff: 2^16 is
+// congruent to 1 modulo 65535, so that folding changes no remainder.
+func foldsToOnes(acc uint64) bool { return acc%0xffff == 0 }
 
 // foldSwapped is fold for a sum of words that were read as little-endian.
 func foldSwapped(acc uint64) uint16 { return bits.ReverseBytes16(fold(acc)) }
-
-// ipv4ChecksumOK verifies the header checksum of a packet that tcpOf has found whole.
-func ipv4ChecksumOK(pkt []byte) bool {
-	if pkt[0] != 0x45 {
-		return Sum(pkt[:int(pkt[0]&0xf)*4], 0) == 0xffff
-	}
-	h := (*[IPv4HeaderLen]byte)(pkt)
-	acc, c := bits.Add64(binary.LittleEndian.Uint64(h[0:]), binary.LittleEndian.Uint64(h[8:]), 0)
-	acc, c = bits.Add64(acc, uint64(binary.LittleEndian.Uint32(h[16:])), c)
-	return fold(acc+c) == 0xffff
-}
 
 // pseudoWords is the sum of the little-endian words of the pseudo-header (RFC 9293
 // section 3.1, RFC 8200 section 8.1) of an IP packet whose TCP part is length
 // octets. pkt holds a whole IP header of version 4 or 6.
 func pseudoWords(pkt []byte, length int) uint64 {
-	// Protocol and length are low octets of big-endian words.
-	acc := uint64(protocolTCP)<<8 + uint64(bits.ReverseBytes32(uint32(length)))
 	if pkt[0]>>4 == 4 {
-		return acc + uint64(binary.LittleEndian.Uint32(pkt[12:])) + uint64(binary.LittleEndian.Uint32(pkt[16:]))
+		return pseudoTail(length) + uint64(binary.LittleEndian.Uint32(pkt[12:])) + uint64(binary.LittleEndian.Uint32(pkt[16:]))
 	}
-	return addAddresses6((*[32]byte)(pkt[8:]), acc)
+	return addAddresses6((*[32]byte)(pkt[8:]), pseudoTail(length))
+}
+
+// pseudoTail is pseudoWords without the addresses: protocol and length are low
+// octets of big-endian words.
+func pseudoTail(length int) uint64 {
+	return protocolTCP<<8 + uint64(bits.ReverseBytes32(uint32(length)))
 }
 
 // addAddresses6 adds the addresses of an IPv6 header to a sum of little-endian words.
@@ -200,13 +199,20 @@ func addAddresses6(p *[32]byte, acc uint64) uint64 {
 // just the same, so that there is no need to sum up its 64 KiB.
 const mergedLen = 16 << 10
 
-// verify judges the TCP checksum of a packet that tcpOf has found whole.
-func verify(pkt, tcp []byte) Verdict {
-	pseudo := pseudoWords(pkt, len(tcp))
-	switch {
-	case len(tcp) > mergedLen && unfinished(tcp, pseudo):
+// verify judges the checksum of a TCP segment of a packet that was found whole, with
+// the sum of its pseudo-header.
+func verify(tcp []byte, pseudo uint64) Verdict {
+	if len(tcp) > mergedLen && unfinished(tcp, pseudo) {
 		return ChecksumPartial
-	case fold(addOctets(tcp, pseudo)) == 0xffff:
+	}
+	var sum uint64
+	if len(tcp) < minVector {
+		sum = addWords(tcp, pseudo)
+	} else {
+		sum = addOctets(tcp, pseudo)
+	}
+	switch {
+	case foldsToOnes(sum):
 		return ChecksumOK
 	case unfinished(tcp, pseudo):
 		return ChecksumPartial
@@ -229,7 +235,7 @@ func FinishChecksum(pkt []byte) error {
 	if err != nil {
 		return err
 	}
-	if verify(pkt, tcp) == ChecksumPartial {
+	if verify(tcp, pseudoWords(pkt, len(tcp))) == ChecksumPartial {
 		// The field holds the pseudo-header sum, so the octets as they are sum
 		// up to what the finished field complements.
 		binary.BigEndian.PutUint16(tcp[16:], ^Sum(tcp, 0))

@@ -36,6 +36,22 @@ func tcpOf(pkt []byte) ([]byte, error) {
 	return nil, ErrVersion
 }
 
+// plainIPv4 knows at one look what nearly every packet is: IPv4 without options, no
+// fragment, TCP, and all there. It returns the total length, and 0 for a packet that
+// has to be looked at by tcpOf.
+func plainIPv4(pkt []byte) (total int) {
+	if len(pkt) < IPv4HeaderLen+TCPHeaderLen || pkt[0] != 0x45 {
+		return 0
+	}
+	// Total length, identification, flags and offset, TTL, protocol.
+	word := binary.BigEndian.Uint64(pkt[2:])
+	total = int(word >> 48)
+	if word&0x3fff_00ff != protocolTCP || total < IPv4HeaderLen+TCPHeaderLen || total > len(pkt) {
+		return 0
+	}
+	return total
+}
+
 // tcpOfIPv4 is tcpOf for IPv4. IP options are skipped and never obeyed.
 func tcpOfIPv4(pkt []byte) ([]byte, error) {
 	if len(pkt) < IPv4HeaderLen {

@@ -16,6 +16,23 @@ const (
 // Len returns how many octets Append writes for o, padding included: a multiple
 // of 4, and more than MaxOptionsLen if they cannot be sent.
 func (o *Options) Len() int {
+	if o.Raw != nil || o.Set&(HasSACK|HasFastOpen) != 0 {
+		return o.variableLen()
+	}
+	return int(fixedLens[o.Set])
+}
+
+// fixedLens are the lengths of all sets of options that have no length of their own.
+var fixedLens = func() (lens [256]uint8) {
+	for set := range lens {
+		o := Options{Set: OptionSet(set)}
+		lens[set] = uint8(o.fixedLen())
+	}
+	return lens
+}()
+
+// variableLen is Len for all sets.
+func (o *Options) variableLen() int {
 	if o.Raw != nil {
 		return (len(o.Raw) + 3) &^ 3
 	}
@@ -59,19 +76,13 @@ func (o *Options) sackRoom(n int) int {
 }
 
 // put writes the options into b, whose length is o.Len(), at most MaxOptionsLen, and
-// returns the sum of the words written, so that nobody has to read them back.
+// returns the sum of the words written, so that nobody has to read them back. It
+// lays the fields out in the order of a Linux SYN:
+// mss,sackOK,TS,nop,wscale, and then the rarer ones; NOPs take the place of what is absent.
 func (o *Options) put(b []byte) (sum uint64) {
 	if o.Raw != nil {
-		n := copy(b, o.Raw)
-		clear(b[n:])
-		return sumWords(b)
+		return putRaw(b, o.Raw)
 	}
-	return o.putFields(b)
-}
-
-// putFields lays the fields out in the order of a Linux SYN:
-// mss,sackOK,TS,nop,wscale, and then the rarer ones; NOPs take the place of what is absent.
-func (o *Options) putFields(b []byte) (sum uint64) {
 	if o.Set&HasMSS != 0 {
 		b, sum = putWord(b, sum, mssWord|uint32(o.MSS))
 	}
@@ -81,15 +92,31 @@ func (o *Options) putFields(b []byte) (sum uint64) {
 		if o.Set&HasSACKPermitted != 0 {
 			word = sackOKTimestamps
 		}
-		b, sum = putWord(b, sum, word)
-		b, sum = putWord(b, sum, o.TSVal)
-		b, sum = putWord(b, sum, o.TSEcr)
+		p := (*[12]byte)(b)
+		binary.BigEndian.PutUint64(p[0:], uint64(word)<<32|uint64(o.TSVal))
+		binary.BigEndian.PutUint32(p[8:], o.TSEcr)
+		b, sum = b[12:], sum+uint64(word)+uint64(o.TSVal)+uint64(o.TSEcr)
 	case o.Set&HasSACKPermitted != 0:
 		b, sum = putWord(b, sum, nopNopSACKOK)
 	}
 	if o.Set&HasWindowScale != 0 {
 		b, sum = putWord(b, sum, nopWindowScale|uint32(o.WindowScale))
 	}
+	if len(b) == 0 { // as nearly always
+		return sum
+	}
+	return sum + o.putRare(b)
+}
+
+// putRaw is put for options that are laid out already.
+func putRaw(b, raw []byte) (sum uint64) {
+	n := copy(b, raw)
+	clear(b[n:])
+	return sumWords(b)
+}
+
+// putRare writes the options that stand behind the others.
+func (o *Options) putRare(b []byte) (sum uint64) {
 	if o.Set&HasFastOpen != 0 {
 		n := putCookie(b, o.FastOpen)
 		sum += sumWords(b[:n])
@@ -101,9 +128,10 @@ func (o *Options) putFields(b []byte) (sum uint64) {
 	// What is left is the room that Len has given to SACK: a word, and two for each block.
 	if blocks := len(b) / 8; blocks > 0 {
 		b, sum = putWord(b, sum, nopNopSACK|uint32(2+8*blocks))
-		for _, block := range o.SACK[:blocks] {
-			b, sum = putWord(b, sum, block.Start.n)
-			b, sum = putWord(b, sum, block.End.n)
+		for _, block := range o.SACK[:min(blocks, len(o.SACK))] {
+			start, end := uint64(block.Start.n), uint64(block.End.n)
+			binary.BigEndian.PutUint64(b, start<<32|end)
+			b, sum = b[8:], sum+start+end
 		}
 	}
 	return sum

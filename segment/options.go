@@ -244,10 +244,11 @@ func (o *Options) readOptions(raw []byte, set OptionSet) OptionSet {
 
 // readSACK takes the blocks, of which no more than 4 fit into a header.
 func (o *Options) readSACK(data []byte) {
-	n := min(len(data)/8, len(o.SACK))
-	for i := range n {
-		o.SACK[i].Start = Seq{binary.BigEndian.Uint32(data[8*i:])}
-		o.SACK[i].End = Seq{binary.BigEndian.Uint32(data[8*i+4:])}
+	n := 0
+	for ; len(data) >= 8 && n < len(o.SACK); n++ {
+		block := binary.BigEndian.Uint64(data)
+		o.SACK[n] = SACKBlock{Seq{uint32(block >> 32)}, Seq{uint32(block)}}
+		data = data[8:]
 	}
 	o.SACKCount = uint8(n)
 }

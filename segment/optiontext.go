@@ -25,7 +25,7 @@ func (o *Options) AppendText(dst []byte, base Seq) []byte {
 		return append(dst, "too long"...)
 	}
 	var laidOut [MaxOptionsLen]byte
-	o.putFields(laidOut[:n])
+	o.put(laidOut[:n])
 	return appendOptions(dst, laidOut[:n], base)
 }
 

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 )
 
@@ -17,10 +18,22 @@ func (s *Segment) Parse(pkt []byte) error {
 	if err != nil {
 		return err
 	}
-	if pkt[0]>>4 == 4 && !ipv4ChecksumOK(pkt) {
+	if pkt[0] != 0x45 {
+		if pkt[0]>>4 == 4 && Sum(pkt[:int(pkt[0]&0xf)*4], 0) != 0xffff {
+			return ErrIPChecksum
+		}
+		s.Checksum = verify(tcp, pseudoWords(pkt, len(tcp)))
+		return nil
+	}
+	// What both checksums need is loaded once.
+	h := (*[IPv4HeaderLen]byte)(pkt)
+	second, third := binary.LittleEndian.Uint64(h[8:]), uint64(binary.LittleEndian.Uint32(h[16:]))
+	sum, c := bits.Add64(binary.LittleEndian.Uint64(h[0:]), second, 0)
+	sum, c = bits.Add64(sum, third, c)
+	if !foldsToOnes(sum + c) {
 		return ErrIPChecksum
 	}
-	s.Checksum = verify(pkt, tcp)
+	s.Checksum = verify(tcp, pseudoTail(len(tcp))+second>>32+third)
 	return nil
 }
 
@@ -31,40 +44,38 @@ func (s *Segment) ParseUnverified(pkt []byte) error {
 	return err
 }
 
-// read fills s from a packet and returns the TCP segment in it.
+// read fills s from a packet and returns the TCP segment in it. It is one function
+// for all of it, because calls in between would cost as much as the work they do.
 func (s *Segment) read(pkt []byte) (tcp []byte, err error) {
-	if tcp, err = tcpOf(pkt); err != nil {
+	switch total := plainIPv4(pkt); {
+	case total > 0:
+		tcp = pkt[IPv4HeaderLen:total]
+	case len(pkt) > 0 && pkt[0]>>4 == 6:
+		tcp, err = tcpOfIPv6(pkt)
+	default:
+		tcp, err = tcpOf(pkt)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if pkt[0]>>4 == 4 {
-		s.readIPv4((*[IPv4HeaderLen]byte)(pkt), (*[TCPHeaderLen]byte)(tcp))
-	} else {
-		s.readIPv6((*[IPv6HeaderLen]byte)(pkt), (*[TCPHeaderLen]byte)(tcp))
-	}
-	return tcp, s.readTCP(tcp)
-}
-
-func (s *Segment) readIPv4(ip *[IPv4HeaderLen]byte, tcp *[TCPHeaderLen]byte) {
-	s.Src = netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[12:16])), binary.BigEndian.Uint16(tcp[0:]))
-	s.Dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[16:20])), binary.BigEndian.Uint16(tcp[2:]))
-	s.TTL, s.TOS, s.IPID = ip[8], ip[1], binary.BigEndian.Uint16(ip[4:])
-}
-
-func (s *Segment) readIPv6(ip *[IPv6HeaderLen]byte, tcp *[TCPHeaderLen]byte) {
-	s.Src = netip.AddrPortFrom(netip.AddrFrom16([16]byte(ip[8:24])), binary.BigEndian.Uint16(tcp[0:]))
-	s.Dst = netip.AddrPortFrom(netip.AddrFrom16([16]byte(ip[24:40])), binary.BigEndian.Uint16(tcp[2:]))
-	s.TTL, s.TOS, s.IPID = ip[7], uint8(binary.BigEndian.Uint16(ip[0:])>>4), 0
-}
-
-// readTCP takes everything of the TCP segment but its ports.
-func (s *Segment) readTCP(tcp []byte) error {
 	h := (*[TCPHeaderLen]byte)(tcp)
 	end := int(h[12]>>4) * 4
 	if end < TCPHeaderLen {
-		return ErrDataOffset
+		return nil, ErrDataOffset
 	}
 	if end > len(tcp) {
-		return ErrOptionsShort
+		return nil, ErrOptionsShort
+	}
+	if pkt[0]>>4 == 4 {
+		ip := (*[IPv4HeaderLen]byte)(pkt)
+		s.Src = netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[12:16])), binary.BigEndian.Uint16(h[0:]))
+		s.Dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte(ip[16:20])), binary.BigEndian.Uint16(h[2:]))
+		s.TTL, s.TOS, s.IPID = ip[8], ip[1], binary.BigEndian.Uint16(ip[4:])
+	} else {
+		ip := (*[IPv6HeaderLen]byte)(pkt)
+		s.Src = netip.AddrPortFrom(netip.AddrFrom16([16]byte(ip[8:24])), binary.BigEndian.Uint16(h[0:]))
+		s.Dst = netip.AddrPortFrom(netip.AddrFrom16([16]byte(ip[24:40])), binary.BigEndian.Uint16(h[2:]))
+		s.TTL, s.TOS, s.IPID = ip[7], uint8(binary.BigEndian.Uint16(ip[0:])>>4), 0
 	}
 	s.Seq = Seq{binary.BigEndian.Uint32(h[4:])}
 	s.Ack = Seq{binary.BigEndian.Uint32(h[8:])}
@@ -72,7 +83,15 @@ func (s *Segment) readTCP(tcp []byte) error {
 	s.Window = binary.BigEndian.Uint16(h[14:])
 	s.Urgent = binary.BigEndian.Uint16(h[18:])
 	s.Checksum, s.SegmentSize = ChecksumUnknown, 0
-	s.Options.parse(tcp[TCPHeaderLen:end])
+	raw := tcp[TCPHeaderLen:end]
+	s.Options = Options{Raw: raw}
+	if len(raw) == 12 && binary.BigEndian.Uint32(raw) == nopNopTimestamps {
+		s.Options.Set = HasTimestamps
+		s.Options.TSVal = binary.BigEndian.Uint32(raw[4:])
+		s.Options.TSEcr = binary.BigEndian.Uint32(raw[8:])
+	} else if len(raw) > 0 {
+		s.Options.Set = s.Options.readWords(raw)
+	}
 	s.Payload = tcp[end:]
-	return nil
+	return tcp, nil
 }

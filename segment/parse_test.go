@@ -148,9 +148,15 @@ func TestIPv4OptionsAreSkippedWhateverTheySay(t *testing.T) {
 		pkt[0] = byte(0x45 + len(options)/4)
 		binary.BigEndian.PutUint16(pkt[2:], uint16(len(pkt)))
 		fixIPv4(pkt)
-		got := mustParse(t, pkt)
-		if got.Checksum != ChecksumOK || got.Dst != want.Dst || string(got.Payload) != "payload" {
-			t.Errorf("%s: parsed %v to %v, checksum %v", name, &got, got.Dst, got.Checksum)
+		for _, padding := range []int{0, 6} {
+			got := mustParse(t, append(bytes.Clone(pkt), make([]byte, padding)...))
+			if got.Checksum != ChecksumOK || got.Dst != want.Dst || string(got.Payload) != "payload" {
+				t.Errorf("%s: parsed %v to %v, checksum %v", name, &got, got.Dst, got.Checksum)
+			}
+		}
+		var s Segment
+		if pkt[len(pkt)-len(plain)+19]++; !errors.Is(s.Parse(pkt), ErrIPChecksum) {
+			t.Errorf("%s: another last octet of the header than its checksum says, and no error", name)
 		}
 	}
 }

@@ -23,6 +23,7 @@ type call struct {
 
 	pooled    bool // the port is of the target's pool
 	noted     bool // stands among the news
+	opening   bool // its FIN was not asked for yet
 	connected bool
 	ended     bool // the peer's FIN was read
 	told      bool // to Done
@@ -50,6 +51,8 @@ func (d *Driver) open(now engine.Time, port uint16, t *target, pooled bool) erro
 	c := d.newCall()
 	c.target, c.port, c.pooled, c.conn, c.id = t, port, pooled, conn, conn.ID()
 	conn.OnEvent = c.note
+	c.opening = true
+	d.opening++
 	d.underway++
 	d.stats.Opened++
 	return nil
@@ -129,6 +132,14 @@ func (d *Driver) drain(now engine.Time, c *call) bool {
 	}
 }
 
+// opened is called when the FIN was asked for, or will never be.
+func (d *Driver) opened(c *call) {
+	if c.opening {
+		c.opening = false
+		d.opening--
+	}
+}
+
 // hangUp sends the FINs of connections whose handshake was completed.
 func (d *Driver) hangUp(now engine.Time) {
 	for _, c := range d.closing {
@@ -136,6 +147,7 @@ func (d *Driver) hangUp(now engine.Time) {
 			continue
 		}
 		c.conn.CloseWrite(now)
+		d.opened(c)
 		d.patience.push(waiting{c, c.round, now.Add(d.cfg.Patience)})
 	}
 	d.closing = d.closing[:0]
@@ -163,6 +175,7 @@ func (d *Driver) tell(c *call, err error) {
 	}
 	c.told = true
 	d.underway--
+	d.opened(c)
 	if err == nil {
 		d.stats.Closed++
 	} else {

@@ -30,6 +30,7 @@ type Driver struct {
 	targets  map[Target]*target
 	orders   []*target // that have connections to open, in turns
 	underway int       // connections opened of which nothing was told to Done yet
+	opening  int       // those of them whose FIN was not asked for yet
 	free     []*call
 	news     []*call // that have changed since the last look
 	closing  []*call // whose ACK of the handshake goes before their FIN
@@ -60,7 +61,12 @@ type Config struct {
 	// ISN, if set, is engine.StackConfig.ISN.
 	ISN func(now engine.Time, local, remote netip.AddrPort) segment.Seq
 
-	Parallel int           // connections under way at once, those in TIME-WAIT not counted; default 64
+	Parallel int // connections under way at once, those in TIME-WAIT not counted; default 64
+	// CloseBehind has a connection count for Parallel until its FIN leaves, as where a
+	// program calls close and goes on: what the peer does then is not waited for. At
+	// most 4096 connections are under way.
+	CloseBehind bool
+
 	Ports    int           // most ports claimed of one local address; default 16384, all dynamic ones
 	Patience time.Duration // after our FIN for the peer's; default 2 s. A RST ends the wait
 

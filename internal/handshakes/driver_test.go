@@ -39,13 +39,14 @@ type worldConfig struct {
 	path   simnet.PathConfig
 	driver handshakes.Config       // Link and Done are filled in
 	serve  func(c *engine.NetConn) // one connection; default: to its end, and Close
+	tap    func(simnet.Packet)     // of all that is sent
 }
 
 // bubble runs a test in virtual time. That it ends says that no goroutine is left.
 func bubble(t *testing.T, cfg worldConfig, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{net: simnet.New(simnet.Config{Seed: cfg.seed, Path: cfg.path})}
+		w := &world{net: simnet.New(simnet.Config{Seed: cfg.seed, Path: cfg.path, Tap: cfg.tap})}
 		w.port = w.net.NewPort(simnet.PortConfig{Addrs: []netip.Addr{here}})
 		far := w.net.NewPort(simnet.PortConfig{Addrs: []netip.Addr{there}, Refuse: true})
 		w.server = engine.NewHost(engine.HostConfig{Link: far, Secret: [32]byte{2}})
@@ -125,6 +126,63 @@ func TestManyConnections(t *testing.T) {
 		if left := w.served.Load(); left != 0 {
 			t.Errorf("the server has %d connections left", left)
 		}
+	})
+}
+
+// With CloseBehind the next SYN follows our FIN and does not wait for the peer's;
+// still there are not two handshakes at a time.
+func TestCloseBehind(t *testing.T) {
+	slow := func(c *engine.NetConn) {
+		_, _ = io.Copy(io.Discard, c)
+		time.Sleep(time.Second)
+		_ = c.Close()
+	}
+	for _, parallel := range []int{1, 3} {
+		opening, most := 0, 0
+		tap := func(p simnet.Packet) {
+			var s segment.Segment
+			if p.From.Addr() != here || s.Parse(p.Data) != nil {
+				return
+			}
+			switch {
+			case s.Flags.Has(segment.SYN):
+				opening++
+			case s.Flags.Has(segment.FIN):
+				opening--
+			}
+			most = max(most, opening)
+		}
+		cfg := worldConfig{path: simnet.PathConfig{Delay: time.Millisecond}, serve: slow, tap: tap, driver: handshakes.Config{Parallel: parallel, CloseBehind: true}}
+		bubble(t, cfg, func(w *world) {
+			const n = 60
+			start := time.Now()
+			if err := w.driver.Open(web, n); err != nil {
+				t.Fatal(err)
+			}
+			w.wait(t)
+			if s := w.driver.Stats(); s.Closed != n || s.Failed != 0 {
+				t.Errorf("%+v", s)
+			}
+			// A handshake is one round trip of 2 ms; the last close takes its second.
+			if took := time.Since(start); took > time.Second+200*time.Millisecond || most != parallel {
+				t.Errorf("%v for all of them, %d handshakes at a time, want %d", took, most, parallel)
+			}
+		})
+	}
+}
+
+// What is left to peers that do not close is bounded.
+func TestCloseBehindIsBounded(t *testing.T) {
+	cfg := worldConfig{driver: handshakes.Config{Parallel: 64, CloseBehind: true, Patience: time.Minute}, serve: func(c *engine.NetConn) { _, _ = io.Copy(io.Discard, c) }}
+	bubble(t, cfg, func(w *world) {
+		if err := w.driver.Open(web, 5000); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if s := w.driver.Stats(); s.Opened != 4096 {
+			t.Errorf("%d connections are under way, want 4096", s.Opened)
+		}
+		w.driver.Cancel()
 	})
 }
 

@@ -159,7 +159,7 @@ func (d *Driver) work(now engine.Time) {
 
 // fillUp opens connections while there is room for them.
 func (d *Driver) fillUp(now engine.Time) {
-	for tries := len(d.orders); tries > 0 && len(d.orders) > 0 && d.underway < d.cfg.Parallel; {
+	for tries := len(d.orders); tries > 0 && len(d.orders) > 0 && d.hasRoom(); {
 		t := d.orders[0]
 		port, err := t.take(d.stack)
 		if err == nil {
@@ -177,6 +177,17 @@ func (d *Driver) fillUp(now engine.Time) {
 		}
 		d.rotate(t)
 	}
+}
+
+// maxBehind bounds what CloseBehind leaves to the peers.
+const maxBehind = 4096
+
+// hasRoom reports whether one more connection may be opened.
+func (d *Driver) hasRoom() bool {
+	if d.cfg.CloseBehind {
+		return d.opening < d.cfg.Parallel && d.underway < maxBehind
+	}
+	return d.underway < d.cfg.Parallel
 }
 
 // rotate lets the next target have its turn.

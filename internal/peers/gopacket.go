@@ -10,7 +10,8 @@ import (
 )
 
 // gopacket decodes into layers that are kept and serializes into one buffer: the
-// fastest that its package offers.
+// fastest that its package offers. It leaves the values of options as octets, which
+// read takes from there as a caller would.
 type gopacket struct {
 	out struct {
 		v4      *layers.IPv4
@@ -19,10 +20,11 @@ type gopacket struct {
 		payload gp.Payload
 	}
 	in struct {
-		v4  layers.IPv4
-		v6  layers.IPv6
-		tcp layers.TCP
-		ok  bool
+		v4      layers.IPv4
+		v6      layers.IPv6
+		tcp     layers.TCP
+		options segment.Options // what a caller takes from tcp.Options
+		ok      bool
 	}
 	buf    gp.SerializeBuffer
 	pkt    []byte
@@ -70,8 +72,45 @@ func check(err error) {
 func (c *gopacket) parse(pkt []byte) { c.in.ok = c.read(pkt) }
 
 func (c *gopacket) read(pkt []byte) bool {
+	if !c.decode(pkt) {
+		return false
+	}
+	c.takeOptions()
+	return true
+}
+
+// takeOptions reads the values of the options, which gopacket leaves as octets and
+// the others have in fields.
+func (c *gopacket) takeOptions() {
+	o := &c.in.options
+	o.Set, o.SACKCount = 0, 0
+	for i := range c.in.tcp.Options {
+		switch option := &c.in.tcp.Options[i]; {
+		case option.OptionType == layers.TCPOptionKindTimestamps && len(option.OptionData) == 8:
+			o.Set |= segment.HasTimestamps
+			o.TSVal, o.TSEcr = binary.BigEndian.Uint32(option.OptionData), binary.BigEndian.Uint32(option.OptionData[4:])
+		case option.OptionType == layers.TCPOptionKindSACK && len(option.OptionData)%8 == 0:
+			o.Set |= segment.HasSACK
+			o.SACKCount = uint8(min(len(option.OptionData)/8, len(o.SACK)))
+			for j := range o.SACK[:o.SACKCount] {
+				o.SACK[j] = block(binary.BigEndian.Uint32(option.OptionData[8*j:]), binary.BigEndian.Uint32(option.OptionData[8*j+4:]))
+			}
+		case option.OptionType == layers.TCPOptionKindMSS && len(option.OptionData) == 2:
+			o.Set |= segment.HasMSS
+			o.MSS = binary.BigEndian.Uint16(option.OptionData)
+		case option.OptionType == layers.TCPOptionKindWindowScale && len(option.OptionData) == 1:
+			o.Set |= segment.HasWindowScale
+			o.WindowScale = option.OptionData[0]
+		case option.OptionType == layers.TCPOptionKindSACKPermitted:
+			o.Set |= segment.HasSACKPermitted
+		}
+	}
+}
+
+func (c *gopacket) decode(pkt []byte) bool {
 	if pkt[0]>>4 == 4 {
 		return c.in.v4.DecodeFromBytes(pkt, gp.NilDecodeFeedback) == nil && c.in.v4.Protocol == layers.IPProtocolTCP &&
+			c.in.v4.Flags&layers.IPv4MoreFragments == 0 && c.in.v4.FragOffset == 0 &&
 			c.in.tcp.DecodeFromBytes(c.in.v4.Payload, gp.NilDecodeFeedback) == nil
 	}
 	return c.in.v6.DecodeFromBytes(pkt, gp.NilDecodeFeedback) == nil && c.in.v6.NextHeader == layers.IPProtocolTCP &&
@@ -112,15 +151,7 @@ func (c *gopacket) result() result {
 	tcp := &c.in.tcp
 	r := result{seq: tcp.Seq, ack: tcp.Ack, srcPort: uint16(tcp.SrcPort), dstPort: uint16(tcp.DstPort), window: tcp.Window,
 		payload: len(tcp.Payload), ok: c.in.ok, pkt: c.pkt, sum: c.summed}
-	for _, o := range tcp.Options {
-		switch o.OptionType {
-		case layers.TCPOptionKindTimestamps:
-			r.tsVal, r.tsEcr = binary.BigEndian.Uint32(o.OptionData), binary.BigEndian.Uint32(o.OptionData[4:])
-		case layers.TCPOptionKindMSS:
-			r.mss = binary.BigEndian.Uint16(o.OptionData)
-		case layers.TCPOptionKindSACK:
-			r.blocks = len(o.OptionData) / 8
-		}
-	}
+	o := &c.in.options
+	r.tsVal, r.tsEcr, r.mss, r.blocks = o.TSVal, o.TSEcr, o.MSS, int(o.SACKCount)
 	return r
 }

@@ -4,7 +4,14 @@
 //
 // All three do the same work on the same segment: parse into typed fields with
 // options, parse and verify IP and TCP checksums, build a packet with options
-// and checksums into a reused buffer, and sum octets.
+// and checksums into a reused buffer, and sum octets. What they are asked for is
+// what an endpoint needs: fragments are refused, and the values of the options are
+// read. Beyond that each does what its own functions do. Ours copies addresses as
+// values of netip (gVisor its own, while gopacket's are slices of the packet), looks
+// for extension headers and for addresses that no packet may carry, holds lengths and
+// options to their RFCs, and keeps a checksum that is unfinished apart from a wrong one.
+// gopacket is used by its layers' DecodeFromBytes, which is quicker than
+// its DecodingLayerParser by a third to a half.
 package peers
 
 import (

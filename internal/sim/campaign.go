@@ -93,7 +93,7 @@ func playSeed(seed uint64) Result {
 	if seed%again != 0 {
 		return Run(&p, nil)
 	}
-	one, two := &Recorder{digest: newDigest()}, &Recorder{digest: newDigest()}
+	one, two := &Recorder{digest: newDigest(), road: newDigest()}, &Recorder{digest: newDigest(), road: newDigest()}
 	r, q := Run(&p, one), Draw(seed)
 	Run(&q, two)
 	if r.Violation == "" && one.Sum() != two.Sum() {

@@ -47,6 +47,7 @@ func draw(seed uint64, choices rand.Source) Plan {
 	d.limits(&p)
 	d.supers(&p)
 	d.growth(&p)
+	d.pacing(&p)
 	return p
 }
 
@@ -61,6 +62,25 @@ func (d dice) growth(p *Plan) {
 		}
 		if door := &p.Talks[t.Door].Conf[serverSide]; t.Door < i { // who comes to another's door has its settings
 			t.Conf[serverSide].SendBufferMax, t.Conf[serverSide].ReceiveBufferMax = door.SendBufferMax, door.ReceiveBufferMax
+		}
+	}
+}
+
+// pacing draws who spreads over time what it sends, and how fast at most.
+func (d dice) pacing(p *Plan) {
+	for i := range p.Talks {
+		t := &p.Talks[i]
+		for h := range t.Conf {
+			c := &t.Conf[h]
+			if d.one(4) {
+				c.Pacing = engine.On
+			}
+			if d.one(6) {
+				c.PacingRate = int64(d.size(20_000, 100_000_000))
+			}
+		}
+		if door := &p.Talks[t.Door].Conf[serverSide]; t.Door < i { // who comes to another's door has its settings
+			t.Conf[serverSide].Pacing, t.Conf[serverSide].PacingRate = door.Pacing, door.PacingRate
 		}
 	}
 }

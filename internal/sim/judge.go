@@ -253,6 +253,7 @@ func (h *host) judgeData(x *watch, e *engine.Event) {
 		w.fail("I4: conn %d of host %d: a super-segment of %d octets, the link takes %d", x.id, h.id, len(s.Payload), w.plan.Super[h.side])
 	}
 	x.probing = false
+	h.judgePace(x, e)
 	if peer := &w.ends[x.end.talk][1-h.side]; peer.c != nil && !w.tainted {
 		// in numbers relative to ours: a box on the road may shift them
 		if y := peer.at.watches[peer.c.ID()]; y != nil && y.edgeKnown && y.edge.Sub(y.vars.IRS) < end.Sub(v.ISS) {
@@ -260,6 +261,22 @@ func (h *host) judgeData(x *watch, e *engine.Event) {
 				end.Sub(v.ISS), y.edge.Sub(y.vars.IRS))
 		}
 	}
+}
+
+// judgePace: new data leaves no faster than its rate but for a burst, sixteen
+// milliseconds of a timer that was late, and some segments that do not wait for the
+// pacer (I29).
+func (h *host) judgePace(x *watch, e *engine.Event) {
+	rate := h.w.plan.Talks[x.end.talk].Conf[h.side].PacingRate
+	if rate <= 0 {
+		return
+	}
+	mss := int64(e.Vars.MSS)
+	ahead, slack := x.paced.Sub(e.At), rate*17/1000+6*mss
+	if ahead > time.Duration(slack*int64(time.Second)/rate) {
+		h.w.fail("I29: conn %d of host %d: %d octets leave %v before the rate of %d allows it", x.id, h.id, len(e.Segment.Payload), ahead, rate)
+	}
+	x.paced = max(x.paced, e.At).Add(time.Duration(int64(len(e.Segment.Payload)) * int64(time.Second) / rate))
 }
 
 // largest is the payload of a segment, or of the largest that a super-segment is cut into.
@@ -576,13 +593,13 @@ func (h *host) judgeTimers(x *watch) {
 		}
 	case in.Vars.Flight > 0 && rto == 0 && probe == 0 && reorder == 0:
 		w.fail("I11: conn %d of host %d: %d octets outstanding and no timer in %v", x.id, h.id, in.Vars.Flight, in.State)
-	case in.Vars.Flight > 0 && rto > now.Add(maxRTO):
+	case in.Vars.Flight > 0 && rto > max(now, x.timers[engine.TimerPace]).Add(maxRTO):
 		w.fail("I11: conn %d of host %d: the retransmission timer is due in %v", x.id, h.id, rto.Sub(now))
 	case in.Vars.Flight > 0 && x.ackedAt == now && rto != 0 && rto < now.Add(in.Vars.RTO):
 		w.fail("I14: conn %d of host %d: an ACK of new octets left the timer due in %v, RTO %v", x.id, h.id, rto.Sub(now), in.Vars.RTO)
 	case in.Vars.Flight == 0 && (rto != 0 || probe != 0):
 		w.fail("I13: conn %d of host %d: nothing outstanding and a retransmission timer in %v", x.id, h.id, in.State)
-	case in.State.Synchronized() && in.Vars.Flight == 0 && (in.SendQueue > 0 || finWaits) && persist == 0 && x.timers[engine.TimerHold] == 0:
+	case in.State.Synchronized() && in.Vars.Flight == 0 && (in.SendQueue > 0 || finWaits) && persist == 0 && x.timers[engine.TimerHold] == 0 && x.timers[engine.TimerPace] == 0:
 		w.fail("I12: conn %d of host %d: %d octets wait, window %d, and no timer in %v", x.id, h.id, in.SendQueue, in.Vars.SndWnd, in.State)
 	case in.ReceiveQueue > mostHeld(&w.plan.Talks[x.end.talk].Conf[h.side])+1<<in.Vars.RcvScale:
 		w.fail("I23: conn %d of host %d: %d octets wait to be read", x.id, h.id, in.ReceiveQueue)

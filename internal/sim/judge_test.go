@@ -183,3 +183,27 @@ func TestJudgeOfDuplicatesFromBefore(t *testing.T) {
 		b.want(violation)
 	}
 }
+
+// New data that leaves at the pacing rate is right, also if a burst comes first, and
+// what is faster for longer is not.
+func TestJudgeOfPacing(t *testing.T) {
+	for gap, violation := range map[time.Duration]string{10 * time.Millisecond: "", 5 * time.Millisecond: "I29"} {
+		b := newBench(t, 1)
+		b.h.w.plan.Talks[0].Conf[serverSide].PacingRate = 100_000
+		b.h.w.ends[0][serverSide].sent = 100_000
+		b.begin()
+		b.e.Vars.SndWnd, b.e.Vars.Cwnd = 1<<20, 1<<20
+		for at := 0; at < 40_000; at += 1000 {
+			b.news = segment.Segment{Src: b.e.Local, Dst: b.e.Remote, Seq: b.e.Vars.ISS.Add(1 + at), Ack: b.e.Vars.RcvNxt, Flags: segment.ACK,
+				Window: 65535, Payload: stream(0, serverSide, at, 1000)}
+			b.e.Vars.SndNxt = b.e.Vars.ISS.Add(1 + at + 1000)
+			b.e.Vars.Flight = at + 1000
+			if at > 5000 {
+				b.e.At = b.e.At.Add(gap)
+			}
+			b.h.watches[1].maxWnd = 1 << 20
+			b.tell(engine.EventSegmentOut, engine.NoteNone)
+		}
+		b.want(violation)
+	}
+}

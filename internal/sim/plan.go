@@ -122,9 +122,9 @@ func (p *Plan) String() string {
 			i, t.Client, t.V6, t.Tuple, t.Door, t.Opener, t.Simultaneous, t.Start, t.Cookies, t.HalfOpen, t.SYNDelay, t.Backlog, t.AcceptFrom, t.CutAt, t.CutAnswers, t.FastOpen)
 		for h := range t.Apps {
 			c := &t.Conf[h]
-			fmt.Fprintf(&b, "\n    host %d: %v\n      isn %v sack %d ts %d ecn %d scale %d mss %d buffers %d/%d nodelay %t delack %v policy %d %s",
+			fmt.Fprintf(&b, "\n    host %d: %v\n      isn %v sack %d ts %d ecn %d scale %d mss %d buffers %d/%d nodelay %t delack %v policy %d pacing %d/%d %s",
 				h, t.Apps[h], c.ISN, c.SACK, c.Timestamps, c.ECN, c.WindowScale, c.MSS, c.SendBuffer, c.ReceiveBuffer,
-				c.NoDelay, c.DelayedAck, c.AckPolicy, c.Congestion)
+				c.NoDelay, c.DelayedAck, c.AckPolicy, c.Pacing, c.PacingRate, c.Congestion)
 		}
 	}
 	return b.String()

@@ -56,6 +56,20 @@ func TestSameSeedSameTrace(t *testing.T) {
 	}
 }
 
+// The seeds that a campaign plays twice stand it, long ones too.
+func TestSeedsThatArePlayedTwice(t *testing.T) {
+	longest := 0
+	for seed := uint64(0); seed < 12*again; seed += again {
+		r := playSeed(seed)
+		if longest = max(longest, r.Octets); r.Violation != "" {
+			t.Errorf("seed %d: %s", seed, r.Violation)
+		}
+	}
+	if longest < 100_000 {
+		t.Errorf("the longest run has %d octets", longest)
+	}
+}
+
 // Every fault has to be drawn often enough to matter.
 func TestEveryFaultIsDrawn(t *testing.T) {
 	var count [numFaults]int

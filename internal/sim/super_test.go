@@ -1,6 +1,10 @@
 package sim
 
-import "testing"
+import (
+	"testing"
+
+	"rawtcp/engine"
+)
 
 // A super-segment is a way to say it, and nothing else: with it and without, the
 // hosts of a plan put the same packets on the road at the same times.
@@ -53,5 +57,28 @@ func TestSuperSegmentsAreDrawn(t *testing.T) {
 		if n < 20 {
 			t.Errorf("of 100 plans with %v and without %v", with, without)
 		}
+	}
+}
+
+// Who paces is drawn, by a rate and by the window, and who does not.
+func TestPacingIsDrawn(t *testing.T) {
+	var auto, rated, bare int
+	for seed := range uint64(100) {
+		p := Draw(seed)
+		for i := range p.Talks {
+			for _, c := range p.Talks[i].Conf {
+				switch {
+				case c.Pacing == engine.On:
+					auto++
+				case c.PacingRate > 0:
+					rated++
+				default:
+					bare++
+				}
+			}
+		}
+	}
+	if auto < 100 || rated < 50 || bare < 100 {
+		t.Errorf("paced by the window %d, by a rate alone %d, not at all %d", auto, rated, bare)
 	}
 }

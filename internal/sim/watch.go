@@ -44,6 +44,7 @@ type watch struct {
 	wl1        segment.Seq // no later than the segment of the last window update
 	ackedAt    engine.Time // when new octets were last acknowledged
 	probing    bool        // a loss probe is due, which may pass the congestion window
+	paced      engine.Time // when all new data so far would have left at the pacing rate
 }
 
 // watch returns what is remembered of an event's connection, nil if it is not of a talk.

@@ -419,8 +419,8 @@ func (l *Ladder) timer(e *engine.Event, c *ladderConn) {
 	default:
 		text += " armed, due in " + e.Due.Sub(e.At).Round(time.Microsecond).String()
 	}
-	if e.Kind != engine.EventTimerFired && l.cfg.Verbose < 1 {
-		return
+	if (e.Kind != engine.EventTimerFired || e.Timer == engine.TimerPace) && l.cfg.Verbose < 1 {
+		return // the pacer's fires a thousand times a second
 	}
 	if e.Reason != "" {
 		text += ": " + e.Reason

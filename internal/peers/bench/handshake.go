@@ -35,21 +35,29 @@ func handshakeContests() []contest {
 	for _, us := range []string{ourRaw, ourPacket} {
 		one.comparisons = append(one.comparisons, row("P5", one, us, gvisorGSO, atLeast(1.5)), row("P5", one, us, goNet, atLeast(0.5)))
 	}
+	for _, us := range []string{ourRawInTurn, ourPacketInTurn} {
+		one.contenders = append(one.contenders, connects(us, 1))
+		one.comparisons = append(one.comparisons, row("P5", one, us, goNet, nil))
+	}
 	return []contest{many, one}
 }
 
 func connectContest(name string, streams int) contest {
 	c := contest{name: name, eachRound: renew}
 	for _, stack := range []string{ourRaw, ourPacket, goNet, gvisorGSO} {
-		c.contenders = append(c.contenders, contender{stack, func(s *Session) (sample, error) {
-			got, err := s.play(stack, "connect", "accept", func(spec *Spec) { spec.Streams = streams })
-			if err != nil {
-				return nil, err
-			}
-			return sample{connections: got["peer "+connections]}, nil
-		}})
+		c.contenders = append(c.contenders, connects(stack, streams))
 	}
 	return c
+}
+
+func connects(stack string, streams int) contender {
+	return contender{stack, func(s *Session) (sample, error) {
+		got, err := s.play(stack, "connect", "accept", func(spec *Spec) { spec.Streams = streams })
+		if err != nil {
+			return nil, err
+		}
+		return sample{connections: got["peer "+connections]}, nil
+	}}
 }
 
 // renew leaves the scene, with all that is in TIME-WAIT there, for a new one. The
@@ -102,13 +110,15 @@ func connect(spec Spec) (sample, error) {
 // for the TIME-WAIT of another.
 const sourcePorts = 8192
 
-// drive is our own way to make many connections.
+// drive is our own way to make many connections. As for the others a connection is
+// under way until it is closed on our side: none waits for the peer's FIN before it
+// goes on, but for those whose names say that they do.
 func drive(spec Spec) (sample, error) {
 	link, err := openLink(spec.Stack)
 	if err != nil {
 		return nil, err
 	}
-	d := handshakes.New(handshakes.Config{Link: link, Parallel: spec.Streams})
+	d := handshakes.New(handshakes.Config{Link: link, Parallel: spec.Streams, CloseBehind: spec.Stack != ourRawInTurn && spec.Stack != ourPacketInTurn})
 	if err := d.Reserve(spec.Local, sourcePorts); err != nil {
 		return nil, err
 	}

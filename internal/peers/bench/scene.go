@@ -117,6 +117,10 @@ const (
 	shortTimeout  = 20 * time.Second
 	peerReadiness = "ready"
 	noRole        = "" // the kernel's side does nothing
+
+	// These begin a connection when the one before is closed by both sides.
+	ourRawInTurn    = "rawtcp raw, in turn"
+	ourPacketInTurn = "rawtcp packet, in turn"
 )
 
 // play runs one subject against one role of the kernel's side, each a process on

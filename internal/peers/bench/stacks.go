@@ -53,7 +53,10 @@ func (kernelStack) Listen(local netip.AddrPort) (net.Listener, error) {
 type ours struct{ *engine.Host }
 
 // links are ours by the names that the table has for them.
-var links = map[string]rawsock.IOMode{ourRaw: rawsock.RawIO, ourPacket: rawsock.PacketIO, ourSpinning: rawsock.RawIO}
+var links = map[string]rawsock.IOMode{
+	ourRaw: rawsock.RawIO, ourPacket: rawsock.PacketIO, ourSpinning: rawsock.RawIO,
+	ourRawInTurn: rawsock.RawIO, ourPacketInTurn: rawsock.PacketIO,
+}
 
 // spin is how long the spinning link looks for packets before it sleeps.
 const spin = time.Millisecond
