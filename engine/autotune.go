@@ -31,7 +31,9 @@ func (t *tuning) next(now Time, octets int) (want int) {
 
 // tuneReceive lets the receive buffer grow when text comes that may end a round
 // trip. It goes by what the application has read, so that one that is slow draws
-// no larger window (Linux: tcp_rcv_space_adjust).
+// no larger window (Linux: tcp_rcv_space_adjust), and of that by what it read in
+// the time of the least round trip: where we are too slow ourselves, the window
+// waits in our own queue, and a larger one would only make the round trip longer.
 func (c *Conn) tuneReceive(now Time, s *segment.Segment) {
 	t, most := &c.rcv.tuning, c.cfg.ReceiveBufferMax
 	switch {
@@ -43,9 +45,38 @@ func (c *Conn) tuneReceive(now Time, s *segment.Segment) {
 	case !c.roundTripSince(now, s, t.since):
 		return
 	}
-	if want := t.next(now, int(t.octets)); want > c.rcv.buf.limit && !c.stack.memory.pressed {
+	took := now.Sub(t.since)
+	c.rcv.least.add(now, took)
+	// The clock of timestamps ends a round up to its unit too early.
+	share := float64(c.rcv.least.value()+tsUnit) / float64(took+tsUnit)
+	if want := t.next(now, int(float64(t.octets)*min(share, 1))); want > c.rcv.buf.limit && !c.stack.memory.pressed {
 		c.rcv.buf.limit = min(want, most)
 	}
+}
+
+// A leastRound is the least time that a round of the receive buffer took, in the
+// last one to two windows of minWindow: a minFilter in half the octets, for every
+// idle connection has one.
+type leastRound struct {
+	last, this micros // 0: none
+	since      int32  // when the window of this began, in seconds
+}
+
+func (l *leastRound) add(now Time, took time.Duration) {
+	if at := int32(now / Time(time.Second)); at-l.since >= int32(minWindow/time.Second) {
+		l.last, l.this, l.since = l.this, 0, at
+	}
+	if m := microsOf(took); l.this == 0 || m < l.this {
+		l.this = m
+	}
+}
+
+func (l *leastRound) value() time.Duration {
+	least := l.this
+	if l.last != 0 && l.last < least {
+		least = l.last
+	}
+	return time.Duration(least) * time.Microsecond
 }
 
 // roundTripSince reports whether s was sent after its sender saw an ACK of since or

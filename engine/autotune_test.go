@@ -161,6 +161,43 @@ func TestSendBufferGrowsWithThePath(t *testing.T) {
 	}
 }
 
+// The receive buffer grows by what is read in the least round trip. Where we are
+// what is slow, the window waits in our own queue: a larger one would wait as well.
+func TestReceiveBufferGrowsWithThePath(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		took time.Duration // of a round with 4 MiB, when the least round trip is 100 ms
+		want int
+	}{
+		{"all of it is the path's", 100 * time.Millisecond, 8 << 20},
+		{"half of it is our queue's", 200 * time.Millisecond, 4 << 20},
+		{"nearly all of it is our queue's", 900 * time.Millisecond, 1 << 20},
+	} {
+		k := tuneTalk(t, 64<<20)
+		k.c.rcv.least = leastRound{this: 100_000, since: int32(k.now / Time(time.Second))}
+		k.c.rcv.tuning = tuning{since: k.now, octets: 4 << 20}
+		k.now = k.now.Add(tt.took)
+		k.deliver(segment.ACK, 1, 1, func(*segment.Segment) {})
+		if got := k.c.rcv.buf.limit; got < tt.want || got > tt.want+tt.want/100 {
+			t.Errorf("%s: the buffer is %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// A path that becomes longer is believed: the least round trip is not for ever.
+func TestReceiveBufferFollowsALongerPath(t *testing.T) {
+	k := tuneTalk(t, 64<<20)
+	k.c.rcv.least = leastRound{this: 10_000, since: int32(k.now / Time(time.Second))}
+	for i := range 40 {
+		k.c.rcv.tuning = tuning{since: k.now, octets: 4 << 20}
+		k.now = k.now.Add(10 * time.Second)
+		k.deliver(segment.ACK, 1+i, 1, func(*segment.Segment) {})
+	}
+	if got := k.c.rcv.buf.limit; got < 8<<20 {
+		t.Errorf("the buffer is %d", got)
+	}
+}
+
 // A buffer that was set stays as it was set, unless its most was set too; an
 // application that sets it later has the last word; and the scale fits the most.
 func TestBoundsOfBuffers(t *testing.T) {

@@ -164,6 +164,7 @@ type receiver struct {
 	again    segment.SACKBlock // what arrived a second time since then; empty: nothing
 	buf      receiveBuffer
 	tuning   tuning // of buf
+	least    leastRound
 }
 
 // timestamps is the state of RFC 7323.

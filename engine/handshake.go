@@ -180,8 +180,11 @@ func (c *Conn) newController(segments int) {
 // tsNow is our timestamp clock: one tick a millisecond (RFC 7323 section 5.4).
 func (c *Conn) tsNow(now Time) uint32 { return timestampAt(now, c.ts.offset) }
 
+// tsUnit is a tick of it.
+const tsUnit = time.Millisecond
+
 func timestampAt(t Time, offset uint32) uint32 {
-	return uint32(int64(t)/int64(time.Millisecond)) + offset
+	return uint32(int64(t)/int64(tsUnit)) + offset
 }
 
 // receiveSynSent is RFC 9293 section 3.10.7.3.

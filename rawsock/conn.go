@@ -132,8 +132,7 @@ func (c *Conn) watch() error {
 		return fmt.Errorf("the runtime cannot poll an epoll descriptor: %w", err)
 	}
 	for i, s := range c.sockets {
-		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
-		if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, s.fd, &ev); err != nil {
+		if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, s.fd, s.interest(i)); err != nil {
 			return os.NewSyscallError("epoll_ctl", err)
 		}
 	}
@@ -165,7 +164,7 @@ func (c *Conn) Close() error {
 		defer c.mu.Unlock()
 		c.closed = true
 		for _, s := range c.sockets {
-			unix.Close(s.fd)
+			s.close()
 		}
 		if c.wakeFd >= 0 {
 			unix.Close(c.wakeFd)

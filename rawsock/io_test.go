@@ -119,6 +119,7 @@ func TestReaderThatNeverSleeps(t *testing.T) {
 func TestSeveralWriteAtTheSameTime(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, family int) {
 		l := newLab(t)
+		l.acquaint() // who waits for a neighbour to be found is overtaken when it is
 		s := openStation(t, Config{Guard: GuardNone})
 		if !s.ConcurrentWrites() {
 			t.Fatal("one at a time")

@@ -91,7 +91,7 @@ func deafDevice(link netlink.Link) error {
 func (p *packetLink) close() {
 	for _, s := range append(p.ears[:], p.frames.s) {
 		if s != nil {
-			unix.Close(s.fd)
+			s.close()
 		}
 	}
 	p.stop()
@@ -119,12 +119,15 @@ func (c *Conn) openEar(v6 bool) (*socket, error) {
 	}
 	s := &socket{fd: fd, v6: v6, packet: true}
 	s.in.init(false) // with its header, whatever the family
+	if s.ring, err = openRing(fd, c.cfg.ReceiveBuffer, !c.cfg.NoTimestamps); err != nil {
+		c.note("the packet socket has no ring: %v", err)
+	}
 	err = attachFilter(fd, refuseAll)
 	if err == nil {
 		err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(protocol), Ifindex: c.ifindex}))
 	}
 	if err != nil {
-		unix.Close(fd)
+		s.close()
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
 	c.configureOptional(s)

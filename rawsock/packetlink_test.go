@@ -42,6 +42,7 @@ var linkTests = []struct {
 	{"WrongChecksumArrives", TestWrongChecksumArrives},
 	{"SuperSegmentsArriveWhole", TestSuperSegmentsArriveWhole},
 	{"LoopbackCarriesTheLargestPackets", TestLoopbackCarriesTheLargestPackets},
+	{"BatchesFitTheCache", TestBatchesFitTheCache},
 	{"DropsAreCounted", TestDropsAreCounted},
 	{"OnlyClaimedPortsComeThrough", TestOnlyClaimedPortsComeThrough},
 	{"ManyClaims", TestManyClaims},

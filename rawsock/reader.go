@@ -19,15 +19,23 @@ type reader struct {
 	step    func(uintptr) bool // readReady, bound once: a closure per call would allocate
 	look    func(uintptr)      // the same for spin
 	found   bool               // what look has found
+	more    func(uintptr)      // readMore, bound once
 	events  [6]unix.EpollEvent // of the event descriptor, two raw sockets and three packet sockets
 	turn    int                // whose turn it is to be read first
 	latest  *socket            // that packets came from
+	awake   int                // rings that epoll does not tell of, for we look ourselves
+
+	spinning  bool // we are looking, and do not sleep
+	streaming bool // and have found packets
+	vain      uint // times in a row that we found none
+	skips     int  // times that we do not look
 
 	// The call in progress.
 	bufs   [][]byte
 	sizes  []int
 	stamps []int64
 	n      int
+	octets int
 	err    error
 	asked  bool // which sockets are ready
 
@@ -41,6 +49,7 @@ func (r *reader) init(c *Conn, epollFd, wakeFd int) {
 	r.c, r.epollFd, r.wakeFd = c, epollFd, wakeFd
 	r.step = r.readReady
 	r.look = func(fd uintptr) { r.found = r.readReady(fd) }
+	r.more = r.readMore
 }
 
 // ReadBatch waits for packets and fills bufs[i][:sizes[i]] with one whole IP
@@ -67,11 +76,8 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, stamps []int64) (int, error
 		}
 	}
 	r.bufs, r.sizes, r.stamps = bufs[:n], sizes, stamps
-	r.n, r.err, r.asked = 0, nil, false
-	found, err := r.spin()
-	if !found && err == nil {
-		err = c.poller.Read(r.step)
-	}
+	r.n, r.octets, r.err, r.asked = 0, 0, nil, false
+	err := r.read()
 	r.bufs, r.sizes, r.stamps = nil, nil, nil
 	if err != nil {
 		// Without a deadline the poller has one reason to fail, which it
@@ -86,14 +92,62 @@ const minBuffer = 64
 
 var errShortBuffer = errors.New("a receive buffer holds at least 64 octets")
 
-// spin looks for packets again and again, as long as Config.Spin says, and reports
+// read waits for packets, or an error, and takes them.
+func (r *reader) read() error {
+	r.streaming = false
+	if limit := r.patience(); limit > 0 {
+		found, err := r.spin(limit)
+		if r.learn(found); found || err != nil {
+			r.gather()
+			return err
+		}
+	}
+	return r.c.poller.Read(r.step)
+}
+
+// While a ring is awake packets come as fast as we take them, as a rule, and to
+// wait for the next ones awake costs less than to be woken up: us, and still more
+// who sends them. So we look for them a little before we sleep, and when that has
+// found some, for more: then there are fewer, larger batches, and fewer ACKs.
+const (
+	busyBatch = 4 // packets in a batch that wakes a ring
+	ringSpin  = 20 * time.Microsecond
+	gathering = 20 * time.Microsecond
+	mostSkips = 6 // doublings
+)
+
+// patience is how long to look for packets before sleep, 0: not at all.
+func (r *reader) patience() time.Duration {
+	switch {
+	case r.c.cfg.Spin > 0:
+		return r.c.cfg.Spin
+	case r.awake == 0:
+		return 0
+	case r.skips > 0: // it was in vain lately
+		r.skips--
+		return 0
+	}
+	return ringSpin
+}
+
+// learn takes what came of spinning: what is in vain is tried ever more rarely.
+func (r *reader) learn(found bool) {
+	r.streaming = found && r.awake > 0
+	if found {
+		r.vain = 0
+		return
+	}
+	r.vain = min(r.vain+1, mostSkips)
+	r.skips = 1<<r.vain - 1
+}
+
+// spin looks for packets again and again until limit has passed, and reports
 // whether ReadBatch can return. Other goroutines run in between: the one that the
 // last packet was for is about to answer.
-func (r *reader) spin() (found bool, err error) {
-	if r.c.cfg.Spin <= 0 {
-		return false, nil
-	}
-	for end := time.Now().Add(r.c.cfg.Spin); ; runtime.Gosched() {
+func (r *reader) spin(limit time.Duration) (found bool, err error) {
+	r.spinning = true
+	defer func() { r.spinning = false }()
+	for end := time.Now().Add(limit); ; runtime.Gosched() {
 		if err := r.c.poller.Control(r.look); err != nil {
 			return false, err
 		}
@@ -103,6 +157,29 @@ func (r *reader) spin() (found bool, err error) {
 		if !time.Now().Before(end) {
 			return false, nil
 		}
+	}
+}
+
+// gather waits a little for a batch to become full.
+func (r *reader) gather() {
+	if !r.streaming || r.n == 0 {
+		return
+	}
+	r.spinning = true
+	defer func() { r.spinning = false }()
+	for end := time.Now().Add(gathering); !r.isFull() && time.Now().Before(end); runtime.Gosched() {
+		if r.c.poller.Control(r.more) != nil {
+			return // the next call says why
+		}
+	}
+}
+
+// readMore reads what rings have.
+func (r *reader) readMore(uintptr) {
+	r.c.mu.RLock()
+	defer r.c.mu.RUnlock()
+	if !r.c.closed {
+		r.readRings()
 	}
 }
 
@@ -144,13 +221,70 @@ func (r *reader) guess() bool {
 	return r.takeNews() || r.n > 0
 }
 
-// poll reads every socket that is ready and reports whether one was.
+// poll reads every socket that is ready and reports whether one was. A ring that
+// is awake is looked into without asking, but the others have their turn too.
 func (r *reader) poll() bool {
+	r.turn++ // so that a busy family cannot starve the other
+	if r.awake > 0 && r.turn%othersTurn != 0 {
+		switch {
+		case r.readRings():
+			return true
+		case r.spinning:
+			return false
+		}
+	}
+	ready := r.pollSockets()
+	return r.readRings() || ready
+}
+
+// othersTurn is how often sockets are asked for while a ring is awake.
+const othersTurn = 8
+
+// readRings reads the rings that are awake and reports whether one had packets.
+// When there are none, it puts them to sleep, unless we are about to look again.
+func (r *reader) readRings() (found bool) {
+	if r.awake == 0 {
+		return false
+	}
+	for i := range r.c.sockets {
+		at := (i + r.turn) % len(r.c.sockets)
+		switch s := r.c.sockets[at]; {
+		case s.ring == nil || !s.ring.awake:
+		case !s.ring.isEmpty():
+			found = true
+			r.receive(s)
+		case !r.spinning:
+			found = !r.sleep(s, at) || found
+		}
+	}
+	return found
+}
+
+// wake has epoll tell no more of a socket whose ring is full of packets anyway: of
+// each of them it would cost the sender's kernel a tenth of its work.
+func (r *reader) wake(s *socket) {
+	if !s.ring.awake && unix.EpollCtl(r.epollFd, unix.EPOLL_CTL_DEL, s.fd, nil) == nil {
+		s.ring.awake = true
+		r.awake++
+	}
+}
+
+// sleep has epoll tell of socket i again and reports whether it will.
+func (r *reader) sleep(s *socket, i int) bool {
+	if unix.EpollCtl(r.epollFd, unix.EPOLL_CTL_ADD, s.fd, s.interest(i)) != nil {
+		return false
+	}
+	s.ring.awake = false
+	r.awake--
+	return true
+}
+
+// pollSockets reads the sockets that epoll tells of, and reports whether there were any.
+func (r *reader) pollSockets() bool {
 	n, err := unix.EpollWait(r.epollFd, r.events[:], 0)
 	if err == unix.EINTR {
 		return true
 	}
-	r.turn++ // so that a busy family cannot starve the other
 	for i := range n {
 		ev := r.events[(i+r.turn)%n]
 		if ev.Fd == wakeEvent {
@@ -185,17 +319,20 @@ func (r *reader) tell() {
 
 // receive reads one batch of a socket behind what the call already has.
 func (r *reader) receive(s *socket) {
-	if r.n == len(r.bufs) {
+	room := min(len(r.bufs)-r.n, max(1, (batchOctets-r.octets)/max(1, s.mean)))
+	if r.isFull() {
 		return
 	}
-	bufs, sizes, stamps := r.bufs[r.n:], r.sizes[r.n:], r.stamps[r.n:]
-	n, errno := s.in.recv(s.fd, bufs, sizes, stamps)
+	bufs, sizes, stamps := r.bufs[r.n:][:room], r.sizes[r.n:], r.stamps[r.n:]
+	n, errno := s.receive(bufs, sizes, stamps)
 	if errno != 0 {
 		r.receiveFailed(s, errno)
-		return
 	}
 	if s.packet {
 		r.c.packet.tidy(bufs[:n], sizes)
+	}
+	if s.ring != nil && n >= busyBatch {
+		r.wake(s)
 	}
 	n = r.c.claims.filter(bufs[:n], sizes, stamps)
 	if !s.packet {
@@ -203,8 +340,28 @@ func (r *reader) receive(s *socket) {
 			mendHeader(bufs[i][:sizes[i]])
 		}
 	}
-	r.n += n
+	if n > 0 {
+		r.measure(s, sizes[:n])
+	}
 	r.latest = s
+}
+
+// batchOctets is after how many octets a batch takes no more: what the kernel has
+// copied lies in the processor's cache yet when it is looked at. 32 merged
+// segments would not.
+const batchOctets = 256 << 10
+
+// isFull reports whether the call takes no more.
+func (r *reader) isFull() bool { return r.n == len(r.bufs) || r.octets >= batchOctets }
+
+// measure counts what a socket brought, and holds the next packets to be as large.
+func (r *reader) measure(s *socket, sizes []int) {
+	octets := 0
+	for _, n := range sizes {
+		octets += n
+	}
+	r.n, r.octets = r.n+len(sizes), r.octets+octets
+	s.mean = octets / len(sizes)
 }
 
 // mendHeader writes the checksum of an IPv4 header with options anew. The kernel

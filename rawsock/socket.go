@@ -20,6 +20,9 @@ type socket struct {
 	v6     bool
 	packet bool
 	in     inBatch
+	ring   *ring // nil: all that comes is received by in
+	event  unix.EpollEvent
+	mean   int // octets of a packet in the latest batch
 
 	sent *sentRing // nil without transmit timestamps
 }
@@ -178,8 +181,34 @@ func (s *socket) discard() {
 	}
 }
 
-// drops reads SO_MEMINFO's count of dropped packets.
+// receive moves packets into bufs and returns how many. It never waits.
+func (s *socket) receive(bufs [][]byte, sizes []int, stamps []int64) (int, unix.Errno) {
+	if s.ring != nil {
+		return s.ring.read(s.fd, &s.in, bufs, sizes, stamps)
+	}
+	return s.in.recv(s.fd, bufs, sizes, stamps)
+}
+
+// interest is what epoll is asked about socket i of a Conn. Its memory is the
+// socket's, and used by one goroutine at a time.
+func (s *socket) interest(i int) *unix.EpollEvent {
+	s.event = unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
+	return &s.event
+}
+
+// close closes the socket, of which a ring would keep a part.
+func (s *socket) close() {
+	if s.ring != nil {
+		s.ring.close()
+	}
+	unix.Close(s.fd)
+}
+
+// drops reads SO_MEMINFO's count of dropped packets, or the ring's.
 func (s *socket) drops() uint64 {
+	if s.ring != nil {
+		return s.ring.drops(s.fd)
+	}
 	var info [skMeminfoDrops + 1]uint32
 	size := uint32(unsafe.Sizeof(info))
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_MEMINFO,

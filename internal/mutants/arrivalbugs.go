@@ -48,6 +48,7 @@ var arrivalBugs = []Mutant{
 	{"memory-unbounded", "F10", "engine", "Conn.affords", "m.held+n <= m.most ||", "true ||"},
 	{"writes-beyond-memory", "F10", "engine", "Conn.mayWrite", "max(m.high-m.held, c.least()-c.snd.buf.len())", "n+0*m.most"},
 	{"memory-not-counted", "F10", "engine", "Conn.store", "c.stack.hold(b.extent() - held)", "c.stack.hold(readable + 0*held)"},
+	{"own-queue-grows-windows", "F10", "engine", "Conn.tuneReceive", "min(share, 1)", "min(share+1, 1)"},
 	{"windows-grow-under-pressure", "F10", "engine", "Conn.mayOffer", "if c.stack.memory.pressed {", "if false {"},
 	{"neighbours-not-merged", "F4", "engine", "receiveBuffer.find", "return seq.LessEq(spans[i].end)", "return seq.Less(spans[i].end)"},
 	{"stale-offset", "F5", "engine", "receiveBuffer.place", "off = b.offset(seq)", "_ = off"},

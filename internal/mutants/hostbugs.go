@@ -20,6 +20,7 @@ var hostBugs = []Mutant{
 	{"filter-takes-udp", "A12", "rawsock", "loadPort", "Val: unix.IPPROTO_TCP, SkipTrue: 1", "Val: unix.IPPROTO_TCP, SkipTrue: 1, SkipFalse: 1"},
 	{"filter-last-port", "I13", "rawsock", "searchRanges", "bpf.JumpIf{Cond: bpf.JumpGreaterThan,", "bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual,"},
 	{"filter-loses-ports", "I13", "rawsock", "portSet.blocks", "last := first + 1<<shift - 1", "last := first"},
+	{"ring-cuts-packets", "I1", "rawsock", "ring.read", "case head.Snaplen < head.Len:", "case false:"},
 	{"strangers-icmp", "H1", "rawsock", "reader.readErrorEntry", "if r.c.claims.sentBy(quoted) {", "if true {"},
 	{"guard-not-cloexec", "J3", "rawsock", "tcpSocket", "unix.SOCK_STREAM|unix.SOCK_CLOEXEC", "unix.SOCK_STREAM"},
 	{"guard-does-not-drop", "J8", "rawsock", "dropEverything", "if attachFilter(fd, refuseAll) == nil {", "if true {"},
