@@ -30,9 +30,9 @@
 //
 // # The host
 //
-// Host runs a Stack on a Link. One mutex guards it; whoever holds that also sends
-// what the stack has to say, so that a Write goes out without waiting for another
-// goroutine. NetConn and NetListener satisfy net.Conn and net.Listener: net/http
+// Host runs Stacks on a Link, a shard for each processor it may use, each with its
+// mutex; whoever holds that also sends what the stack has to say, so that a Write
+// goes out without waiting for another goroutine. NetConn and NetListener satisfy net.Conn and net.Listener: net/http
 // runs over them, on either side.
 //
 // # What happened
@@ -43,5 +43,5 @@
 //
 // # Limitations
 //
-// Fast open, TCP-AO and MPTCP are parsed and not spoken.
+// TCP-AO and MPTCP are parsed and not spoken.
 package engine
