@@ -22,7 +22,8 @@ type Config struct {
 	Mark uint32
 
 	// ReceiveBuffer is the size asked of each socket's receive queue, in
-	// octets. Default 8 MiB; without CAP_NET_ADMIN the kernel may grant less.
+	// octets. Default 8 MiB; without CAP_NET_ADMIN the kernel may grant less. Under
+	// PacketIO a ring of so many octets, 4 MiB at most, comes before that queue.
 	ReceiveBuffer int
 
 	// Family restricts the Conn to one address family. Default: both.
