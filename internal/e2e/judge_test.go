@@ -160,7 +160,10 @@ func (j *judge) segment(col []string) {
 	j.expert(frame, own, col[12], col[13])
 }
 
-const windowFull = "TCP window specified by the receiver is now completely full"
+const (
+	windowFull = "TCP window specified by the receiver is now completely full"
+	zeroWindow = "TCP Zero Window segment"
+)
 
 // reasons say why a warning of tshark's is no fault of rawtcp's.
 var reasons = map[string]string{
@@ -169,7 +172,7 @@ var reasons = map[string]string{
 	"Previous segment(s) not captured":                 "the relay lost it before the capture",
 	"ACKed segment that wasn't captured":               "the relay reorders: the ACK overtook what it is for",
 	windowFull:                                         "a slow reader, and the sender stops at its window",
-	"TCP Zero Window segment":                          "a slow reader",
+	zeroWindow:                                         "a slow reader",
 	"D-SACK Sequence":                                  "the relay duplicates, or a retransmission was one too many",
 }
 

@@ -68,8 +68,9 @@ func (c contest) wanted(goals []string) (contest, bool) {
 	return c, len(kept) > 0
 }
 
-// noMoreTries is when no contest is held again: the whole is to end in ten minutes.
-const noMoreTries = 6 * time.Minute
+// noMoreTries is when no contest is held again: the whole is to end in twenty
+// minutes, ten of which it takes on a quiet machine.
+const noMoreTries = 15 * time.Minute
 
 // rows measures and compares. A contest whose peers varied too much to be
 // published is held again, at most twice: nothing but the peers decides that.

@@ -135,7 +135,7 @@ const method = `
 
 const repeatIt = `## How to repeat it
 
-    make bench                     # all of it, about ten minutes; writes this file
+    make bench                     # all of it, ten minutes, or twenty if the machine is restless; writes this file
     make bench BENCH='-only P7,P8' # some goals; writes nothing
     make bench BENCH='-json'       # the same as JSON on standard output
 
