@@ -66,6 +66,20 @@ func doubling(first time.Duration, n int) (gaps []time.Duration) {
 // slack is how far from the truth a time may be.
 func slack(d time.Duration) time.Duration { return max(d*3/100, 5*time.Millisecond) }
 
+// late is how much later than it should the timer of a host on a busy machine may
+// run out. The median of many runs knows no such excuse.
+const late = 100 * time.Millisecond
+
+// bounds are those of a distance between two times.
+func (x *timer) bounds(i int) (earliest, latest time.Duration) {
+	gap := x.gaps[i]
+	earliest, latest = gap-slack(gap), gap+slack(gap)
+	if x.wheel {
+		latest += gap / 8
+	}
+	return earliest, latest
+}
+
 // check holds the times of a fact to those of the timer of a host that has seen
 // round trips of up to trip. stalled is how long the machine stood still about a
 // time of the fact.
@@ -74,20 +88,41 @@ func (x *timer) check(times []time.Duration, trip time.Duration, stalled func(ti
 		return fmt.Errorf("%d times came: %v", len(times), times)
 	}
 	last := time.Duration(0)
-	for i, gap := range x.gaps {
+	for i := range x.gaps {
 		still := stalled(last) + stalled(times[i])
-		earliest, latest := gap-slack(gap)-still, gap+slack(gap)+still
+		earliest, latest := x.bounds(i)
+		earliest, latest = earliest-still, latest+still
 		if x.rto {
 			latest += longer(trip) << i
 		}
 		if x.wheel {
-			latest += gap / 8
+			latest += late
 		}
 		got := times[i] - last
 		if got < earliest || got > latest {
 			return fmt.Errorf("distance %d is %v, want %v to %v (the host saw round trips of up to %v)", i+1, got, earliest, latest, trip)
 		}
 		last = times[i]
+	}
+	return nil
+}
+
+// settles holds the medians of many runs to the settings.
+func (x *timer) settles(runs [][]time.Duration) error {
+	for i := range x.gaps {
+		var gaps []time.Duration
+		for _, times := range runs {
+			gap := times[i]
+			if i > 0 {
+				gap -= times[i-1]
+			}
+			gaps = append(gaps, gap)
+		}
+		slices.Sort(gaps)
+		earliest, latest := x.bounds(i)
+		if got := gaps[len(gaps)/2]; got < earliest || got > latest {
+			return fmt.Errorf("the median of distance %d is %v, want %v to %v", i+1, got, earliest, latest)
+		}
 	}
 	return nil
 }
@@ -195,7 +230,7 @@ var goldenCells = []cell{
 	},
 	{
 		row: "F6", peer: "nginx", linux: "replays restart 2MSL: still ACK at 66 s", outcome: "shorter",
-		facts: map[string]string{"time_wait": "^between 55s and 1m5s$", "asked_twice": "^ACK after 1m[67]s$"},
+		facts: map[string]string{"time_wait": "^between 55s and 1m5s$", "asked_twice": `^ACK after 1m([6-9]|1\d)s$`},
 	},
 	{
 		row: "F7", peer: "nginx", linux: "seq > SYN-ACK, seq < ACK", outcome: "newer",
@@ -235,6 +270,15 @@ var peers = []struct {
 	}},
 }
 
+// forget has the host remember no round trips of earlier connections (tcp_metrics):
+// one late ACK of ours would make all later timeouts longer.
+func (k *kernelHost) forget(t *testing.T) {
+	t.Helper()
+	if err := k.there.Sysctl("net.ipv4.tcp_no_metrics_save", "1"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // nginx starts one with a page of 8 MB and returns its port.
 func (k *kernelHost) nginx(t *testing.T) uint16 {
 	t.Helper()
@@ -272,13 +316,17 @@ var golden = flag.Int("golden", 0, "how many times TestGolden runs all that the 
 
 var goldenApart = flag.Duration("goldenapart", 20*time.Second, "how long after one run of TestGolden the next begins, in namespaces of its own")
 
+// smoke are the rows of a run in which nobody asks for the campaign: quick ones
+// that a busy machine answers as any other.
+var smoke = []string{"A1", "A3", "A7", "B3", "F3", "G1", "G6"}
+
 // TestGolden is the campaign: every measured cell of the golden row, again and
 // again, slow rows side by side. Runs do not begin together: the timers of a host
 // grow with the time that a handshake took, and so with our own business.
 func TestGolden(t *testing.T) {
 	scores := newScores(t)
 	t.Run("runs", func(t *testing.T) {
-		for run := range *golden {
+		for run := range max(*golden, 1) {
 			t.Run(strconv.Itoa(run+1), func(t *testing.T) {
 				t.Parallel()
 				time.Sleep(time.Duration(run) * *goldenApart)
@@ -286,8 +334,13 @@ func TestGolden(t *testing.T) {
 			})
 		}
 	})
-	if *golden > 0 {
-		t.Logf("\n%s", scores.text(*golden))
+	t.Logf("\n%s", scores.text(max(*golden, 1)))
+	for i, c := range goldenCells {
+		if c.timer != nil && len(scores.times[i]) > 0 {
+			if err := c.timer.settles(scores.times[i]); err != nil {
+				t.Errorf("%s (%s): %v", c.row, c.linux, err)
+			}
+		}
 	}
 }
 
@@ -300,11 +353,15 @@ func goldenRun(t *testing.T, scores *scores) {
 				t.Parallel()
 				var rows []string
 				for _, c := range goldenCells {
-					if c.peer == peer.name && !slices.Contains(rows, c.row) {
+					if c.peer == peer.name && !slices.Contains(rows, c.row) && (*golden > 0 || slices.Contains(smoke, c.row)) {
 						rows = append(rows, c.row)
 					}
 				}
+				if len(rows) == 0 {
+					return
+				}
 				k := newKernelHost(t)
+				k.forget(t)
 				w := newWitness(t, k.there)
 				port := peer.start(k, t)
 				scores.take(t, peer.name, w, scores.trials(t, k, port, peer.service, rows))
@@ -327,23 +384,27 @@ func (x trial) at(d time.Duration) time.Time { return x.began.Add(d) }
 type scores struct {
 	meter *stallMeter
 	mu    sync.Mutex
-	hits  []int                    // by cell
-	times [][][]time.Duration      // by cell, by run: the times of its timer
-	off   map[string]time.Duration // by row: how far our times were off those of the host's own interface, at most
-	again map[string]int           // by row: how many trials did not count, since the machine stood still
+	hits  []int               // by cell
+	times [][][]time.Duration // by cell, by run: the times of its timer
+	off   time.Duration       // how far a time of ours was off that of the host's own interface, at most
+	again map[string]int      // by row: how many trials did not count, since the machine stood still
 }
 
 func newScores(t *testing.T) *scores {
 	return &scores{
 		meter: newStallMeter(t), hits: make([]int, len(goldenCells)), times: make([][][]time.Duration, len(goldenCells)),
-		off: map[string]time.Duration{}, again: map[string]int{},
+		again: map[string]int{},
 	}
 }
 
 // trials asks a host for rows. A quick row is asked again, whatever it has said,
 // if this machine stood still meanwhile; a slow one finds no minute without that.
 func (s *scores) trials(t *testing.T, k *kernelHost, port uint16, service string, rows []string) (all []trial) {
-	const calm, tries = 3 * time.Millisecond, 30
+	const calm = 3 * time.Millisecond
+	tries := 30
+	if *golden == 0 {
+		tries = 2
+	}
 	report := k.probe(t, port, service, rows...)
 	for i := range report.Results {
 		x := trial{&report.Results[i], k.began}
@@ -366,18 +427,12 @@ func (s *scores) take(t *testing.T, peer string, w *witness, trials []trial) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, x := range trials {
-		off, err := w.compare(x.Result)
-		if err != nil {
-			t.Errorf("%s: %v", x.Row.ID, err)
-		}
-		s.off[x.Row.ID] = max(s.off[x.Row.ID], off)
-	}
 	for i, c := range goldenCells {
-		if c.peer != peer {
+		at := slices.IndexFunc(trials, func(x trial) bool { return x.Row.ID == c.row })
+		if c.peer != peer || at < 0 {
 			continue
 		}
-		x := trials[slices.IndexFunc(trials, func(x trial) bool { return x.Row.ID == c.row })]
+		x := trials[at]
 		times, err := c.check(x, w, s.meter)
 		if err != nil {
 			t.Errorf("%s (%s): %v\n%s", c.row, c.linux, err, evidence(&probe.Report{Results: []probe.Result{*x.Result}}, c.row))
@@ -388,6 +443,7 @@ func (s *scores) take(t *testing.T, peer string, w *witness, trials []trial) {
 			s.times[i] = append(s.times[i], times)
 		}
 	}
+	s.off = max(s.off, w.off)
 }
 
 // check says what of a trial is not as the cell has it, and returns the times of
@@ -411,7 +467,11 @@ func (c *cell) check(x trial, w *witness, meter *stallMeter) ([]time.Duration, e
 	for _, f := range x.Facts {
 		if f.Name == c.timer.fact {
 			start := x.start(f.Times)
-			return f.Times, c.timer.check(f.Times, w.longestTrip(x), func(d time.Duration) time.Duration { return meter.around(x.at(start + d)) })
+			stalled := func(d time.Duration) time.Duration { return meter.around(x.at(start + d)) }
+			if err := c.timer.check(f.Times, w.longestTrip(x), stalled); err != nil {
+				return nil, err
+			}
+			return f.Times, w.vouch(x, start, f.Times, stalled)
 		}
 	}
 	return nil, fmt.Errorf("there is no fact %s", c.timer.fact)
@@ -439,6 +499,9 @@ func (x trial) start(times []time.Duration) time.Duration {
 func (s *scores) text(runs int) string {
 	var b strings.Builder
 	for i, c := range goldenCells {
+		if *golden == 0 && !slices.Contains(smoke, c.row) {
+			continue
+		}
 		fmt.Fprintf(&b, "%-4s%-10s%3d of %d  %s\n", c.row, c.peer, s.hits[i], runs, c.linux)
 		if n := s.again[c.row]; n > 0 && (i == 0 || goldenCells[i-1].row != c.row) {
 			fmt.Fprintf(&b, "      asked again %d times, since the machine stood still\n", n)
@@ -456,8 +519,8 @@ func (s *scores) text(runs int) string {
 			want += gap
 			fmt.Fprintf(&b, "      %-14s %2d  set to %-8s measured %s to %s, median %s\n", c.timer.fact, n+1, seconds(want), seconds(at[0]), seconds(at[len(at)-1]), seconds(at[len(at)/2]))
 		}
-		fmt.Fprintf(&b, "      %v at most from the times of the host's own interface\n", s.off[c.row])
 	}
+	fmt.Fprintf(&b, "times of ours were off those of the host's own interface by %v at most\n", s.off)
 	return b.String()
 }
 

@@ -3,6 +3,7 @@ package probe_test
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -21,25 +22,20 @@ import (
 type witness struct {
 	mu    sync.Mutex
 	sent  map[sighted][]int64 // nanoseconds since 1970
-	open  map[uint16]*flow    // by our port
-	trips []trip
+	flows map[uint16]*flow    // by our port
+	off   time.Duration       // how far a time of ours was off, at most
 }
 
 // A flow is what a host has sent on a connection and waits to see acknowledged.
 type flow struct {
 	end     segment.Seq // of what has left
 	waiting []unanswered
+	longest time.Duration // of the round trips that the host has seen
 }
 
 type unanswered struct {
 	end  segment.Seq
 	left int64
-}
-
-// A trip is a round trip that the host has seen.
-type trip struct {
-	ended int64 // nanoseconds since 1970
-	took  time.Duration
 }
 
 // sighted is what tells a segment from others; one that comes again is the same.
@@ -69,7 +65,7 @@ func newWitness(t *testing.T, host *netlab.Host) *witness {
 	if err != nil {
 		t.Fatalf("watch the host's interface: %v", err)
 	}
-	w := &witness{sent: map[sighted][]int64{}, open: map[uint16]*flow{}}
+	w := &witness{sent: map[sighted][]int64{}, flows: map[uint16]*flow{}}
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -113,10 +109,10 @@ func (w *witness) left(s *segment.Segment, stamp int64) {
 	key := sighted{s.Dst.Port(), s.Seq, s.Flags, len(s.Payload)}
 	w.sent[key] = append(w.sent[key], stamp)
 	end := s.Seq.Add(s.Len())
-	f := w.open[key.to]
+	f := w.flows[key.to]
 	switch {
 	case f == nil || s.Flags.Has(segment.SYN) && f.end != end:
-		w.open[key.to] = &flow{end: end, waiting: []unanswered{{end, stamp}}}
+		w.flows[key.to] = &flow{end: end, waiting: []unanswered{{end, stamp}}}
 	case f.end.Less(end):
 		f.end, f.waiting = end, append(f.waiting, unanswered{end, stamp})
 	case s.Len() > 0:
@@ -125,35 +121,31 @@ func (w *witness) left(s *segment.Segment, stamp int64) {
 }
 
 func (w *witness) came(s *segment.Segment, stamp int64) {
-	f := w.open[s.Src.Port()]
+	f := w.flows[s.Src.Port()]
 	if f == nil || !s.Flags.Has(segment.ACK) {
 		return
 	}
 	for len(f.waiting) > 0 && f.waiting[0].end.LessEq(s.Ack) {
-		w.trips = append(w.trips, trip{stamp, time.Duration(stamp - f.waiting[0].left)})
+		f.longest = max(f.longest, time.Duration(stamp-f.waiting[0].left))
 		f.waiting = f.waiting[1:]
 	}
 }
 
-// longestTrip returns the longest round trip that the host may have had in mind
-// in the last connection of a trial: Linux remembers those of earlier connections
-// with the same host (tcp_metrics), so these count, up to the handshake.
-func (w *witness) longestTrip(x trial) (longest time.Duration) {
-	var opened time.Time
+// longestTrip returns the longest round trip that the host has seen on the last
+// connection of a trial.
+func (w *witness) longestTrip(x trial) time.Duration {
+	var port uint16
 	for _, rec := range x.Record {
 		if e := rec.Event; e.Kind == engine.EventSegmentOut && e.Segment.Flags.Has(segment.SYN) {
-			opened = x.at(time.Duration(e.At - 1))
+			port = e.Segment.Src.Port()
 		}
 	}
-	const handshake = time.Second
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, tr := range w.trips {
-		if tr.ended <= opened.Add(handshake).UnixNano() {
-			longest = max(longest, tr.took)
-		}
+	if f := w.flows[port]; f != nil {
+		return f.longest
 	}
-	return longest
+	return 0
 }
 
 func stampIn(control []byte) int64 {
@@ -169,11 +161,17 @@ func stampIn(control []byte) int64 {
 	return 0
 }
 
-// compare returns how far the distances between the arrivals of a row are off
-// those between the departures, at most.
-func (w *witness) compare(r *probe.Result) (off time.Duration, err error) {
+// A crossing is a segment of the host's that a row has seen: when it left the
+// host's interface, in nanoseconds since 1970, and when it came, in the time of the
+// row's battery.
+type crossing struct {
+	left int64
+	came time.Duration
+}
+
+// crossings are all that a row has seen, in order.
+func (w *witness) crossings(r *probe.Result) (all []crossing, err error) {
 	seen := map[sighted]int{}
-	var first time.Duration
 	for _, rec := range r.Record {
 		e := rec.Event
 		if e.Kind != engine.EventSegmentIn {
@@ -183,15 +181,43 @@ func (w *witness) compare(r *probe.Result) (off time.Duration, err error) {
 		key := sighted{s.Dst.Port(), s.Seq, s.Flags, len(s.Payload)}
 		left, ok := w.departure(key, seen[key])
 		if seen[key]++; !ok {
-			return 0, fmt.Errorf("the host's interface knows nothing of %v", s)
+			return nil, fmt.Errorf("the host's interface knows nothing of %v", s)
 		}
-		late := time.Duration(e.At-1) - time.Duration(left)
-		if first == 0 {
-			first = late
-		}
-		off = max(off, (late - first).Abs())
+		all = append(all, crossing{left, time.Duration(e.At - 1)})
 	}
-	return off, nil
+	return all, nil
+}
+
+// vouch holds the distances between the times of a trial, which count from start,
+// to those at which the segments left the host's interface: to 3 %, or 5 ms, and
+// what the machine stood still meanwhile. What is no time of an arrival, as a
+// median, is not looked at.
+func (w *witness) vouch(x trial, start time.Duration, times []time.Duration, stalled func(time.Duration) time.Duration) error {
+	all, err := w.crossings(x.Result)
+	if err != nil {
+		return err
+	}
+	left := func(at time.Duration) (stamp int64, ok bool) {
+		i := slices.IndexFunc(all, func(c crossing) bool { return c.came == at })
+		if i < 0 {
+			return 0, false
+		}
+		return all[i].left, true
+	}
+	last := time.Duration(0)
+	for i, at := range times {
+		from, known := left(start + last)
+		to, ok := left(start + at)
+		if gap := time.Duration(to - from); known && ok {
+			off := (at - last - gap).Abs()
+			w.off = max(w.off, off)
+			if most := slack(gap) + stalled(last) + stalled(at); off > most {
+				return fmt.Errorf("distance %d is %v, and was %v at the host: off by more than %v", i+1, at-last, gap, most)
+			}
+		}
+		last = at
+	}
+	return nil
 }
 
 // departure returns when a segment left for the n-th time, counted from 0. The

@@ -52,6 +52,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	defer s.clear()
 	defer s.leave()
 	var rows []Row
+	before := readCPUTimes()
 	for _, c := range contests() {
 		c, wanted := c.wanted(o.Only)
 		if !wanted {
@@ -74,6 +75,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	machine.Stolen = stolenSince(before)
 	return Report{Machine: machine, Rounds: o.Rounds, Length: o.Length, Warm: o.Warm, TestCPU: s.testCPU, PeerCPU: s.peerCPU,
 		Began: s.began, Took: time.Since(s.began), Only: o.Only, Rows: rows}, nil
 }
