@@ -199,7 +199,7 @@ var goldenCells = []cell{
 	{
 		row: "D7", peer: "nginx", linux: ".28 .78 1.6 3.3 6.6 13.3 26.6 s (busy run); len 0, seq UNA-1", outcome: "backoff",
 		facts: map[string]string{"form": "^0 octets at -1$"},
-		timer: &timer{fact: "probes_at", gaps: rtos(7), wheel: true, rto: true},
+		timer: &timer{fact: "waits", gaps: rtos(7), wheel: true, rto: true}, // it waits anew after each answer of ours
 	},
 	{row: "D10", peer: "echo", linux: "both ACKed", outcome: "both"},
 

@@ -671,8 +671,8 @@ func zeroWindowProbe(t *T) string {
 	}
 	una := p.RcvNxt()
 	p.HoldAck() // a window of zero takes no octet
-	var times []time.Duration
-	for wait, last := 12*time.Second, start; t.Now() < start+40*time.Second; {
+	var times, waits []time.Duration
+	for wait, last, answered := 12*time.Second, start, start; t.Now() < start+40*time.Second; {
 		t.Waiting("probe %d", len(times)+1)
 		a := p.Await(min(wait, start+40*time.Second-t.Now()), puppet.Either(isProbe, puppet.RST))
 		if a == nil {
@@ -687,11 +687,24 @@ func zeroWindowProbe(t *T) string {
 		}
 		wait = max(wait, 7*(a.At-last))
 		last = a.At
-		times = append(times, a.At-start)
-		p.Send(segment.ACK)
+		times, waits = append(times, a.At-start), further(waits, a.At-answered)
+		answered = p.Send(segment.ACK).At
 	}
 	t.Times("probes_at", times...)
-	return ruleBehindProbe(times)
+	t.Times("waits", waits...)
+	if said := ruleBehindProbe(times); said != "irregular" {
+		return said
+	}
+	// Many hosts wait anew after each answer, and ours may have had to wait its turn.
+	return ruleBehindProbe(waits)
+}
+
+// further adds a distance to times.
+func further(times []time.Duration, d time.Duration) []time.Duration {
+	if len(times) > 0 {
+		d += times[len(times)-1]
+	}
+	return append(times, d)
 }
 
 func lostWindowUpdate(t *T) string {
