@@ -1,25 +1,18 @@
 package bench
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // MaxSpread is how much a peer may vary over the rounds before its ratios mean
 // too little to be published; see Spread.
 const MaxSpread = 0.15
 
-// restless reports whether a row must not be published: it is judged, and its
-// peer varied by more than MaxSpread.
-func (r Row) restless() bool { return r.Bound != nil && r.Peer != nil && r.Peer.Spread > MaxSpread }
-
-// Refusals says why rows must not be published: each peer of a restless one, in
-// the order of the rows, once.
+// Refusals says why the rows must not be published: each peer of a judged row
+// that varied by more than MaxSpread, in the order of the rows, once.
 func Refusals(rows []Row) []string {
 	var reasons []string
 	said := map[string]bool{}
 	for _, r := range rows {
-		if !r.restless() {
+		if r.Bound == nil || r.Peer == nil || r.Peer.Spread <= MaxSpread {
 			continue
 		}
 		reason := fmt.Sprintf("%s, %s: %s varied by %.0f %% (%s to %s %s)", r.Goal, r.Work, r.Peer.Name,
@@ -30,9 +23,4 @@ func Refusals(rows []Row) []string {
 		}
 	}
 	return reasons
-}
-
-// published returns the rows that may be published.
-func published(rows []Row) []Row {
-	return slices.DeleteFunc(slices.Clone(rows), Row.restless)
 }

@@ -52,18 +52,6 @@ func TestRefusalsNameThePeer(t *testing.T) {
 	}
 }
 
-// The page has the rows of calm peers, and of the others why there are none.
-func TestPageLeavesOutWhatIsRefused(t *testing.T) {
-	rows := []Row{judged(t, "calm", atLeast(1), 100, 100, 100, 100, 100), judged(t, "noisy", atLeast(1), 50, 75, 100, 125, 150)}
-	var page strings.Builder
-	Report{Rows: rows}.Markdown(&page)
-	for text, want := range map[string]int{"| calm |": 1, "| noisy |": 0, "noisy varied by 50 %": 1, "**0 of 1 rows": 1} {
-		if got := strings.Count(page.String(), text); got != want {
-			t.Errorf("%q stands %d times in the page, want %d:\n%s", text, got, want, &page)
-		}
-	}
-}
-
 // A row without a peer cannot be refused: there is nothing to compare with.
 func TestOwnBoundIsNeverRefused(t *testing.T) {
 	s := series{"ours": {"m": {1, 5, 9}}}

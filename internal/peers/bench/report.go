@@ -71,11 +71,8 @@ func (r Report) score() string {
 	return text
 }
 
-// Markdown writes docs/benchmarks.md: the rows that may be published, and why the
-// others may not.
+// Markdown writes docs/benchmarks.md.
 func (r Report) Markdown(w io.Writer) {
-	refused := Refusals(r.Rows)
-	r.Rows = published(r.Rows)
 	fmt.Fprintf(w, "# Benchmarks\n\nWritten by `make bench` on %s in %v. A missed goal is a row like every other.\n\n",
 		r.Began.UTC().Format("2006-01-02 15:04 UTC"), r.Took.Round(time.Second))
 	fmt.Fprintf(w, "**%s.**\n\n## Machine\n\n%v.\n\n| what | version |\n|---|---|\n", r.score(), r.Machine)
@@ -95,9 +92,6 @@ func (r Report) Markdown(w io.Writer) {
 			cells[len(cells)-1] = "**missed**"
 		}
 		fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
-	}
-	if len(refused) > 0 {
-		fmt.Fprintf(w, "\n## Refused\n\nThese peers varied too much in this run, so that there are no rows for them:\n\n- %s\n", strings.Join(refused, "\n- "))
 	}
 	fmt.Fprint(w, "\n", repeatIt)
 }
@@ -135,8 +129,8 @@ const method = `
   ` + "`rawsock`" + ` with no setting changed, over the raw socket and over the packet socket.
 - **Memory** is weighed once: nothing in it depends on the clock. The kernel's figure is by how much all its slabs grew, for the other ends of the very connections that ours are.
 - **CPU** is that of the tested process by getrusage, its system calls included. What the softirq does in another's name is not in it.
-- **What a restless machine says is not published.** The spread of a contender is the distance between the quartiles of its rounds, as a share of the median. If the peer of
-  a row with a bound has a spread above %.0f %%, the contest is held again, twice at most; then the row is printed and not written here, and the command fails.
+- **A restless machine is not published.** The spread of a contender is the distance between the quartiles of its rounds, as a share of the median. If one of the peers of
+  a row with a bound has a spread above %.0f %%, the contest is held again, twice at most; then the run is printed, this file is not written, and the command fails.
 `
 
 const repeatIt = `## How to repeat it

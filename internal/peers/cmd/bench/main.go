@@ -111,21 +111,20 @@ func (s settings) print(r bench.Report) error {
 	return enc.Encode(r)
 }
 
-// publish writes the file, without the rows whose peers varied too much: for these
-// the run has failed.
+// publish writes the file, unless the peers varied too much.
 func (s settings) publish(r bench.Report) (int, error) {
-	reasons := bench.Refusals(r.Rows)
-	if s.out != "" {
-		var text bytes.Buffer
-		r.Markdown(&text)
-		if err := os.WriteFile(s.out, text.Bytes(), 0o644); err != nil {
-			return 1, err
-		}
-		fmt.Fprintln(os.Stderr, "bench: written to", s.out)
-	}
-	if len(reasons) > 0 {
-		return 1, fmt.Errorf("rows were not published, for these peers were too restless to compare with (more may be had of a quiet machine, or of -rounds 9 -length 2s):\n  %s",
+	if reasons := bench.Refusals(r.Rows); len(reasons) > 0 {
+		return 1, fmt.Errorf("not published, for these peers were too restless to compare with (more may be had of a quiet machine, or of -rounds 9 -length 2s):\n  %s",
 			strings.Join(reasons, "\n  "))
 	}
+	if s.out == "" {
+		return 0, nil
+	}
+	var text bytes.Buffer
+	r.Markdown(&text)
+	if err := os.WriteFile(s.out, text.Bytes(), 0o644); err != nil {
+		return 1, err
+	}
+	fmt.Fprintln(os.Stderr, "bench: written to", s.out)
 	return 0, nil
 }
