@@ -692,10 +692,16 @@ func zeroWindowProbe(t *T) string {
 	}
 	t.Times("probes_at", times...)
 	t.Times("waits", waits...)
+	return ruleOfProbes(times, waits)
+}
+
+// ruleOfProbes is the rule of probes that came at times, and before which the host
+// has waited since our last answer: many hosts wait anew after each, and ours may
+// have had to wait its turn.
+func ruleOfProbes(times, waits []time.Duration) string {
 	if said := ruleBehindProbe(times); said != "irregular" {
 		return said
 	}
-	// Many hosts wait anew after each answer, and ours may have had to wait its turn.
 	return ruleBehindProbe(waits)
 }
 
