@@ -13,6 +13,8 @@ import (
 // A Report is what a run found.
 type Report struct {
 	Machine Machine       `json:"machine"`
+	Calm    Calm          `json:"calm"`
+	Tally   Tally         `json:"tally"`
 	Rounds  int           `json:"rounds"`
 	Length  time.Duration `json:"length_ns"` // of one measurement
 	Warm    time.Duration `json:"warm_ns"`   // before it
@@ -44,6 +46,7 @@ func (r Row) cells() []string {
 // Print writes the table for a terminal.
 func (r Report) Print(w io.Writer) {
 	fmt.Fprintln(w, r.Machine)
+	fmt.Fprintln(w, r.Tally)
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tab, strings.Join(heading, "\t"))
 	for _, row := range r.Rows {
@@ -75,7 +78,7 @@ func (r Report) score() string {
 func (r Report) Markdown(w io.Writer) {
 	fmt.Fprintf(w, "# Benchmarks\n\nWritten by `make bench` on %s in %v. A missed goal is a row like every other.\n\n",
 		r.Began.UTC().Format("2006-01-02 15:04 UTC"), r.Took.Round(time.Second))
-	fmt.Fprintf(w, "**%s.**\n\n## Machine\n\n%v.\n\n| what | version |\n|---|---|\n", r.score(), r.Machine)
+	fmt.Fprintf(w, "**%s.**\n\n## Machine\n\n%v. %v\n\n| what | version |\n|---|---|\n", r.score(), r.Machine, r.Tally)
 	for _, name := range slices.Sorted(maps.Keys(r.Machine.Versions)) {
 		fmt.Fprintf(w, "| %s | %s |\n", name, r.Machine.Versions[name])
 	}
