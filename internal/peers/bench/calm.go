@@ -71,9 +71,10 @@ type world struct {
 	tell  func(format string, args ...any)
 }
 
-// allow gives a contest its part of the patience, beside what others have left.
-func (g *gate) allow(part time.Duration) {
-	g.left += part
+// allow gives one of so many contests its part of the patience, beside what those
+// before it have left.
+func (g *gate) allow(contests int) {
+	g.left += g.Patience / time.Duration(contests)
 	g.trusted = false
 }
 
