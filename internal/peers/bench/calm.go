@@ -174,7 +174,7 @@ func spinAll(n int, d time.Duration) {
 	var spinning sync.WaitGroup
 	for range n {
 		spinning.Go(func() {
-			for start := time.Now(); time.Since(start) < d; { //nolint:revive // the clock is work enough
+			for start := time.Now(); time.Since(start) < d; {
 			}
 		})
 	}
