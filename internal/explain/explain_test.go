@@ -107,6 +107,12 @@ func (r *roll) open() *roll {
 	return r.see("> S 100:100(0) win 64240 <mss 1460,sackOK,wscale 7>", "< S. 500:500(0) ack 101 win 65160 <mss 1460,sackOK,wscale 7>", "> . 101:101(0) ack 501 win 502")
 }
 
+// crossed is a capture that ends in the midst of a simultaneous open.
+func crossed(t testing.TB) *roll {
+	return newRoll(t).see("> S 100:100(0) win 64240 <mss 1460,wscale 7>", "< S 500:500(0) win 65160 <mss 1380>").wait(time.Second).
+		see("> S 100:100(0) win 64240 <mss 1460,wscale 7>", "< S 500:500(0) win 65160 <mss 1380>")
+}
+
 // close is a close of three segments, the client first.
 func (r *roll) close() *roll {
 	return r.see("> F. 101:101(0) ack 501 win 502", "< F. 501:501(0) ack 102 win 502", "> . 102:102(0) ack 502 win 502")
@@ -238,6 +244,7 @@ func TestFindings(t *testing.T) {
 			return r.see("> S 1:1(0) win 1").wait(time.Second).see("> S 1:1(0) win 1")
 		}(), "checksum_offload no_answer retransmission"},
 		{"both close at once", newRoll(t).open().see("> F. 101:101(0) ack 501 win 502", "< F. 501:501(0) ack 101 win 502", "> . 102:102(0) ack 502 win 502", "< . 502:502(0) ack 102 win 502"), "simultaneous_close"},
+		{"two SYNs, each sent twice, no SYN-ACK", crossed(t), "mss_lowered no_window_scaling retransmission syn_retry"},
 		{"nothing but an RST", newRoll(t).see("< R. 501:501(0) ack 101 win 502"), "mid_stream reset"},
 		{"ports used again", newRoll(t).open().see("> R. 101:101(0) ack 501 win 0", "> S 9000:9000(0) win 64240 <mss 1460>", "< S. 500:500(0) ack 9001 win 65160 <mss 1460>", "> . 9001:9001(0) ack 501 win 502"), "open_at_end ports_reused reset"},
 	} {
@@ -247,7 +254,7 @@ func TestFindings(t *testing.T) {
 				if kind != "handshake" && kind != "options" && kind != "teardown" {
 					kinds = append(kinds, kind)
 				}
-				if !strings.HasSuffix(f.Text, ".") || f.Text[0] >= 'a' && f.Text[0] <= 'z' || len(f.Frames) == 0 {
+				if !strings.HasSuffix(f.Text, ".") || f.Text[0] >= 'a' && f.Text[0] <= 'z' || len(f.Frames) == 0 || slices.Contains(f.Frames, 0) {
 					t.Errorf("%+v", f)
 				}
 			}
@@ -631,6 +638,7 @@ func FuzzExplain(f *testing.F) {
 	}
 	f.Add(two(f))
 	f.Add(newRoll(f).open().close().b)
+	f.Add(crossed(f).b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var out bytes.Buffer
 		if Text(bytes.NewReader(b), Options{}, TextConfig{Out: &out, Name: "x", Verbose: 1}) != nil {
