@@ -27,8 +27,9 @@ type Calm struct {
 var DefaultCalm = Calm{Limit: 0.02, Rest: 2 * time.Second, Patience: 11 * time.Minute}
 
 const (
-	// longestWait is for one lap: a neighbour that stays longer stays for long.
-	longestWait = 20 * time.Second
+	// longestWait is for one lap. It is about as long as a lap: whether a neighbour
+	// that stays longer has gone at last, the lap itself tells as well as a look.
+	longestWait = 6 * time.Second
 
 	// A look lasts so long idle, to see who else runs on this machine, and so long
 	// with all processors busy, to see who else runs on these processors.
