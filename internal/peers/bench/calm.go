@@ -20,16 +20,14 @@ type Calm struct {
 
 // DefaultCalm is what make bench runs with. Two per cent is what a calm machine
 // stays below (most laps have none of it stolen) and a busy neighbour far above
-// (5 to 40 %), and less than what two laps differ by for reasons of their own. A
-// neighbour comes and goes in seconds to a minute, and a machine that is
-// throttled earns a second of both processors in a few of idling: a rest of two is
-// enough to find out, and what all rests may take is bounded below.
+// (5 to 40 %), and less than what two laps differ by for reasons of their own. Neighbours
+// come and go in seconds to some minutes, in which they may leave us a tenth of what
+// we need; a rest of two seconds finds out soon, and costs next to nothing.
 var DefaultCalm = Calm{Limit: 0.02, Rest: 2 * time.Second, Patience: 11 * time.Minute}
 
 const (
-	// longestWait is for one lap. It is about as long as a lap: whether a neighbour
-	// that stays longer has gone at last, the lap itself tells as well as a look.
-	longestWait = 6 * time.Second
+	// longestWait is for one lap, which then tells itself whether the machine is calm.
+	longestWait = time.Minute
 
 	// A look lasts so long idle, to see who else runs on this machine, and so long
 	// with all processors busy, to see who else runs on these processors.
@@ -46,7 +44,7 @@ type lap map[string]sample
 type gate struct {
 	Calm
 	world
-	left    time.Duration // patience that contests so far have not used
+	left    time.Duration // of the patience: for all contests, as a page needs all to be calm
 	trusted bool          // the last lap was calm, which is proof enough for the next
 	Tally
 }
@@ -70,13 +68,6 @@ type world struct {
 	rest  func(time.Duration) error // fails when the run is to end
 	spin  func(time.Duration)       // keeps all processors busy
 	tell  func(format string, args ...any)
-}
-
-// allow gives one of so many contests its part of the patience, beside what those
-// before it have left.
-func (g *gate) allow(contests int) {
-	g.left += g.Patience / time.Duration(contests)
-	g.trusted = false
 }
 
 // A played lap, with what others took meanwhile.

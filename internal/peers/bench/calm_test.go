@@ -183,16 +183,6 @@ func TestGateLooksAfterADisturbance(t *testing.T) {
 	}
 }
 
-// A contest has its part of the patience, and what those before it left.
-func TestPatienceIsShared(t *testing.T) {
-	g := &gate{Calm: Calm{Patience: 10 * time.Minute}, trusted: true}
-	g.allow(10)
-	g.left -= 20 * time.Second
-	if g.allow(10); g.left != 100*time.Second || g.trusted {
-		t.Errorf("%v, %v", g.left, g.trusted)
-	}
-}
-
 func TestGateEndsWithTheRun(t *testing.T) {
 	w := &fakeWorld{restErr: context.Canceled}
 	g := &gate{Calm: Calm{Limit: 0.02}, world: w.world(), left: time.Hour}
@@ -212,7 +202,6 @@ func TestQuickRunNeitherWaitsNorPlaysAgain(t *testing.T) {
 	s.openGate()
 	w := &fakeWorld{looks: slices.Repeat([]float64{0.9}, 10), others: 0.9}
 	s.gate.world = w.world()
-	s.gate.allow(1)
 	if _, err := s.gate.laps(1, w.play(0.9)); err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,6 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	var rows []Row
 	for _, c := range all {
 		s.say("%s", c.name)
-		s.gate.allow(len(all))
 		got, err := c.rows(s)
 		if err != nil {
 			return Report{}, err
@@ -88,10 +87,10 @@ func Run(ctx context.Context, o Options) (Report, error) {
 // openGate has laps judged by this machine's own counts. A quick run has no
 // limit and no patience, and so neither waits nor plays anything again.
 func (s *Session) openGate() {
-	s.gate = &gate{Calm: s.Calm, world: world{now: time.Now, times: readCPUTimes, rest: s.rest, tell: s.progress,
+	s.gate = &gate{Calm: s.Calm, left: s.Calm.Patience, world: world{now: time.Now, times: readCPUTimes, rest: s.rest, tell: s.progress,
 		spin: func(d time.Duration) { spinAll(runtime.NumCPU(), d) }}}
 	if s.Quick {
-		s.gate.Calm = Calm{Limit: 1}
+		s.gate.Calm, s.gate.left = Calm{Limit: 1}, 0
 	}
 }
 
