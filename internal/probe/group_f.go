@@ -264,7 +264,7 @@ func halfClose(t *T) string {
 	}
 	for start := t.Now(); !p.PeerClosed() && !p.Reset() && t.Now() < start+3*time.Second; {
 		if p.Await(500*time.Millisecond, puppet.Either(puppet.Data, puppet.FIN, puppet.RST)) != nil {
-			p.Send(segment.ACK)
+			p.Reply(segment.ACK)
 		}
 		if p.RcvNxt().Sub(greeted) > 1<<14 {
 			break // there is no end in sight
@@ -324,7 +324,7 @@ func unreadData(t *T) string {
 			return "reset"
 		default:
 			fin = true
-			p.Send(segment.ACK)
+			p.Reply(segment.ACK)
 		}
 	}
 	if fin {
