@@ -1,86 +1,85 @@
-package engine_test
+package engine
 
 import (
-	"bytes"
 	"io"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
 
-	"rawtcp/engine"
 	"rawtcp/internal/simnet"
 )
 
-// Several calls of Read at a time get pieces of the stream that hang together, and
-// all of it.
-func TestReadersShareAStream(t *testing.T) {
-	path := simnet.PathConfig{Delay: time.Millisecond, Loss: 0.02, Reorder: 0.05, ReorderBy: time.Millisecond}
-	bubble(t, worldConfig{seed: 7, path: path}, func(w *world) {
-		client, server := w.pair()
-		data, _ := stream(7, 300_000)
-		var all sync.WaitGroup
-		all.Go(func() {
-			for rest := data; len(rest) > 0; { // in pieces, so that readers wait
-				n := min(len(rest), 5000)
-				if _, err := client.Write(rest[:n]); err != nil {
-					t.Error(err)
-				}
-				rest = rest[n:]
-				time.Sleep(100 * time.Microsecond)
-			}
-			client.CloseWrite()
-		})
-		pieces := &pieces{t: t, data: data, seen: make([]bool, len(data))}
-		for _, size := range []int{3000, 7001, 20_000} {
-			all.Go(func() { pieces.read(server, make([]byte, size)) })
+// While a batch waits for its shard another one is read, if it was a large one.
+func TestSecondReader(t *testing.T) {
+	link := &batchLink{in: make(chan [][]byte)}
+	h := NewHost(HostConfig{Link: link, Shards: 2})
+	defer h.Close()
+	s := h.shards[0] // has what is no TCP segment
+	full := make([][]byte, readBatch)
+	for i := range full {
+		full[i] = []byte{0}
+	}
+	s.mu.Lock()
+	for i := range 2 {
+		select {
+		case link.in <- full:
+		case <-time.After(time.Minute):
+			t.Errorf("nobody reads batch %d while another waits for its shard", i)
 		}
-		all.Wait()
-		if pieces.total != len(data) {
-			t.Errorf("%d octets were read of %d", pieces.total, len(data))
+	}
+	s.mu.Unlock()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		got := s.stack.Counters().Malformed
+		s.mu.Unlock()
+		if got == 2*readBatch {
+			break
 		}
-	})
+		if time.Now().After(deadline) {
+			t.Fatalf("%d packets of two batches were delivered", got)
+		}
+	}
 }
 
-// pieces are what several readers have read of data.
-type pieces struct {
-	t     *testing.T
-	mu    sync.Mutex
-	data  []byte
-	seen  []bool
-	total int
-}
-
-func (p *pieces) read(c *engine.NetConn, buf []byte) {
-	for {
-		n, err := c.Read(buf)
+// Whoever of two readers brings a packet, each shard has them in order.
+func TestReadersKeepOrder(t *testing.T) {
+	network := simnet.New(simnet.Config{})
+	host := func(a netip.AddrPort) *Host {
+		port := network.NewPort(simnet.PortConfig{Addrs: []netip.Addr{a.Addr()}, SuperSegment: 65_000})
+		calm := ConnConfig{InitialRTO: time.Minute, MinRTO: time.Minute, LossProbe: Off} // a busy machine is no lossy road
+		h := NewHost(HostConfig{Link: port, Conn: calm, Shards: 2})
+		t.Cleanup(func() { h.Close() })
+		return h
+	}
+	client, server := host(us), host(peer)
+	l, err := server.Listen(peer, ListenConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 6 {
+		c, err := client.Dial(t.Context(), peer, DialConfig{})
 		if err != nil {
-			if err != io.EOF {
-				p.t.Error(err)
+			t.Fatal(err)
+		}
+		s, err := l.AcceptConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			const size = 4 << 20
+			go func() {
+				_, _ = c.Write(make([]byte, size)) // what is missing is seen where it is read
+				_ = c.CloseWrite()
+			}()
+			if n, err := io.Copy(io.Discard, s); n != size || err != nil {
+				t.Errorf("read %d octets of %d, %v", n, size, err)
 			}
-			return
-		}
-		p.add(buf[:n])
+			if n := s.Info().Stats.OutOfOrderIn; n > 0 {
+				t.Errorf("%d segments came out of order", n)
+			}
+		})
 	}
-}
-
-// add finds where a piece stands. One of few octets may stand anywhere.
-func (p *pieces) add(piece []byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.total += len(piece)
-	if len(piece) < 8 {
-		return
-	}
-	at := bytes.Index(p.data, piece)
-	if at < 0 {
-		p.t.Errorf("%d octets do not hang together", len(piece))
-		return
-	}
-	for i := range piece {
-		if p.seen[at+i] {
-			p.t.Errorf("octet %d was read twice", at+i)
-			return
-		}
-		p.seen[at+i] = true
-	}
+	all.Wait()
 }
