@@ -56,15 +56,12 @@ func (h *Host) read() {
 // reads the next one. It goes on as long as much comes. Without it what is received
 // is one goroutine's work, however many shards and processors there are.
 func (h *Host) assist() {
-	var b *batch
+	b := newBatch()
 	for {
 		select {
 		case <-h.closing:
 			return
 		case <-h.reading.help:
-		}
-		if b == nil {
-			b = newBatch()
 		}
 		for busy := true; busy; {
 			var ended bool
