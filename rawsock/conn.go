@@ -132,6 +132,9 @@ func (c *Conn) watch() error {
 		return fmt.Errorf("the runtime cannot poll an epoll descriptor: %w", err)
 	}
 	for i, s := range c.sockets {
+		if c.packet != nil && s == c.packet.frames.s && s.sent == nil {
+			continue // it hears nothing, and to watch it has a price: see openMouth
+		}
 		if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, s.fd, s.interest(i)); err != nil {
 			return os.NewSyscallError("epoll_ctl", err)
 		}

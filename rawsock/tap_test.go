@@ -107,7 +107,7 @@ func TestTapWithoutMark(t *testing.T) {
 	l := newLab(t)
 	s := openStation(t, Config{Guard: GuardNone})
 	for _, sock := range s.sockets {
-		must(t, unix.SetsockoptInt(sock.fd, unix.SOL_SOCKET, unix.SO_MARK, 0))
+		must(t, unix.SetsockoptInt(sock.out, unix.SOL_SOCKET, unix.SO_MARK, 0))
 	}
 	p := tcpPacket{src: netip.AddrPortFrom(l.ours[0], 4001), dst: netip.AddrPortFrom(l.theirs[0], 80), flags: rst}
 	strict := openTap(t, s.Conn)
