@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -105,6 +106,12 @@ func (r *roll) wait(d time.Duration) *roll {
 // open is a handshake.
 func (r *roll) open() *roll {
 	return r.see("> S 100:100(0) win 64240 <mss 1460,sackOK,wscale 7>", "< S. 500:500(0) ack 101 win 65160 <mss 1460,sackOK,wscale 7>", "> . 101:101(0) ack 501 win 502")
+}
+
+// crossed is a capture that ends in the midst of a simultaneous open.
+func crossed(t testing.TB) *roll {
+	return newRoll(t).see("> S 100:100(0) win 64240 <mss 1460,wscale 7>", "< S 500:500(0) win 65160 <mss 1380>").wait(time.Second).
+		see("> S 100:100(0) win 64240 <mss 1460,wscale 7>", "< S 500:500(0) win 65160 <mss 1380>")
 }
 
 // close is a close of three segments, the client first.
@@ -238,6 +245,7 @@ func TestFindings(t *testing.T) {
 			return r.see("> S 1:1(0) win 1").wait(time.Second).see("> S 1:1(0) win 1")
 		}(), "checksum_offload no_answer retransmission"},
 		{"both close at once", newRoll(t).open().see("> F. 101:101(0) ack 501 win 502", "< F. 501:501(0) ack 101 win 502", "> . 102:102(0) ack 502 win 502", "< . 502:502(0) ack 102 win 502"), "simultaneous_close"},
+		{"two SYNs, each sent twice, no SYN-ACK", crossed(t), "mss_lowered no_window_scaling retransmission syn_retry"},
 		{"nothing but an RST", newRoll(t).see("< R. 501:501(0) ack 101 win 502"), "mid_stream reset"},
 		{"ports used again", newRoll(t).open().see("> R. 101:101(0) ack 501 win 0", "> S 9000:9000(0) win 64240 <mss 1460>", "< S. 500:500(0) ack 9001 win 65160 <mss 1460>", "> . 9001:9001(0) ack 501 win 502"), "open_at_end ports_reused reset"},
 	} {
@@ -247,7 +255,7 @@ func TestFindings(t *testing.T) {
 				if kind != "handshake" && kind != "options" && kind != "teardown" {
 					kinds = append(kinds, kind)
 				}
-				if !strings.HasSuffix(f.Text, ".") || f.Text[0] >= 'a' && f.Text[0] <= 'z' || len(f.Frames) == 0 {
+				if !strings.HasSuffix(f.Text, ".") || f.Text[0] >= 'a' && f.Text[0] <= 'z' || len(f.Frames) == 0 || slices.Contains(f.Frames, 0) {
 					t.Errorf("%+v", f)
 				}
 			}
@@ -625,35 +633,76 @@ func TestEscapes(t *testing.T) {
 
 // FuzzExplain explains anything: no panic, plain text, lines that fit the schema.
 func FuzzExplain(f *testing.F) {
-	schema, err := jsonschema.NewCompiler().Compile("../../docs/json/rawtcp-1.schema.json")
-	if err != nil {
-		f.Fatal(err)
-	}
+	lines := lineSchema(f)
 	f.Add(two(f))
 	f.Add(newRoll(f).open().close().b)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var out bytes.Buffer
-		if Text(bytes.NewReader(b), Options{}, TextConfig{Out: &out, Name: "x", Verbose: 1}) != nil {
+	f.Add(crossed(f).b)
+	f.Fuzz(func(t *testing.T, b []byte) { explainAny(t, lines, b) })
+}
+
+// The same for what no one would send, but whole: segments of two hosts in any
+// order, with numbers near to each other.
+func TestAnyConversation(t *testing.T) {
+	lines := lineSchema(t)
+	for seed := range uint64(400) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		capture := newRoll(t)
+		capture.snap = []int{0, 0, 0, 41 + r.IntN(40)}[r.IntN(4)]
+		for range 1 + r.IntN(14) {
+			capture.see(anySegment(r)).wait(time.Duration(r.ExpFloat64() * float64(50*time.Millisecond)))
+		}
+		if !t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { explainAny(t, lines, capture.b) }) {
 			return
 		}
-		printable(t, out.String())
-		var text bytes.Buffer
-		w := trace.NewLineWriter(&text)
-		last := any(nil)
-		if err := Lines(bytes.NewReader(b), Options{}, func(line any) error { last = line; return w.Write(line) }); err != nil {
-			t.Fatal(err)
+	}
+}
+
+func anySegment(r *rand.Rand) string {
+	dir := []string{">", "<"}[r.IntN(2)]
+	flags := []string{"S", "S.", ".", "P.", "F.", "R", "R.", "SF", "SR.", "S.", ".", "S"}[r.IntN(12)]
+	near := func() int { return 100 + 400*r.IntN(2) + r.IntN(4) + 100*r.IntN(3) }
+	seq, n := near(), []int{0, 0, 1, 100, 500}[r.IntN(5)]
+	line := fmt.Sprintf("%s %s %d:%d(%d)", dir, flags, seq, seq+n, n)
+	if strings.Contains(flags, ".") {
+		line += fmt.Sprint(" ack ", near())
+	}
+	line += fmt.Sprint(" win ", []int{0, 1, 502, 65535}[r.IntN(4)])
+	return line + []string{"", " <mss 1460,sackOK,wscale 7>", " <mss 536>", " <sack 201:301>", " <wscale 14>"}[r.IntN(5)]
+}
+
+func lineSchema(t testing.TB) *jsonschema.Schema {
+	t.Helper()
+	schema, err := jsonschema.NewCompiler().Compile("../../docs/json/rawtcp-1.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+// explainAny explains a capture, if it is one, in both ways.
+func explainAny(t *testing.T, schema *jsonschema.Schema, b []byte) {
+	t.Helper()
+	var out bytes.Buffer
+	if Text(bytes.NewReader(b), Options{}, TextConfig{Out: &out, Name: "x", Verbose: 1}) != nil {
+		return
+	}
+	printable(t, out.String())
+	var text bytes.Buffer
+	w := trace.NewLineWriter(&text)
+	last := any(nil)
+	if err := Lines(bytes.NewReader(b), Options{}, func(line any) error { last = line; return w.Write(line) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := last.(trace.Summary); !ok {
+		t.Fatalf("the last line is %+v", last)
+	}
+	for line := range strings.Lines(text.String()) {
+		value, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
+		if err == nil {
+			err = schema.Validate(value)
 		}
-		if _, ok := last.(trace.Summary); !ok {
-			t.Fatalf("the last line is %+v", last)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, line)
 		}
-		for line := range strings.Lines(text.String()) {
-			value, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
-			if err == nil {
-				err = schema.Validate(value)
-			}
-			if err != nil {
-				t.Fatalf("%v\n%s", err, line)
-			}
-		}
-	})
+	}
 }

@@ -26,11 +26,11 @@ func (t *teller) beginning() {
 		t.unanswered()
 	}
 	if local.SYN.Count > 1 && remote.SYN.Seen {
-		t.add("syn_retry", Warning, "local", local.SYN.Last, []uint64{c.SYN.Frame, local.SYN.Last.Frame},
-			"%s sent its SYN %d times over %s: the earlier ones or their answers were lost, or not wanted", t.who(flow.Local), local.SYN.Count, took(max(local.SYN.Last.At-c.SYN.At, 0)))
+		t.add("syn_retry", Warning, "local", local.SYN.Last, []uint64{local.SYN.First.Frame, local.SYN.Last.Frame},
+			"%s sent its SYN %d times over %s: the earlier ones or their answers were lost, or not wanted", t.who(flow.Local), local.SYN.Count, took(max(local.SYN.Last.At-local.SYN.First.At, 0)))
 	}
 	if remote.SYN.Count > 1 && c.Established.Seen() {
-		t.add("syn_ack_retry", Warning, "remote", remote.SYN.Last, []uint64{c.SYNACK.Frame, remote.SYN.Last.Frame},
+		t.add("syn_ack_retry", Warning, "remote", remote.SYN.Last, []uint64{remote.SYN.First.Frame, remote.SYN.Last.Frame},
 			"%s sent its SYN-ACK %d times: the first one or the ACK of it was lost", t.who(flow.Remote), remote.SYN.Count)
 	}
 	t.halfOpen()
@@ -38,7 +38,7 @@ func (t *teller) beginning() {
 		t.add("old_syn", Note, "path", c.First, append(t.frames(flow.Local, flow.OldSYN), t.frames(flow.Remote, flow.OldSYN)...), "%s came in the midst of the connection, with another sequence number: an old duplicate, a restarted host or an attack", count(n, "SYN", "SYNs"))
 	}
 	if n := local.Count(flow.FastOpen); n > 0 {
-		t.add("fast_open", Info, "local", c.SYN, nil, "the SYN carries data (TCP Fast Open, RFC 7413)")
+		t.add("fast_open", Info, "local", local.SYN.First, nil, "the SYN carries data (TCP Fast Open, RFC 7413)")
 	}
 }
 
@@ -94,7 +94,7 @@ func (t *teller) options() {
 		return
 	}
 	if a.Cut || b.Cut {
-		t.add("options", Info, "both", t.c.SYN, []uint64{t.c.SYN.Frame, t.c.SYNACK.Frame}, "options: MSS %s by the client, %s by the server; the others are not whole in the capture (snap length), so that window scales are unknown", mssText(a), mssText(b))
+		t.add("options", Info, "both", a.First, []uint64{a.First.Frame, b.First.Frame}, "options: MSS %s by the client, %s by the server; the others are not whole in the capture (snap length), so that window scales are unknown", mssText(a), mssText(b))
 		return
 	}
 	words := []string{fmt.Sprintf("MSS %s by the client, %s by the server", mssText(a), mssText(b))}
@@ -120,9 +120,9 @@ func (t *teller) options() {
 	if a.ECN {
 		agree("ECN", a.ECN, b.ECN)
 	}
-	t.add("options", Info, "both", t.c.SYN, []uint64{t.c.SYN.Frame, t.c.SYNACK.Frame}, "options: %s", strings.Join(words, ", "))
+	t.add("options", Info, "both", a.First, []uint64{a.First.Frame, b.First.Frame}, "options: %s", strings.Join(words, ", "))
 	if a.HasScale && !b.HasScale {
-		t.add("no_window_scaling", Note, "remote", t.c.SYNACK, nil, "without window scaling no window is over 64 KiB: on a long path that is slow. The server did not offer it, or a box removed the option")
+		t.add("no_window_scaling", Note, "remote", b.First, nil, "without window scaling no window is over 64 KiB: on a long path that is slow. The server did not offer it, or a box removed the option")
 	}
 }
 

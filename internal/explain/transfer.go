@@ -153,7 +153,7 @@ func (t *teller) clamping() {
 		if a < b {
 			lower, by = a, flow.Local
 		}
-		t.add("mss_lowered", Note, "path", t.c.SYN, []uint64{t.c.SYN.Frame, t.c.SYNACK.Frame}, "MSS %d of %s is not that of an Ethernet, and the other side's %d is: its link is narrower, or a box in between lowers the MSS (clamping)",
+		t.add("mss_lowered", Note, "path", local.SYN.First, []uint64{local.SYN.First.Frame, remote.SYN.First.Frame}, "MSS %d of %s is not that of an Ethernet, and the other side's %d is: its link is narrower, or a box in between lowers the MSS (clamping)",
 			lower, t.who(by), max(a, b))
 	}
 	if local.SYN.Cut || remote.SYN.Cut {

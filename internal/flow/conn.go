@@ -143,6 +143,7 @@ type End struct {
 type SYN struct {
 	Seen          bool
 	Count         uint32 // how often it was sent
+	First         Moment // the first time
 	Last          Moment // the last time
 	Window        uint16
 	MSS           uint16 // 0: no such option

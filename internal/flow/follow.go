@@ -175,7 +175,7 @@ func (j *judgement) seeSYN(m Moment, cut bool) {
 		return
 	}
 	*y = SYN{
-		Seen: true, Count: y.Count, Last: m, Window: s.Window, Scale: min(o.WindowScale, 14),
+		Seen: true, Count: y.Count, First: m, Last: m, Window: s.Window, Scale: min(o.WindowScale, 14),
 		HasScale: o.Has(segment.HasWindowScale), SACKPermitted: o.Has(segment.HasSACKPermitted), Timestamps: o.Has(segment.HasTimestamps), Cut: cut,
 	}
 	if o.Has(segment.HasMSS) {

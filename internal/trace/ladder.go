@@ -600,11 +600,15 @@ func (l *Ladder) words(text string) {
 			l.beginContinued()
 			start = len(l.line)
 		}
-		if room := max(l.room(), 1); len(word) > room && len(strings.TrimRight(word, " ")) > room { // a word that no line can hold
-			if i = strings.LastIndexByte(text[:room], ' ') + 1; i == 0 {
-				i = room
+		switch room := l.room(); {
+		case l.cfg.Unbroken:
+		case len(strings.TrimRight(word, " ")) > max(room, 1): // a word that no line can hold
+			if i = strings.LastIndexByte(text[:max(room, 1)], ' ') + 1; i == 0 {
+				i = max(room, 1)
 			}
 			word = text[:i]
+		case len(word) > room: // the blank behind it needs no room
+			word = strings.TrimRight(word, " ")
 		}
 		l.line = append(l.line, word...)
 		text = text[i:]
