@@ -106,7 +106,7 @@ func TestTapOverflows(t *testing.T) {
 func TestTapWithoutMark(t *testing.T) {
 	l := newLab(t)
 	s := openStation(t, Config{Guard: GuardNone})
-	for _, sock := range s.sockets {
+	for _, sock := range append(s.sockets, s.headless.s) {
 		must(t, unix.SetsockoptInt(sock.fd, unix.SOL_SOCKET, unix.SO_MARK, 0))
 	}
 	p := tcpPacket{src: netip.AddrPortFrom(l.ours[0], 4001), dst: netip.AddrPortFrom(l.theirs[0], 80), flags: rst}
