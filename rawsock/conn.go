@@ -41,12 +41,13 @@ type Conn struct {
 	poller syscall.RawConn
 	wakeFd int // has ReadBatch look for news; -1 before Open is done
 
-	reader  reader
-	claims  claims
-	routes  *router
-	packet  *packetLink // nil: the raw sockets do all
-	writers writerPool
-	stamps  stampQueue
+	reader   reader
+	claims   claims
+	routes   *router
+	packet   *packetLink // nil: the raw sockets do all
+	headless *headless   // nil: all packets bring their headers
+	writers  writerPool
+	stamps   stampQueue
 }
 
 // Open returns a Conn that receives nothing yet: Claim lets packets through.
@@ -84,7 +85,16 @@ func (c *Conn) open() error {
 			c.whyRaw = err.Error()
 		}
 	}
-	return c.watch()
+	if err := c.watch(); err != nil {
+		return err
+	}
+	// Transmit stamps are told by the number of a packet of one socket.
+	if c.packet == nil && c.socket(false) != nil && !c.cfg.TxTimestamps {
+		if c.headless, err = c.openHeadless(); err != nil {
+			c.note("every IPv4 packet brings its header: %v", err)
+		}
+	}
+	return nil
 }
 
 // openSockets opens a socket for each wanted family. A kernel without IPv6 is
@@ -168,6 +178,9 @@ func (c *Conn) Close() error {
 		c.closed = true
 		for _, s := range c.sockets {
 			s.close()
+		}
+		if c.headless != nil {
+			c.headless.s.close()
 		}
 		if c.wakeFd >= 0 {
 			unix.Close(c.wakeFd)

@@ -23,7 +23,8 @@ type socket struct {
 	in     inBatch
 	ring   *ring // nil: all that comes is received by in
 	event  unix.EpollEvent
-	mean   int // octets of a packet in the latest batch
+	mean   int  // octets of a packet in the latest batch
+	awake  bool // the reader looks here without being told
 
 	sent *sentRing // nil without transmit timestamps
 }
