@@ -40,7 +40,7 @@ func (c *Conn) openHeadless() (*headless, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	return &headless{&socket{fd: fd}}, nil
+	return &headless{&socket{fd: fd, out: fd}}, nil
 }
 
 func (c *Conn) configureHeadless(fd int) error {
