@@ -180,7 +180,7 @@ func (c *Conn) Close() error {
 			s.close()
 		}
 		if c.headless != nil {
-			c.headless.s.close()
+			unix.Close(c.headless.fd)
 		}
 		if c.wakeFd >= 0 {
 			unix.Close(c.wakeFd)

@@ -17,7 +17,7 @@ import (
 // A socket is the raw TCP socket of one family, or a packet socket.
 type socket struct {
 	fd     int
-	out    int // what packets are sent by: fd, or a descriptor that openMouth has opened
+	out    int // what packets are sent by: fd, or what openMouth has opened
 	v6     bool
 	packet bool
 	in     inBatch

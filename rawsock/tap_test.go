@@ -106,7 +106,7 @@ func TestTapOverflows(t *testing.T) {
 func TestTapWithoutMark(t *testing.T) {
 	l := newLab(t)
 	s := openStation(t, Config{Guard: GuardNone})
-	outs := []int{s.headless.s.fd}
+	outs := []int{s.headless.fd}
 	for _, sock := range s.sockets {
 		outs = append(outs, sock.out)
 	}
