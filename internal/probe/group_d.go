@@ -684,8 +684,8 @@ func zeroWindowProbe(t *T) string {
 			t.Fact("form", "%d octets at %+d", len(a.Payload), a.Seq.Sub(una))
 		}
 		wait = max(wait, 7*(a.At-last))
+		times, waits = append(times, a.At-start), further(waits, hostWaited(a.At, last, answered))
 		last = a.At
-		times, waits = append(times, a.At-start), further(waits, a.At-answered)
 		answered = p.Reply(segment.ACK).At
 	}
 	t.Times("probes_at", times...)
@@ -693,9 +693,17 @@ func zeroWindowProbe(t *T) string {
 	return ruleOfProbes(times, waits)
 }
 
+// hostWaited returns how long the host had waited for when it sent a probe: since our
+// answer to the one before, or since that one, if our answer came too late.
+func hostWaited(at, before, answered time.Duration) time.Duration {
+	if answered > at {
+		return at - before
+	}
+	return at - answered
+}
+
 // ruleOfProbes is the rule of probes that came at times, and before which the host
-// has waited since our last answer: many hosts wait anew after each, and ours may
-// have had to wait its turn.
+// has waited: many hosts wait anew after each answer, and ours may have been late.
 func ruleOfProbes(times, waits []time.Duration) string {
 	if said := ruleBehindProbe(times); said != "irregular" {
 		return said
