@@ -264,7 +264,7 @@ func halfClose(t *T) string {
 	}
 	for start := t.Now(); !p.PeerClosed() && !p.Reset() && t.Now() < start+3*time.Second; {
 		if p.Await(500*time.Millisecond, puppet.Either(puppet.Data, puppet.FIN, puppet.RST)) != nil {
-			p.Reply(segment.ACK)
+			p.Send(segment.ACK)
 		}
 		if p.RcvNxt().Sub(greeted) > 1<<14 {
 			break // there is no end in sight

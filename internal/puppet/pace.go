@@ -8,7 +8,7 @@ import (
 )
 
 // A pace lets at most so many packets leave in any one second. Whoever waits is
-// served in turn, answers that are owed before all else. Its methods may be called
+// served in turn, those of a higher rank before all others. Its methods may be called
 // by any goroutine.
 //
 // A place of the second is taken by a packet that left within the last one, by one
@@ -38,18 +38,26 @@ const bookFor = time.Second
 // A turn is somebody who waits for n places.
 type turn struct {
 	n    int
-	owed bool
+	rank rank
 	news chan struct{} // it may be its turn now
 }
+
+// A rank says who goes before whom.
+type rank int
+
+const (
+	inTurn rank = iota
+	owing       // an answer
+	onCall      // an answer that places are kept for
+)
 
 func newPace(perSecond int, now func() time.Duration) *pace { return &pace{rate: perSecond, now: now} }
 
 // take waits until n packets may leave together, and reports whether they may: the
-// caller then tells of them by gone. n is at most what a second holds. owed puts
-// them before all that are not. wait waits for some time or for news, and reports
+// caller then tells of them by gone. n is at most what a second holds. wait waits for some time or for news, and reports
 // false if it is of no more use.
-func (p *pace) take(n int, owed bool, wait func(time.Duration, <-chan struct{}) bool) bool {
-	t := p.queueUp(n, owed)
+func (p *pace) take(n int, rank rank, wait func(time.Duration, <-chan struct{}) bool) bool {
+	t := p.queueUp(n, rank)
 	defer p.stepAside(t) // the goroutine may end in wait
 	for {
 		until, ok := p.try(t)
@@ -62,15 +70,13 @@ func (p *pace) take(n int, owed bool, wait func(time.Duration, <-chan struct{}) 
 	}
 }
 
-func (p *pace) queueUp(n int, owed bool) *turn {
+func (p *pace) queueUp(n int, rank rank) *turn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := &turn{n, owed, make(chan struct{}, 1)}
-	at := len(p.queue)
-	if owed {
-		if at = slices.IndexFunc(p.queue, func(t *turn) bool { return !t.owed }); at < 0 {
-			at = len(p.queue)
-		}
+	t := &turn{n, rank, make(chan struct{}, 1)}
+	at := slices.IndexFunc(p.queue, func(t *turn) bool { return t.rank < rank })
+	if at < 0 {
+		at = len(p.queue)
 	}
 	p.queue = slices.Insert(p.queue, at, t)
 	return t
@@ -124,7 +130,7 @@ func (p *pace) try(t *turn) (wait time.Duration, ok bool) {
 // room is how many places there are for a turn. One that wants more than are not
 // kept takes those too: the answers that they are for may have to wait then.
 func (p *pace) room(t *turn) int {
-	if free := p.rate - p.kept; !t.owed && t.n <= free {
+	if free := p.rate - p.kept; t.rank < onCall && t.n <= free {
 		return free
 	}
 	return p.rate

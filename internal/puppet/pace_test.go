@@ -66,10 +66,10 @@ func (s *schedule) send(n int) {
 	s.pace.gone(n)
 }
 
-func (s *schedule) take(n int, owed bool) {
+func (s *schedule) take(n int, r rank) {
 	asked := s.now()
-	s.pace.take(n, owed, s.wait)
-	if waited := s.now() - asked; owed {
+	s.pace.take(n, r, s.wait)
+	if waited := s.now() - asked; r == onCall {
 		s.mu.Lock()
 		s.waited = append(s.waited, waited)
 		s.mu.Unlock()
@@ -83,7 +83,7 @@ func busy(random *rand.Rand, most int) func(*schedule) {
 		for range 60 {
 			switch n := 1 + random.IntN(most); random.IntN(6) {
 			case 0:
-				s.take(n, false)
+				s.take(n, inTurn)
 				b := s.pace.book(n)
 				for range random.IntN(n + 1) {
 					time.Sleep(time.Duration(random.Int64N(int64(400 * time.Millisecond))))
@@ -97,7 +97,7 @@ func busy(random *rand.Rand, most int) func(*schedule) {
 				}
 			case 1:
 				patience := time.Duration(random.Int64N(int64(time.Second)))
-				if s.pace.take(n, false, func(d time.Duration, news <-chan struct{}) bool {
+				if s.pace.take(n, inTurn, func(d time.Duration, news <-chan struct{}) bool {
 					begun := s.now()
 					s.wait(min(d, patience), news)
 					patience -= s.now() - begun
@@ -105,8 +105,11 @@ func busy(random *rand.Rand, most int) func(*schedule) {
 				}) {
 					s.send(n)
 				}
+			case 2:
+				s.take(1, owing)
+				s.send(1)
 			default:
-				s.take(n, false)
+				s.take(n, inTurn)
 				s.send(n)
 			}
 			time.Sleep(time.Duration(random.Int64N(int64(200 * time.Millisecond))))
@@ -118,14 +121,14 @@ func busy(random *rand.Rand, most int) func(*schedule) {
 // that in haste.
 func answering(random *rand.Rand, kept int, haste bool) func(*schedule) {
 	return func(s *schedule) {
-		s.take(kept, false)
+		s.take(kept, inTurn)
 		if got := s.pace.keep(kept); got != kept {
 			s.Errorf("%d places are kept, want %d", got, kept)
 		}
 		for range 40 {
 			at := s.now()
 			for range kept {
-				s.take(1, true)
+				s.take(1, onCall)
 				s.send(1)
 				time.Sleep(time.Duration(random.Int64N(int64(300 * time.Millisecond))))
 			}
@@ -160,13 +163,13 @@ func TestPaceHolds(t *testing.T) {
 	}
 }
 
-// Answers that are owed go first, and then the others in turn.
+// Answers go first, and before them those that have places, and then the others in turn.
 func TestPaceInTurn(t *testing.T) {
 	var order []string
-	later := func(after time.Duration, name string, owed bool) func(*schedule) {
+	later := func(after time.Duration, name string, r rank) func(*schedule) {
 		return func(s *schedule) {
 			time.Sleep(after)
-			s.take(1, owed)
+			s.take(1, r)
 			s.mu.Lock()
 			order = append(order, name)
 			s.mu.Unlock()
@@ -174,9 +177,9 @@ func TestPaceInTurn(t *testing.T) {
 		}
 	}
 	inSchedule(t, 1,
-		later(0, "first", false), later(1, "second", false), later(2, "third", false),
-		later(3, "answer", true), later(4, "next answer", true))
-	if want := []string{"first", "answer", "next answer", "second", "third"}; !slices.Equal(order, want) {
+		later(0, "first", inTurn), later(1, "second", inTurn), later(2, "third", inTurn),
+		later(3, "answer", owing), later(4, "next answer", owing), later(5, "prompt answer", onCall))
+	if want := []string{"first", "prompt answer", "answer", "next answer", "second", "third"}; !slices.Equal(order, want) {
 		t.Errorf("the order is %q, want %q", order, want)
 	}
 }
@@ -185,12 +188,12 @@ func TestPaceInTurn(t *testing.T) {
 func TestPaceOfSlowSender(t *testing.T) {
 	const slow = 10 * time.Millisecond
 	inSchedule(t, 1, func(s *schedule) {
-		s.take(1, false)
+		s.take(1, inTurn)
 		time.Sleep(slow)
 		s.send(1)
 	}, func(s *schedule) {
 		time.Sleep(slow / 2)
-		s.take(1, false)
+		s.take(1, inTurn)
 		if want := slow + time.Second; s.now() != want {
 			s.Errorf("the next left at %v, want %v", s.now(), want)
 		}
@@ -201,15 +204,15 @@ func TestPaceOfSlowSender(t *testing.T) {
 // A booking holds its places for a second and no longer, whether or not others wait.
 func TestBooking(t *testing.T) {
 	inSchedule(t, 4, func(s *schedule) {
-		s.take(3, false)
+		s.take(3, inTurn)
 		b := s.pace.book(3)
-		s.take(1, false)
+		s.take(1, inTurn)
 		s.send(1)
 		if !s.pace.draw(b, 1) || s.now() != 0 {
 			s.Error("what was booked did not leave at once")
 		}
 		s.send(1)
-		s.take(1, false)
+		s.take(1, inTurn)
 		if s.now() != time.Second {
 			s.Errorf("the others waited for %v", s.now())
 		}
@@ -217,10 +220,10 @@ func TestBooking(t *testing.T) {
 		if s.pace.draw(b, 1) || s.pace.draw(nil, 1) {
 			s.Error("a booking that is over, or none, lets packets leave")
 		}
-		s.take(3, false)
+		s.take(3, inTurn)
 		other := s.pace.book(3)
 		s.pace.giveBack(other)
-		s.take(3, false)
+		s.take(3, inTurn)
 		if s.now() != time.Second {
 			s.Error("a booking that was given back holds its places")
 		}
@@ -232,13 +235,13 @@ func TestBooking(t *testing.T) {
 func TestKeep(t *testing.T) {
 	inSchedule(t, 10, func(s *schedule) {
 		for _, want := range []int{2, 0} {
-			s.take(2, false)
+			s.take(2, inTurn)
 			if got := s.pace.keep(2); got != want {
 				s.Errorf("%d places are kept, want %d", got, want)
 			}
 		}
 		s.pace.release(2)
-		s.take(10, false)
+		s.take(10, inTurn)
 		s.send(10)
 	})
 }

@@ -20,7 +20,7 @@ type Puppet struct {
 	news          chan struct{}
 	provoked      time.Duration // when the last provocation left
 	booked        *booking      // packets that may leave without waiting; nil: none
-	onCall        bool          // what it books goes first
+	prompt        bool          // what it books goes first
 	kept          int           // places of the pace that it has kept for answers
 	left          bool
 	rtt           time.Duration // of the handshake; 0: unknown
@@ -264,16 +264,16 @@ func (p *Puppet) Reply(flags segment.Flags, mods ...Mod) Sent {
 	return p.fire([]func() Shot{func() Shot { return p.shot(flags, mods) }}, owed)[0]
 }
 
-// OnCall keeps n places of every second for Reply, until the puppet is closed: so
-// many answers need not wait at all. It waits until they are free. What the puppet
-// books from now on goes before what others wait to send, too, for which n may be 0.
-// All that are on call have a quarter of the places at most, and packets that leave
-// together and are more than the rest may take those as well.
+// OnCall keeps n places of every second for what the puppet replies, until it is
+// closed: so many answers need not wait at all. It waits until they are free. What the
+// puppet books from now on goes before what others wait to send, too, for which n may
+// be 0. All that are on call have a quarter of the places at most, and packets that
+// leave together and are more than the rest may take those as well.
 func (p *Puppet) OnCall(n int) {
 	pace := p.board.pace
 	n = min(n, pace.rate/4)
-	if pace.take(n, false, p.stage.pause) {
-		p.onCall = true
+	if pace.take(n, inTurn, p.stage.pause) {
+		p.prompt = true
 		p.kept += pace.keep(n)
 	}
 }
@@ -306,7 +306,11 @@ func (p *Puppet) Book(n int) {
 	pace.giveBack(p.booked)
 	p.booked = nil
 	n = min(n, pace.rate)
-	if pace.take(n, p.onCall, p.stage.pause) {
+	rank := inTurn
+	if p.prompt {
+		rank = owing
+	}
+	if pace.take(n, rank, p.stage.pause) {
 		p.booked = pace.book(n)
 	}
 }
@@ -315,14 +319,20 @@ func (p *Puppet) Book(n int) {
 func (p *Puppet) dismiss() {
 	p.board.pace.giveBack(p.booked)
 	p.board.pace.release(p.kept)
-	p.booked, p.onCall, p.kept = nil, false, 0
+	p.booked, p.prompt, p.kept = nil, false, 0
 }
 
 // reserve waits until n packets may leave, and reports whether they may. The
 // caller tells the pace when they have.
 func (p *Puppet) reserve(n int, how manner) bool {
-	pace := p.board.pace
-	return pace.draw(p.booked, n) || pace.take(n, how == owed, p.stage.pause)
+	pace, rank := p.board.pace, inTurn
+	switch {
+	case how == owed && p.kept > 0:
+		rank = onCall
+	case how == owed:
+		rank = owing
+	}
+	return pace.draw(p.booked, n) || pace.take(n, rank, p.stage.pause)
 }
 
 // Volley sends segments made by Segment together, as one provocation: SND.NXT
