@@ -41,12 +41,13 @@ type Conn struct {
 	poller syscall.RawConn
 	wakeFd int // has ReadBatch look for news; -1 before Open is done
 
-	reader  reader
-	claims  claims
-	routes  *router
-	packet  *packetLink // nil: the raw sockets do all
-	writers writerPool
-	stamps  stampQueue
+	reader   reader
+	claims   claims
+	routes   *router
+	packet   *packetLink // nil: the raw sockets do all
+	headless *headless   // nil: all packets bring their headers
+	writers  writerPool
+	stamps   stampQueue
 }
 
 // Open returns a Conn that receives nothing yet: Claim lets packets through.
@@ -84,7 +85,16 @@ func (c *Conn) open() error {
 			c.whyRaw = err.Error()
 		}
 	}
-	return c.watch()
+	if err := c.watch(); err != nil {
+		return err
+	}
+	// Transmit stamps are told by the number of a packet of one socket.
+	if c.packet == nil && c.socket(false) != nil && !c.cfg.TxTimestamps {
+		if c.headless, err = c.openHeadless(); err != nil {
+			c.note("every IPv4 packet brings its header: %v", err)
+		}
+	}
+	return nil
 }
 
 // openSockets opens a socket for each wanted family. A kernel without IPv6 is
@@ -132,6 +142,9 @@ func (c *Conn) watch() error {
 		return fmt.Errorf("the runtime cannot poll an epoll descriptor: %w", err)
 	}
 	for i, s := range c.sockets {
+		if c.packet != nil && s == c.packet.frames.s && s.sent == nil {
+			continue // it hears nothing, and to watch it has a price: see openMouth
+		}
 		if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, s.fd, s.interest(i)); err != nil {
 			return os.NewSyscallError("epoll_ctl", err)
 		}
@@ -165,6 +178,9 @@ func (c *Conn) Close() error {
 		c.closed = true
 		for _, s := range c.sockets {
 			s.close()
+		}
+		if c.headless != nil {
+			unix.Close(c.headless.fd)
 		}
 		if c.wakeFd >= 0 {
 			unix.Close(c.wakeFd)

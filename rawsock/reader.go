@@ -17,13 +17,13 @@ type reader struct {
 	epollFd int
 	wakeFd  int                // an event descriptor among the watched, or -1
 	step    func(uintptr) bool // readReady, bound once: a closure per call would allocate
-	look    func(uintptr)      // the same for spin
-	found   bool               // what look has found
+	glance  func(uintptr)      // the same for spin
+	found   bool               // what glance has found
 	more    func(uintptr)      // readMore, bound once
 	events  [6]unix.EpollEvent // of the event descriptor, two raw sockets and three packet sockets
 	turn    int                // whose turn it is to be read first
 	latest  *socket            // that packets came from
-	awake   int                // rings that epoll does not tell of, for we look ourselves
+	awake   int                // sockets that epoll does not tell of, for we look ourselves
 
 	spinning  bool // we are looking, and do not sleep
 	streaming bool // and have found packets
@@ -48,7 +48,7 @@ type reader struct {
 func (r *reader) init(c *Conn, epollFd, wakeFd int) {
 	r.c, r.epollFd, r.wakeFd = c, epollFd, wakeFd
 	r.step = r.readReady
-	r.look = func(fd uintptr) { r.found = r.readReady(fd) }
+	r.glance = func(fd uintptr) { r.found = r.readReady(fd) }
 	r.more = r.readMore
 }
 
@@ -105,13 +105,13 @@ func (r *reader) read() error {
 	return r.c.poller.Read(r.step)
 }
 
-// While a ring is awake packets come as fast as we take them, as a rule, and to
+// While a socket is awake packets come as fast as we take them, as a rule, and to
 // wait for the next ones awake costs less than to be woken up: us, and still more
 // who sends them. So we look for them a little before we sleep, and when that has
 // found some, for more: then there are fewer, larger batches, and fewer ACKs.
 const (
-	busyBatch = 4 // packets in a batch that wakes a ring
-	ringSpin  = 20 * time.Microsecond
+	busyBatch = 4 // packets in a batch that wakes a socket: any for a ring, for another all there was room for
+	busySpin  = 20 * time.Microsecond
 	gathering = 20 * time.Microsecond
 	mostSkips = 6 // doublings
 )
@@ -127,7 +127,7 @@ func (r *reader) patience() time.Duration {
 		r.skips--
 		return 0
 	}
-	return ringSpin
+	return busySpin
 }
 
 // learn takes what came of spinning: what is in vain is tried ever more rarely.
@@ -148,7 +148,7 @@ func (r *reader) spin(limit time.Duration) (found bool, err error) {
 	r.spinning = true
 	defer func() { r.spinning = false }()
 	for end := time.Now().Add(limit); ; runtime.Gosched() {
-		if err := r.c.poller.Control(r.look); err != nil {
+		if err := r.c.poller.Control(r.glance); err != nil {
 			return false, err
 		}
 		if r.found {
@@ -174,12 +174,12 @@ func (r *reader) gather() {
 	}
 }
 
-// readMore reads what rings have.
+// readMore reads what sockets that are awake have.
 func (r *reader) readMore(uintptr) {
 	r.c.mu.RLock()
 	defer r.c.mu.RUnlock()
 	if !r.c.closed {
-		r.readRings()
+		r.readAwake()
 	}
 }
 
@@ -192,7 +192,7 @@ func (r *reader) readReady(uintptr) bool {
 		r.err = &net.OpError{Op: "read", Net: "ip", Err: net.ErrClosed}
 		return true
 	}
-	if r.guess() {
+	if r.takeNews() || r.guess() { // news that came beside packets is the next call's
 		return true
 	}
 	for {
@@ -221,38 +221,37 @@ func (r *reader) guess() bool {
 	return r.takeNews() || r.n > 0
 }
 
-// poll reads every socket that is ready and reports whether one was. A ring that
-// is awake is looked into without asking, but the others have their turn too.
+// poll reads every socket that is ready and reports whether one was. One that is
+// awake is looked into without asking, but the others have their turn too.
 func (r *reader) poll() bool {
 	r.turn++ // so that a busy family cannot starve the other
 	if r.awake > 0 && r.turn%othersTurn != 0 {
 		switch {
-		case r.readRings():
+		case r.readAwake():
 			return true
 		case r.spinning:
 			return false
 		}
 	}
 	ready := r.pollSockets()
-	return r.readRings() || ready
+	return r.readAwake() || ready
 }
 
-// othersTurn is how often sockets are asked for while a ring is awake.
+// othersTurn is how often sockets are asked for while one is awake.
 const othersTurn = 8
 
-// readRings reads the rings that are awake and reports whether one had packets.
-// When there are none, it puts them to sleep, unless we are about to look again.
-func (r *reader) readRings() (found bool) {
+// readAwake reads the sockets that are awake and reports whether one had packets.
+// Those that have none it puts to sleep, unless we are about to look again.
+func (r *reader) readAwake() (found bool) {
 	if r.awake == 0 {
 		return false
 	}
 	for i := range r.c.sockets {
 		at := (i + r.turn) % len(r.c.sockets)
 		switch s := r.c.sockets[at]; {
-		case s.ring == nil || !s.ring.awake:
-		case !s.ring.isEmpty():
+		case !s.awake:
+		case r.look(s):
 			found = true
-			r.receive(s)
 		case !r.spinning:
 			found = !r.sleep(s, at) || found
 		}
@@ -260,11 +259,22 @@ func (r *reader) readRings() (found bool) {
 	return found
 }
 
-// wake has epoll tell no more of a socket whose ring is full of packets anyway: of
-// each of them it would cost the sender's kernel a tenth of its work.
+// look reads a socket that is awake and reports whether there was anything. What the
+// error queue of a raw socket has, nobody else tells.
+func (r *reader) look(s *socket) bool {
+	if s.ring != nil && s.ring.isEmpty() {
+		return false
+	}
+	news := s.ring == nil && r.turn%othersTurn == 0 && r.readErrors(s) > 0
+	return r.receive(s) || news
+}
+
+// wake has epoll tell no more of a socket that is full of packets anyway: of each
+// that comes, and of each that leaves, that would cost the kernel a tenth of its
+// work.
 func (r *reader) wake(s *socket) {
-	if !s.ring.awake && unix.EpollCtl(r.epollFd, unix.EPOLL_CTL_DEL, s.fd, nil) == nil {
-		s.ring.awake = true
+	if !s.awake && unix.EpollCtl(r.epollFd, unix.EPOLL_CTL_DEL, s.fd, nil) == nil {
+		s.awake = true
 		r.awake++
 	}
 }
@@ -274,7 +284,7 @@ func (r *reader) sleep(s *socket, i int) bool {
 	if unix.EpollCtl(r.epollFd, unix.EPOLL_CTL_ADD, s.fd, s.interest(i)) != nil {
 		return false
 	}
-	s.ring.awake = false
+	s.awake = false
 	r.awake--
 	return true
 }
@@ -317,11 +327,12 @@ func (r *reader) tell() {
 	}
 }
 
-// receive reads one batch of a socket behind what the call already has.
-func (r *reader) receive(s *socket) {
+// receive reads one batch of a socket behind what the call already has, and reports
+// whether there was anything.
+func (r *reader) receive(s *socket) bool {
 	room := min(len(r.bufs)-r.n, max(1, (batchOctets-r.octets)/max(1, s.mean)))
 	if r.isFull() {
-		return
+		return true
 	}
 	bufs, sizes, stamps := r.bufs[r.n:][:room], r.sizes[r.n:], r.stamps[r.n:]
 	n, errno := s.receive(bufs, sizes, stamps)
@@ -331,7 +342,8 @@ func (r *reader) receive(s *socket) {
 	if s.packet {
 		r.c.packet.tidy(bufs[:n], sizes)
 	}
-	if s.ring != nil && n >= busyBatch {
+	found := n > 0 || errno != 0 && errno != unix.EAGAIN
+	if n >= busyBatch && (s.ring != nil || n == room) {
 		r.wake(s)
 	}
 	n = r.c.claims.filter(bufs[:n], sizes, stamps)
@@ -344,6 +356,7 @@ func (r *reader) receive(s *socket) {
 		r.measure(s, sizes[:n])
 	}
 	r.latest = s
+	return found
 }
 
 // batchOctets is after how many octets a batch takes no more: what the kernel has

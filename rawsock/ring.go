@@ -17,7 +17,6 @@ type ring struct {
 	mem     []byte
 	next    int           // the slot that is to be read next
 	stamped bool          // somebody wants receive stamps
-	awake   bool          // the reader looks here without being told
 	lost    atomic.Uint64 // packets that found no room, as far as drops has asked
 }
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -148,75 +147,5 @@ func TestEarWithoutRing(t *testing.T) {
 	must(t, err)
 	if p, ok := parsePacket(bufs[0][:sizes[0]]); n != 1 || !ok || p.seq != 7 || len(p.payload) != 1000 {
 		t.Errorf("heard %d: %v, %+v", n, ok, p)
-	}
-}
-
-// A reader that has looked for packets in vain looks ever more rarely, and as
-// before when it has found some.
-func TestReaderSpinsLessInVain(t *testing.T) {
-	r := &reader{c: &Conn{}}
-	if got := r.patience(); got != 0 {
-		t.Errorf("it looks for %v though no ring is awake", got)
-	}
-	r.awake = 1
-	looks := func(calls int, found bool) (n int) {
-		for range calls {
-			if r.patience() > 0 {
-				n++
-				r.learn(found)
-			}
-		}
-		return n
-	}
-	if got := looks(100, true); got != 100 {
-		t.Errorf("%d of 100 calls look where there always is something", got)
-	}
-	if got := looks(1000, false); got < 10 || got > 30 {
-		t.Errorf("%d of 1000 calls look where there never is anything", got)
-	}
-	looks(200, true)
-	if got := looks(100, true); got != 100 {
-		t.Errorf("%d of 100 calls look after there was something again", got)
-	}
-}
-
-// A reader that was busy, and sleeps now, is woken by the next packet.
-func TestBusyRingGoesToSleep(t *testing.T) {
-	l := newLab(t)
-	l.acquaint()
-	local := netip.AddrPortFrom(l.ours[0], 4001)
-	c := openEared(t, local, Config{})
-	w := l.newWire(0)
-	const crowd = 3 * busyBatch
-	bufs, sizes, stamps := make([][]byte, crowd), make([]int, crowd), make([]int64, crowd)
-	for i := range bufs {
-		bufs[i] = make([]byte, 2048)
-	}
-	p := tcpPacket{src: netip.AddrPortFrom(w.here, 80), dst: local, flags: rst}
-	for range 20 {
-		for range crowd {
-			w.send(p)
-		}
-		w.heardBefore(l.ours[0])
-		for heard := 0; heard < crowd; {
-			n, err := c.ReadBatch(bufs, sizes, stamps)
-			must(t, err)
-			heard += n
-		}
-		heard := make(chan error)
-		go func() {
-			_, err := c.ReadBatch(bufs, sizes, stamps)
-			heard <- err
-		}()
-		for range 5 { // some round trips, in which it goes to sleep
-			w.heardBefore(l.ours[0])
-		}
-		w.send(p)
-		select {
-		case err := <-heard:
-			must(t, err)
-		case <-time.After(patience):
-			t.Fatal("nothing is heard")
-		}
 	}
 }

@@ -65,6 +65,7 @@ func (c *Conn) ConcurrentWrites() bool { return !c.cfg.TxTimestamps }
 // A writer is what one call of WriteBatch needs beside the sockets.
 type writer struct {
 	out    [2]outBatch // IPv4 and IPv6
+	plain  headlessBatch
 	frames frameBatch
 	cutter cutter
 }
@@ -86,6 +87,7 @@ func (p *writerPool) take() *writer {
 	w := new(writer)
 	w.out[0].init(false)
 	w.out[1].init(true)
+	w.plain.init()
 	w.frames.init()
 	return w
 }
@@ -204,8 +206,41 @@ func destination(pkt []byte) netip.Addr {
 	return netip.AddrFrom16([16]byte(pkt[24:40]))
 }
 
-// write sends up to BatchSize packets of one family.
+// write sends up to BatchSize packets of one family: each run of those that are
+// handed over in the same way.
 func (c *Conn) write(w *writer, s *socket, pkts [][]byte) (int, error) {
+	for sent := 0; sent < len(pkts); {
+		n, err := c.writeAlike(w, s, pkts[sent:])
+		if sent += n; err != nil {
+			return sent, err
+		}
+	}
+	return len(pkts), nil
+}
+
+// writeAlike sends the first run of packets, or a part of it. What the headless
+// socket does not take the other one does, or knows what is wrong; but what a
+// firewall or a queue has refused has had its turn.
+func (c *Conn) writeAlike(w *writer, s *socket, pkts [][]byte) (int, error) {
+	run := c.headless.takes(pkts)
+	if run > 0 {
+		n, errno := c.headless.send(&w.plain, pkts[:run])
+		switch errno {
+		case 0:
+			return n, nil
+		case unix.EPERM, unix.ENOBUFS:
+			return 0, writeError(s, pkts[0], errno)
+		}
+		return c.writeHeaded(w, s, pkts[:run])
+	}
+	for run = 1; run < len(pkts) && c.headless.takes(pkts[run:run+1]) == 0; {
+		run++
+	}
+	return c.writeHeaded(w, s, pkts[:run])
+}
+
+// writeHeaded sends packets with their headers.
+func (c *Conn) writeHeaded(w *writer, s *socket, pkts [][]byte) (int, error) {
 	out := &w.out[familyIndex(s.v6)]
 	for i, pkt := range pkts {
 		out.prepare(i, pkt, c.zone(pkt))
@@ -231,10 +266,10 @@ func (c *Conn) write(w *writer, s *socket, pkts [][]byte) (int, error) {
 // it stopped at.
 func (s *socket) send(out *outBatch, pkts [][]byte, i int) (int, unix.Errno) {
 	if s.sent == nil {
-		return out.send(s.fd, i, len(pkts))
+		return out.send(s.out, i, len(pkts))
 	}
 	s.sent.expect(pkts[i])
-	n, errno := out.send(s.fd, i, i+1)
+	n, errno := out.send(s.out, i, i+1)
 	// A queue or a firewall refuses a packet that has its number already.
 	if errno == 0 || errno == unix.EPERM || errno == unix.ENOBUFS {
 		s.sent.numbered()
@@ -261,7 +296,7 @@ func (s *socket) retry(errno unix.Errno, tries int) bool {
 
 // waitWritable waits for room in the send queue and reports whether there is.
 func (s *socket) waitWritable() bool {
-	fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}
+	fds := []unix.PollFd{{Fd: int32(s.out), Events: unix.POLLOUT}}
 	for end := time.Now().Add(sendPatience); ; {
 		left := time.Until(end)
 		if left <= 0 {

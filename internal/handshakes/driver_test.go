@@ -178,9 +178,9 @@ func TestCloseBehindIsBounded(t *testing.T) {
 		if err := w.driver.Open(web, 5000); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
-		if s := w.driver.Stats(); s.Opened != 4096 {
-			t.Errorf("%d connections are under way, want 4096", s.Opened)
+		time.Sleep(30 * time.Second) // of virtual time: where the accept queue was full, some wait for a retransmission
+		if s := w.driver.Stats(); s.Opened-s.Closed-s.Failed != 4096 {
+			t.Errorf("of %+v connections not 4096 are under way", s)
 		}
 		w.driver.Cancel()
 	})
