@@ -85,19 +85,49 @@ func (r Report) Markdown(w io.Writer) {
 	fmt.Fprintf(w, method, r.Rounds, turnsPerRound, r.Length, exchangesPerRound, r.Length*2/5, lapsPerRound, slicesPerLap, slice,
 		100*r.Calm.Limit, 100*MaxSpread, r.Machine.Congestion, r.Warm, r.TestCPU, r.PeerCPU)
 	fmt.Fprintf(w, "\n## Results\n")
-	goal := ""
+	goal, missed := "", false
 	for _, row := range r.Rows {
 		if row.Goal != goal {
-			goal = row.Goal
+			pointTo(w, goal, missed)
+			goal, missed = row.Goal, false
 			fmt.Fprintf(w, "\n### %s: %s\n\n| %s |\n|%s\n", goal, subjects[goal], strings.Join(heading[1:], " | "), strings.Repeat("---|", len(heading)-1))
 		}
 		cells := row.cells()[1:]
 		if row.Verdict() == "MISSED" {
-			cells[len(cells)-1] = "**missed**"
+			cells[len(cells)-1], missed = "**missed**", true
 		}
 		fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
 	}
+	pointTo(w, goal, missed)
 	fmt.Fprint(w, "\n", repeatIt)
+}
+
+// pointTo says where to read why a goal was missed.
+func pointTo(w io.Writer, goal string, missed bool) {
+	if !missed || len(reasons[goal]) == 0 {
+		return
+	}
+	var links []string
+	for _, name := range reasons[goal] {
+		links = append(links, fmt.Sprintf("[%s](adr/%s.md)", name, name))
+	}
+	fmt.Fprintf(w, "\nWhere the time goes, and what was tried: %s.\n", strings.Join(links, ", "))
+}
+
+// reasons are the decisions in docs/adr that tell where the time of a goal's work goes.
+var reasons = map[string][]string{
+	"P1":  {"0024-what-parsing-costs"},
+	"P2":  {"0024-what-parsing-costs"},
+	"P3":  {"0011-vector-code-for-the-checksum"},
+	"P4":  {"0019-a-driver-for-many-handshakes", "0022-who-waited-goes-first"},
+	"P5":  {"0022-who-waited-goes-first"},
+	"P6":  {"0019-a-driver-for-many-handshakes"},
+	"P7":  {"0016-super-segments", "0023-a-ring-of-small-slots"},
+	"P8":  {"0020-batches-and-no-ring-for-receiving", "0023-a-ring-of-small-slots"},
+	"P9":  {"0018-shards-of-a-host", "0023-a-ring-of-small-slots"},
+	"P10": {"0023-a-ring-of-small-slots"},
+	"P11": {"0022-who-waited-goes-first"},
+	"P12": {"0012-memory-of-a-stack"},
 }
 
 // subjects say what each goal is about.

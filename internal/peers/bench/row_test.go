@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -80,7 +81,7 @@ func TestReportTellsWhatWasMissed(t *testing.T) {
 		"| work | Gbit/s | ours | 10.0 | peer | 10.0 | 0 % | 1.00 | 1.00 to 1.00 | ≥ 1.00 | met |",
 		"| work | Gbit/s | ours | 10.0 | faster | 20.0 | 0 % | 0.50 | 0.50 to 0.50 | ≥ 1.00 | **missed** |",
 		"| work | Gbit/s | ours | 10.0 | other | 20.0 | 0 % | 0.50 | 0.50 to 0.50 | - | told |",
-		"above 15 %", "5 rounds",
+		"above 15 %", "5 rounds", "(adr/0016-super-segments.md)",
 	} {
 		if !strings.Contains(file.String(), want) {
 			t.Errorf("no %q in\n%s", want, &file)
@@ -88,5 +89,16 @@ func TestReportTellsWhatWasMissed(t *testing.T) {
 	}
 	if strings.Contains(file.String(), "%!") {
 		t.Errorf("a verb without its value in\n%s", &file)
+	}
+}
+
+// Who reads why a goal was missed finds what the page points to.
+func TestReasonsAreThere(t *testing.T) {
+	for goal, names := range reasons {
+		for _, name := range names {
+			if _, err := os.Stat("../../../docs/adr/" + name + ".md"); err != nil || subjects[goal] == "" {
+				t.Errorf("%s: %v", goal, err)
+			}
+		}
 	}
 }
