@@ -147,7 +147,7 @@ func (c *NetConn) awaitOpen(ctx context.Context) error {
 			c.conn.Abort(s.now())
 			return ctx.Err()
 		}
-		c.sleepReader()
+		c.sleepReader(nil)
 	}
 	return nil
 }

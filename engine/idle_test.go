@@ -161,8 +161,8 @@ func TestIdleConnectionOfAHost(t *testing.T) {
 	for i := range idleConns / 2 {
 		open(i + 1)
 	}
-	if n := runtime.NumGoroutine(); n > goroutines+2*(1+runtime.GOMAXPROCS(0)) {
-		t.Errorf("%d goroutines, want the %d of before, one for each host and one for each of its shards", n, goroutines)
+	if n := runtime.NumGoroutine(); n > goroutines+2*(2+runtime.GOMAXPROCS(0)) {
+		t.Errorf("%d goroutines, want the %d of before, two for each host and one for each of its shards", n, goroutines)
 	}
 	awaitAcks(conns)
 	wantSmall(t, before, mostIdleOfHost)

@@ -20,8 +20,8 @@ import (
 // it is. Each stack is a shard with a lock of its own, and a connection belongs to
 // one of them by its addresses and ports.
 //
-// One goroutine reads the link, and one for each shard waits for its next
-// deadline; they serve any number of connections.
+// One goroutine reads the link, a second one while much comes, and one for each
+// shard waits for its next deadline; they serve any number of connections.
 //
 // All methods may be called by any goroutine at any time.
 type Host struct {
@@ -38,6 +38,8 @@ type Host struct {
 	mu        sync.Mutex // guards what follows; a shard's lock may be taken with it held, never the other way round
 	listeners []*NetListener
 	refusing  bool // Shutdown or Close was called
+
+	reading turnstile
 
 	closing chan struct{}
 	running sync.WaitGroup
@@ -120,7 +122,11 @@ func NewHost(cfg HostConfig) *Host {
 		stack := newStack(StackConfig{Secret: cfg.Secret, Tracer: h.tracer, Conn: cfg.Conn, Limits: cfg.Limits, ISN: cfg.ISN, SuperSegment: super}, common)
 		h.shards[i] = h.newShard(stack, link, cutter)
 	}
+	h.reading.init()
 	h.running.Go(func() { h.watched(h.read) })
+	if len(h.shards) > 1 {
+		h.running.Go(func() { h.watched(h.assist) })
+	}
 	for _, s := range h.shards {
 		h.running.Go(func() { h.watched(s.wait) })
 	}
@@ -131,7 +137,7 @@ func NewHost(cfg HostConfig) *Host {
 func (h *Host) newShard(stack *Stack, link Link, cutter SegmentingLink) *shard {
 	s := &shard{host: h, link: link, stack: stack, out: outbox{link: cutter}, timer: time.NewTimer(time.Hour)}
 	s.timer.Stop()
-	s.progress.L = &s.mu
+	s.progress.L, s.turn.L = &s.mu, &s.mu
 	return s
 }
 
@@ -150,65 +156,6 @@ func (h *Host) watched(f func()) {
 
 // now is the clock of all stacks: monotonic, and never the zero Time.
 func (h *Host) now() Time { return Time(time.Since(h.start)) + 1 }
-
-// read delivers what the link receives, a batch at a time, until the link ends.
-func (h *Host) read() {
-	var b batch
-	for i := range b.bufs {
-		b.bufs[i] = make([]byte, maxPacket)
-	}
-	for {
-		n, err := h.link.ReadBatch(b.bufs[:], b.sizes[:], b.stamps[:])
-		awaited := h.deliver(&b, n)
-		if err != nil && !h.readError(err) {
-			return
-		}
-		if awaited { // who was waiting goes on first: to answer, perhaps, before the link is asked in vain
-			runtime.Gosched()
-		}
-	}
-}
-
-// A batch is what one read of the link brings.
-type batch struct {
-	bufs   [readBatch][]byte
-	sizes  [readBatch]int
-	stamps [readBatch]int64
-	shards [readBatch]*shard // whose packet it is
-}
-
-// deliver gives each shard its packets, all of them under one hold of its lock:
-// "A TCP endpoint MUST process all queued segments before sending an ACK" (RFC 9293
-// section 3.10.7.4, MUST-59); the sending is in unlock.
-//
-// It reports whether somebody was waiting for them.
-func (h *Host) deliver(b *batch, n int) (awaited bool) {
-	for i := range n {
-		b.shards[i] = h.shardOfPacket(b.bufs[i][:b.sizes[i]])
-	}
-	for i := range n {
-		if s := b.shards[i]; s != nil && s.deliver(b, i, n) {
-			awaited = true
-		}
-	}
-	return awaited
-}
-
-// deliver takes the packets of s from first on out of b[:n], and reports whether
-// somebody was waiting for them.
-func (s *shard) deliver(b *batch, first, n int) (awaited bool) {
-	s.mu.Lock()
-	defer s.unlock()
-	s.awaited = false
-	now := s.now()
-	for i := first; i < n; i++ {
-		if b.shards[i] == s {
-			b.shards[i] = nil
-			s.stack.Deliver(now, b.bufs[i][:b.sizes[i]], b.stamps[i])
-		}
-	}
-	return s.awaited
-}
 
 // shardOfPacket returns the shard for a received packet. What is no TCP segment
 // is counted by the first.

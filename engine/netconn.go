@@ -36,7 +36,9 @@ type NetConn struct {
 // nobody reads has none.
 type waiting struct {
 	readable, writable sync.Cond
-	calls              int // that wait
+	calls              int    // that wait
+	into               []byte // the buffer of a Read that waits, nil: none is offered
+	taken              int    // octets in it
 }
 
 var (
@@ -78,22 +80,62 @@ func (c *NetConn) end() {
 	c.wake()
 }
 
-// sleepReader waits until there may be something to read: call it in a loop.
-func (c *NetConn) sleepReader() { c.sleep(func(w *waiting) *sync.Cond { return &w.readable }) }
+// sleepReader waits until there may be something to read: call it in a loop. It
+// returns how many octets have come into p meanwhile.
+func (c *NetConn) sleepReader(p []byte) (taken int) {
+	w := c.enter()
+	mine := w.into == nil && len(p) > 0 // of several calls one at a time
+	if mine {
+		w.into = p
+	}
+	c.shard.sleep(&w.readable)
+	if mine {
+		taken = w.taken
+		w.into, w.taken = nil, 0
+	}
+	c.exit(w)
+	return taken
+}
 
-// sleepWriter waits until there may be room to write: call it in a loop.
-func (c *NetConn) sleepWriter() { c.sleep(func(w *waiting) *sync.Cond { return &w.writable }) }
-
-func (c *NetConn) sleep(on func(*waiting) *sync.Cond) {
-	s := c.shard
+// take copies octets that come next in line into the buffer of a Read that waits,
+// and returns how many: none if nobody does.
+func (c *NetConn) take(p []byte) int {
 	if c.waiting == nil {
-		c.waiting = s.takeWaiting()
+		return 0
 	}
 	w := c.waiting
-	w.calls++
-	s.sleep(on(w))
+	n := copy(w.into[w.taken:], p)
+	w.taken += n
+	return n
+}
+
+// overtaken ends what a Read that waits takes, for another call has read what
+// comes behind that.
+func (c *NetConn) overtaken() {
+	if w := c.waiting; w != nil && w.taken > 0 {
+		w.into = w.into[:w.taken]
+	}
+}
+
+// sleepWriter waits until there may be room to write: call it in a loop.
+func (c *NetConn) sleepWriter() {
+	w := c.enter()
+	c.shard.sleep(&w.writable)
+	c.exit(w)
+}
+
+// enter returns where to wait, for exit to give back.
+func (c *NetConn) enter() *waiting {
+	if c.waiting == nil {
+		c.waiting = c.shard.takeWaiting()
+	}
+	c.waiting.calls++
+	return c.waiting
+}
+
+func (c *NetConn) exit(w *waiting) {
 	if w.calls--; w.calls == 0 {
-		s.giveWaiting(w)
+		c.shard.giveWaiting(w)
 		c.waiting = nil
 	}
 }
@@ -150,12 +192,15 @@ func (c *NetConn) Read(p []byte) (int, error) {
 		}
 		n, err := c.conn.Read(s.now(), p)
 		if n > 0 || len(p) == 0 && err == nil {
+			c.overtaken()
 			return n, nil
 		}
 		if err != nil {
 			return 0, c.opError("read", err)
 		}
-		c.sleepReader()
+		if n = c.sleepReader(p); n > 0 {
+			return n, nil
+		}
 	}
 }
 

@@ -244,7 +244,12 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 		return NoteUnacceptable
 	}
 	holes, nxt := len(c.rcv.buf.spans()), c.rcv.nxt
-	readable, stored := c.store(seq, p)
+	handed := c.handOver(seq, p)
+	readable, stored := handed, handed
+	if rest := p[handed:]; len(rest) > 0 {
+		r, st := c.store(seq.Add(handed), rest)
+		readable, stored = readable+r, stored+st
+	}
 	if stored == 0 && nxt.LessEq(seq) && !c.rcv.buf.holds(seq) { // no duplicate, though nothing is new
 		c.ackDue("the data finds no room and has to come again, RFC 9293 section 3.10.7.4")
 		return NoteUnacceptable
@@ -257,6 +262,7 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 	c.rcv.nxt = c.rcv.buf.nxt
 	if readable > 0 {
 		c.tuneReceive(now, s)
+		c.rcv.tuning.add(handed)
 		c.traffic.BytesRead += uint64(readable)
 		c.traceData(EventDataIn, readable)
 		c.notify(Readable)
@@ -268,7 +274,23 @@ func (c *Conn) receiveText(now Time, s *segment.Segment, seq segment.Seq) Note {
 	if len(p) < len(s.Payload) {
 		c.ackDue("not all of it fits the window, RFC 9293 section 3.10.7.4")
 	}
+	if handed > 0 && c.acksDue == 0 { // an ACK tells the window anyway
+		c.noteWindow(now)
+	}
 	return note
+}
+
+// handOver copies octets that stand at seq to who waits in NetConn.Read, and
+// returns how many: as if that call had come right behind the segment. It spares
+// bulk transfer one of two copies. What has to wait for others goes to the buffer.
+func (c *Conn) handOver(seq segment.Seq, p []byte) int {
+	b := &c.rcv.buf
+	if c.face == nil || c.deaf || seq != b.nxt || !b.idle() {
+		return 0
+	}
+	n := c.face.take(p)
+	b.nxt = b.nxt.Add(n)
+	return n
 }
 
 // arrivedAgain notes octets that were here already, for the next ACK to report.

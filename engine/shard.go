@@ -32,9 +32,15 @@ type shard struct {
 	progress     sync.Cond  // something happened, for them
 	stirs        uint64     // counts calls of rouse
 	awaited      bool       // somebody was waiting for what happened
+	served       uint64     // batches that were delivered, of those that issued counts
+	turn         sync.Cond  // served has moved
 	refusing     bool       // Shutdown or Close was called
 	isClosed     bool
 	failure      error // why the link ended, if not by Close
+
+	// Who reads the link (turnstile) guards what follows.
+	issued uint64 // batches with packets for this shard
+	latest uint64 // the number of the last such batch
 }
 
 // now is the stack's clock.

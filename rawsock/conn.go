@@ -142,8 +142,8 @@ func (c *Conn) watch() error {
 		return fmt.Errorf("the runtime cannot poll an epoll descriptor: %w", err)
 	}
 	for i, s := range c.sockets {
-		if c.hasNoNews(s) {
-			continue
+		if c.packet != nil && s == c.packet.frames.s && s.sent == nil {
+			continue // it hears nothing, and to watch it has a price: see openMouth
 		}
 		if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, s.fd, s.interest(i)); err != nil {
 			return os.NewSyscallError("epoll_ctl", err)
@@ -160,12 +160,6 @@ func (c *Conn) watch() error {
 	c.poller, err = c.epoll.SyscallConn()
 	c.reader.init(c, fd, c.wakeFd)
 	return err
-}
-
-// hasNoNews reports whether a socket only sends, so that to watch it would cost the
-// kernel a callback for each packet that leaves, and bring nothing.
-func (c *Conn) hasNoNews(s *socket) bool {
-	return c.packet != nil && s == c.packet.frames.s && !c.cfg.TxTimestamps
 }
 
 // Close ends the Conn and releases every claim. A blocked ReadBatch returns
@@ -186,7 +180,7 @@ func (c *Conn) Close() error {
 			s.close()
 		}
 		if c.headless != nil {
-			c.headless.s.close()
+			unix.Close(c.headless.fd)
 		}
 		if c.wakeFd >= 0 {
 			unix.Close(c.wakeFd)

@@ -52,7 +52,7 @@ func (f *frames) open(c *Conn) error {
 	if err != nil {
 		return err
 	}
-	f.s = &socket{fd: fd, packet: true}
+	f.s = &socket{fd: fd, out: fd, packet: true}
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err != nil {
 		return fmt.Errorf("PACKET_VNET_HDR: %w", os.NewSyscallError("setsockopt", err))
 	}
@@ -158,15 +158,15 @@ func (f *frameBatch) send(s *socket, pkts [][]byte, i int) (int, unix.Errno) {
 		n = i + 1
 		s.sent.expect(pkts[i])
 	}
-	sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&f.hdrs[i])),
-		uintptr(n-i), unix.MSG_DONTWAIT, 0, 0)
+	octets := 0
+	for _, pkt := range pkts[i:n] {
+		octets += len(pkt)
+	}
+	sent, errno := sendmmsg(s.fd, f.hdrs[i:n], octets)
 	if s.sent != nil && (errno == 0 || errno == unix.ENOBUFS) {
 		s.sent.numbered() // a queue refuses a packet that has its number already
 	}
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(sent), 0
+	return sent, errno
 }
 
 // write sends the frames that gather has prepared for pkts. A packet that the

@@ -15,10 +15,8 @@ import (
 // its own, and throws it away after: a tenth of what the packet costs. Others have
 // the one that is cached.
 //
-// It receives nothing, not even a copy to be filtered: it is bound to an address
-// that no packet is for. For the same reason no ICMP error reaches it, and its
-// errors are those of the packet that is sent.
-type headless struct{ s *socket }
+// It hears nothing (openDeaf), and its errors are those of the packet that is sent.
+type headless struct{ fd int }
 
 // What every header has that the kernel writes for it.
 const (
@@ -26,27 +24,20 @@ const (
 	headlessTOS = 0
 )
 
-// nobodysGroup is 224.0.0.0, "guaranteed not to be assigned to any group" (RFC 1112
-// section 4).
-var nobodysGroup = [4]byte{224, 0, 0, 0}
-
 // openHeadless opens the socket of a Conn.
 func (c *Conn) openHeadless() (*headless, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	fd, err := openDeaf(false)
 	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
+		return nil, err
 	}
 	if err := c.configureHeadless(fd); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
-	return &headless{&socket{fd: fd}}, nil
+	return &headless{fd}, nil
 }
 
 func (c *Conn) configureHeadless(fd int) error {
-	if err := attachFilter(fd, refuseAll); err != nil { // it hears until it is bound
-		return err
-	}
 	for _, o := range []option{
 		{"IP_RECVERR", unix.SOL_IP, unix.IP_RECVERR, 1}, // else a queue of this host drops without a word
 		{"IP_MTU_DISCOVER", unix.SOL_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO},
@@ -67,7 +58,7 @@ func (c *Conn) configureHeadless(fd int) error {
 			return fmt.Errorf("bind to interface %q: %w", c.cfg.Interface, os.NewSyscallError("setsockopt", err))
 		}
 	}
-	return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrInet4{Addr: nobodysGroup}))
+	return nil
 }
 
 // takes returns how many packets, from the first on, have the header that the
@@ -128,7 +119,7 @@ func (h *headless) send(b *headlessBatch, pkts [][]byte) (int, unix.Errno) {
 		b.control[i].info.Spec_dst = [4]byte(pkt[12:])
 		b.names[i].Addr = [4]byte(pkt[16:])
 	}
-	sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(h.s.fd), uintptr(unsafe.Pointer(&b.hdrs[0])),
+	sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(h.fd), uintptr(unsafe.Pointer(&b.hdrs[0])),
 		uintptr(len(pkts)), unix.MSG_DONTWAIT, 0, 0)
 	for i := range pkts {
 		b.iovs[i].Base = nil // the packets are the caller's again

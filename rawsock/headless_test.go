@@ -68,7 +68,7 @@ func TestHeadlessPacketsAreTheSame(t *testing.T) {
 				t.Fatalf("it takes %d of 3 plain packets", n)
 			}
 		} else {
-			c.headless.s.close()
+			unix.Close(c.headless.fd)
 			c.headless = nil
 		}
 		heard[i] = l.hearAll(len(batch), func() {
@@ -135,7 +135,7 @@ func TestHeadlessIsDeaf(t *testing.T) {
 	s := openStation(t, Config{})
 	local := netip.AddrPortFrom(l.ours[0], 4001)
 	s.claim(local)
-	must(t, attachFilter(s.headless.s.fd, filterProgram(s.socket(false), []portRange{{4001, 4001}})))
+	must(t, attachFilter(s.headless.fd, filterProgram(s.socket(false), []portRange{{4001, 4001}})))
 	w := l.newWire(0)
 	w.send(tcpPacket{src: netip.AddrPortFrom(w.here, 80), dst: local, seq: 1, flags: rst})
 	s.want(rst)
@@ -143,7 +143,7 @@ func TestHeadlessIsDeaf(t *testing.T) {
 	s.mustWrite(sent)
 	l.sendICMP(0, icmpMessage(false, 3, 1, 0, sent))
 	s.wantICMP()
-	fds := []unix.PollFd{{Fd: int32(s.headless.s.fd), Events: unix.POLLIN}}
+	fds := []unix.PollFd{{Fd: int32(s.headless.fd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(fds, 0); n != 0 || err != nil {
 		t.Errorf("the headless socket has something: %#x, %v", fds[0].Revents, err)
 	}

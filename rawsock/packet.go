@@ -117,7 +117,7 @@ func (c *Conn) openEar(v6 bool) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{fd: fd, v6: v6, packet: true}
+	s := &socket{fd: fd, out: fd, v6: v6, packet: true}
 	s.in.init(false) // with its header, whatever the family
 	if s.ring, err = openRing(fd, c.cfg.ReceiveBuffer, !c.cfg.NoTimestamps); err != nil {
 		c.note("the packet socket has no ring: %v", err)

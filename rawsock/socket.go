@@ -17,6 +17,7 @@ import (
 // A socket is the raw TCP socket of one family, or a packet socket.
 type socket struct {
 	fd     int
+	out    int // what packets are sent by: fd, or what openMouth has opened
 	v6     bool
 	packet bool
 	in     inBatch
@@ -95,6 +96,7 @@ func detach(pc *net.IPConn, v6 bool) (*socket, error) {
 	s := &socket{v6: v6}
 	ctlErr := rc.Control(func(fd uintptr) {
 		s.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+		s.out = s.fd
 	})
 	if err := errors.Join(ctlErr, os.NewSyscallError("fcntl", err)); err != nil {
 		return nil, err
@@ -107,13 +109,10 @@ func detach(pc *net.IPConn, v6 bool) (*socket, error) {
 // empties the queue of what came in before the filter was attached.
 func (c *Conn) configure(s *socket) error {
 	opts := []option{
-		{"IP_RECVERR", unix.SOL_IP, unix.IP_RECVERR, 1},
 		{"SO_BROADCAST", unix.SOL_SOCKET, unix.SO_BROADCAST, 0}, // package net sets it; TCP has nothing to say to many
 	}
 	if s.v6 {
 		opts = []option{
-			{"IPV6_HDRINCL", unix.SOL_IPV6, unix.IPV6_HDRINCL, 1},
-			{"IPV6_RECVERR", unix.SOL_IPV6, unix.IPV6_RECVERR, 1},
 			{"IPV6_RECVPKTINFO", unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1},
 			{"IPV6_RECVHOPLIMIT", unix.SOL_IPV6, unix.IPV6_RECVHOPLIMIT, 1},
 			{"IPV6_FLOWINFO", unix.SOL_IPV6, ipv6FlowInfo, 1},
@@ -124,17 +123,49 @@ func (c *Conn) configure(s *socket) error {
 			return err
 		}
 	}
-	if c.cfg.Interface != "" {
-		if err := unix.BindToDevice(s.fd, c.cfg.Interface); err != nil {
-			return fmt.Errorf("bind to interface %q: %w", c.cfg.Interface, os.NewSyscallError("setsockopt", err))
-		}
+	if err := c.configureBoth(s.fd, s.v6); err != nil {
+		return err
 	}
 	c.configureOptional(s)
 	if c.cfg.TxTimestamps {
 		c.enableTxStamps(s)
 	}
 	s.discard()
+	return c.openMouth(s)
+}
+
+// configureBoth sets what a raw socket that receives and one that sends have in common.
+func (c *Conn) configureBoth(fd int, v6 bool) error {
+	opts := []option{
+		{"IP_HDRINCL", unix.SOL_IP, unix.IP_HDRINCL, 1},
+		{"IP_RECVERR", unix.SOL_IP, unix.IP_RECVERR, 1},
+	}
+	if v6 {
+		opts = []option{
+			{"IPV6_HDRINCL", unix.SOL_IPV6, unix.IPV6_HDRINCL, 1},
+			{"IPV6_RECVERR", unix.SOL_IPV6, unix.IPV6_RECVERR, 1},
+		}
+	}
+	for _, o := range opts {
+		if err := o.set(fd); err != nil {
+			return err
+		}
+	}
+	if c.cfg.Interface != "" {
+		if err := unix.BindToDevice(fd, c.cfg.Interface); err != nil {
+			return fmt.Errorf("bind to interface %q: %w", c.cfg.Interface, os.NewSyscallError("setsockopt", err))
+		}
+	}
+	c.mark(fd)
 	return nil
+}
+
+// mark marks what a socket sends.
+func (c *Conn) mark(fd int) {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(c.cfg.Mark)); err != nil {
+		c.marked = false
+		c.note("packets are not marked: SO_MARK: %v (Linux 5.17 needs CAP_NET_RAW, older ones CAP_NET_ADMIN)", err)
+	}
 }
 
 // configureOptional sets what a Conn is better with and can do without.
@@ -144,9 +175,8 @@ func (c *Conn) configureOptional(s *socket) {
 	} else if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1); err != nil {
 		c.note("no receive timestamps: SO_TIMESTAMPNS: %v", err)
 	}
-	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_MARK, int(c.cfg.Mark)); err != nil {
-		c.marked = false
-		c.note("packets are not marked: SO_MARK: %v (Linux 5.17 needs CAP_NET_RAW, older ones CAP_NET_ADMIN)", err)
+	if s.packet {
+		c.mark(s.fd)
 	}
 	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, c.cfg.ReceiveBuffer) == nil {
 		return
@@ -203,6 +233,9 @@ func (s *socket) close() {
 		s.ring.close()
 	}
 	unix.Close(s.fd)
+	if s.out != s.fd {
+		unix.Close(s.out)
+	}
 }
 
 // drops reads SO_MEMINFO's count of dropped packets, or the ring's.

@@ -106,8 +106,12 @@ func TestTapOverflows(t *testing.T) {
 func TestTapWithoutMark(t *testing.T) {
 	l := newLab(t)
 	s := openStation(t, Config{Guard: GuardNone})
-	for _, sock := range append(s.sockets, s.headless.s) {
-		must(t, unix.SetsockoptInt(sock.fd, unix.SOL_SOCKET, unix.SO_MARK, 0))
+	outs := []int{s.headless.fd}
+	for _, sock := range s.sockets {
+		outs = append(outs, sock.out)
+	}
+	for _, fd := range outs {
+		must(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, 0))
 	}
 	p := tcpPacket{src: netip.AddrPortFrom(l.ours[0], 4001), dst: netip.AddrPortFrom(l.theirs[0], 80), flags: rst}
 	strict := openTap(t, s.Conn)

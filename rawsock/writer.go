@@ -266,10 +266,10 @@ func (c *Conn) writeHeaded(w *writer, s *socket, pkts [][]byte) (int, error) {
 // it stopped at.
 func (s *socket) send(out *outBatch, pkts [][]byte, i int) (int, unix.Errno) {
 	if s.sent == nil {
-		return out.send(s.fd, i, len(pkts))
+		return out.send(s.out, i, len(pkts))
 	}
 	s.sent.expect(pkts[i])
-	n, errno := out.send(s.fd, i, i+1)
+	n, errno := out.send(s.out, i, i+1)
 	// A queue or a firewall refuses a packet that has its number already.
 	if errno == 0 || errno == unix.EPERM || errno == unix.ENOBUFS {
 		s.sent.numbered()
@@ -296,7 +296,7 @@ func (s *socket) retry(errno unix.Errno, tries int) bool {
 
 // waitWritable waits for room in the send queue and reports whether there is.
 func (s *socket) waitWritable() bool {
-	fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}
+	fds := []unix.PollFd{{Fd: int32(s.out), Events: unix.POLLOUT}}
 	for end := time.Now().Add(sendPatience); ; {
 		left := time.Until(end)
 		if left <= 0 {

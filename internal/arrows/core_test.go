@@ -14,7 +14,7 @@ import (
 
 // The files of engine around its core, where locks and net.Conn live. All
 // others are the core: segments and time in, segments out.
-var shell = []string{"loop.go", "shard.go", "commons.go", "outbox.go", "netlistener.go", "dial.go", "claims.go", "netconn.go", "netcontrol.go"}
+var shell = []string{"loop.go", "readers.go", "shard.go", "commons.go", "outbox.go", "netlistener.go", "dial.go", "claims.go", "netconn.go", "netcontrol.go"}
 
 // The one file of engine that reads the clock and starts goroutines.
 const loop = "loop.go"

@@ -31,6 +31,7 @@ func (t *T) course(size, window int) *course {
 	}
 	t.Wait(courseRound)
 	p.Send(segment.ACK)
+	p.OnCall(0) // its rounds are not to wait for what others send
 	p.HoldAck()
 	una := p.RcvNxt()
 	return &course{t: t, p: p, size: size, una: una, end: una, next: t.Now() + courseRound}

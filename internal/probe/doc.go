@@ -62,6 +62,10 @@
 //   - LikePath: true marks an outcome that is no bad news, and that such a path
 //     would look like too: "no cookie", where an option may have been stripped.
 //   - A row that needs data declares Service; T.Request sends the request.
+//   - What the host's timers wait for must not wait for the pace: p.Book what an
+//     exchange will take before it begins, answer with p.Reply, which hides nothing
+//     that came meanwhile, and be p.OnCall where the moment of the answer counts.
+//     How long to wait on a connection is said by its own round trip (t.rtt).
 //   - Never wait for a fixed time where something can be waited for; T.Answer
 //     waits for as long as an answer may take on this path.
 //

@@ -194,11 +194,7 @@ func (t *T) neglect(p *puppet.Puppet, longest time.Duration, enough int) *neglec
 	}
 	n.repeated = t.recurrence(p, n.first.At, longest, enough, begins(n.una))
 	n.reset = p.Reset()
-	rtt := p.RTT()
-	if rtt == 0 {
-		rtt = t.battery.rtt()
-	}
-	n.findProbe(p.Arrivals(), rtt)
+	n.findProbe(p.Arrivals(), t.rtt(p))
 	return n
 }
 
@@ -397,7 +393,7 @@ func (t *T) burst(least int, shape puppet.Shape) *burst {
 		t.Unknown("the service sent no data")
 	}
 	b.size = min(b.size, len(first.Payload)) // some hosts keep room for options
-	for b.p.Await(20*time.Millisecond+t.battery.rtt()/2, puppet.Data) != nil {
+	for b.p.Await(20*time.Millisecond+t.rtt(b.p)/2, puppet.Data) != nil {
 		// an arrival extends the wait
 	}
 	b.n = b.end().Sub(b.una) / b.size
@@ -409,7 +405,7 @@ func (t *T) burst(least int, shape puppet.Shape) *burst {
 
 // soon is how long to wait for what an ACK brings: less than a retransmission
 // timeout.
-func (t *T) soon() time.Duration { return afterRTT(t.battery.rtt()) }
+func (t *T) soon(p *puppet.Puppet) time.Duration { return afterRTT(t.rtt(p)) }
 
 func afterRTT(rtt time.Duration) time.Duration { return 50*time.Millisecond + rtt*5/4 }
 
@@ -426,11 +422,8 @@ func (t *T) bring(b *burst, acks ...puppet.Shot) (data []*puppet.Arrival, at tim
 // moment. What comes sooner than a round trip allows was on its way before; what
 // comes later than soon, this host having been busy, is the timer's.
 func (t *T) brought(b *burst, sent time.Duration) (data []*puppet.Arrival) {
-	rtt := b.p.RTT()
-	if rtt == 0 {
-		rtt = t.battery.rtt()
-	}
-	for _, a := range b.p.Collect(t.soon()) {
+	rtt := t.rtt(b.p)
+	for _, a := range b.p.Collect(t.soon(b.p)) {
 		if puppet.Data(a) && sent+rtt*3/4 <= a.At && a.At <= sent+afterRTT(rtt) {
 			data = append(data, a)
 		}
@@ -443,7 +436,7 @@ func (t *T) brought(b *burst, sent time.Duration) (data []*puppet.Arrival) {
 func (t *T) timedOut(b *burst, sent time.Duration) {
 	count := 0
 	for _, a := range b.p.Arrivals() {
-		if begins(b.una)(a) && a.At < sent+b.p.RTT()*3/4 {
+		if begins(b.una)(a) && a.At < sent+t.rtt(b.p)*3/4 {
 			count++
 		}
 	}
@@ -615,7 +608,7 @@ func (t *T) undo(stamped bool) string {
 	}
 	b.p.Send(segment.ACK, mods...)
 	// The next timeout is twice as far away, and some hosts pace what they send.
-	a := b.p.Await(t.soon()+150*time.Millisecond, func(a *puppet.Arrival) bool { return puppet.Data(a) && b.at(2).LessEq(a.Seq) })
+	a := b.p.Await(t.soon(b.p)+150*time.Millisecond, func(a *puppet.Arrival) bool { return puppet.Data(a) && b.at(2).LessEq(a.Seq) })
 	switch {
 	case a == nil:
 		return "quiet"
@@ -625,20 +618,25 @@ func (t *T) undo(stamped bool) string {
 	return "f-rto"
 }
 
+// closedAnswers is how many probes of a closed window may come in a second: the first
+// are the distances of a retransmission timeout apart.
+const closedAnswers = 2
+
 // closedWindow returns a connection whose window is zero and whose service has
 // something to say, what a probe of it looks like, and when the service was asked.
 // p is nil if data came all the same.
 func (t *T) closedWindow() (p *puppet.Puppet, isProbe puppet.Match, start time.Duration) {
 	p = t.prompt()
+	p.OnCall(closedAnswers)
 	if !t.Lives(p) { // some hosts believe in a smaller window only of a later segment
 		t.Unknown("the connection does not take data")
 	}
-	p.Collect(50*time.Millisecond + t.battery.rtt()) // an echo, a greeting
+	p.Collect(t.soon(p)) // an echo, a greeting
 	una := p.RcvNxt()
 	p.Window(0)
 	t.Request(p)
 	start = t.sentAt(p)
-	t.Wait(50*time.Millisecond + t.battery.rtt())
+	t.Wait(t.soon(p))
 	for _, a := range p.Arrivals() {
 		if len(a.Payload) > 1 && una.LessEq(a.Seq) {
 			if t.Service.Greets {
@@ -686,18 +684,26 @@ func zeroWindowProbe(t *T) string {
 			t.Fact("form", "%d octets at %+d", len(a.Payload), a.Seq.Sub(una))
 		}
 		wait = max(wait, 7*(a.At-last))
+		times, waits = append(times, a.At-start), further(waits, hostWaited(a.At, last, answered))
 		last = a.At
-		times, waits = append(times, a.At-start), further(waits, a.At-answered)
-		answered = p.Send(segment.ACK).At
+		answered = p.Reply(segment.ACK).At
 	}
 	t.Times("probes_at", times...)
 	t.Times("waits", waits...)
 	return ruleOfProbes(times, waits)
 }
 
+// hostWaited returns how long the host had waited for when it sent a probe: since our
+// answer to the one before, or since that one, if our answer came too late.
+func hostWaited(at, before, answered time.Duration) time.Duration {
+	if answered > at {
+		return at - before
+	}
+	return at - answered
+}
+
 // ruleOfProbes is the rule of probes that came at times, and before which the host
-// has waited since our last answer: many hosts wait anew after each, and ours may
-// have had to wait its turn.
+// has waited: many hosts wait anew after each answer, and ours may have been late.
 func ruleOfProbes(times, waits []time.Duration) string {
 	if said := ruleBehindProbe(times); said != "irregular" {
 		return said
@@ -723,8 +729,7 @@ func lostWindowUpdate(t *T) string {
 	if p.Await(30*time.Second, isProbe) == nil {
 		t.Unknown("the host does not probe a closed window")
 	}
-	p.Send(segment.ACK)
-	opened := t.Now()
+	opened := p.Reply(segment.ACK).At
 	p.Window(100)
 	p.ReleaseAck()
 	for range 4 {
@@ -746,7 +751,7 @@ func keepAliveSent(t *T) string {
 	const watch, calm = 65 * time.Second, 4 * time.Second
 	p := t.Connect()
 	for p.Await(calm, puppet.Data) != nil { // a greeting, or data whose ACK was lost
-		p.Send(segment.ACK)
+		p.Reply(segment.ACK)
 	}
 	start := t.Now()
 	var times []time.Duration
@@ -756,7 +761,7 @@ func keepAliveSent(t *T) string {
 		a := p.Await(start+watch-t.Now(), puppet.Either(old, puppet.RST, puppet.FIN))
 		switch {
 		case a != nil && old(a) && t.repeats(p, a):
-			p.Send(segment.ACK)
+			p.Reply(segment.ACK)
 			continue
 		case a == nil && times == nil:
 			return "quiet"
@@ -771,7 +776,7 @@ func keepAliveSent(t *T) string {
 			t.Fact("form", "%d octets at %+d", len(a.Payload), a.Seq.Sub(p.RcvNxt()))
 		}
 		times = append(times, a.At-start)
-		p.Send(segment.ACK)
+		p.Reply(segment.ACK)
 	}
 }
 
@@ -848,7 +853,7 @@ func (t *T) idle(puppets []*puppet.Puppet, until time.Duration) {
 			keepAlive := func(a *puppet.Arrival) bool { return a.Seq.Less(p.RcvNxt()) && len(a.Payload) <= 1 }
 			if p.Await(0, keepAlive) != nil {
 				t.Fact("keep_alives", "answered")
-				p.Send(segment.ACK)
+				p.Reply(segment.ACK)
 			}
 		}
 	}

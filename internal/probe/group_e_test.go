@@ -3,8 +3,10 @@ package probe_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"rawtcp/engine"
+	"rawtcp/internal/simnet"
 	"rawtcp/segment"
 )
 
@@ -73,5 +75,7 @@ var breakagesE = []breakage{
 // steps.
 func TestWindowUpdate(t *testing.T) {
 	s := subject{conn: engine.ConnConfig{SendBuffer: 16 << 10, ReceiveBuffer: 32 << 10}}
+	want(t, s.probe(t, "E13"), map[string]string{"E13": "large"})
+	s = subject{road: simnet.PathConfig{Delay: 10 * time.Millisecond, Bandwidth: 40 << 10}} // on which a megabyte takes longer than patience
 	want(t, s.probe(t, "E13"), map[string]string{"E13": "large"})
 }

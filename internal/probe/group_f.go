@@ -324,7 +324,7 @@ func unreadData(t *T) string {
 			return "reset"
 		default:
 			fin = true
-			p.Send(segment.ACK)
+			p.Reply(segment.ACK)
 		}
 	}
 	if fin {

@@ -34,7 +34,10 @@ type subject struct {
 	toUs    func(packet []byte) []byte // changes what the host sends
 	seed    uint64
 	v6      bool
-	lanes   int // of the battery; more than one: at 40 packets a second
+	lanes   int           // of the battery; more than one: at 40 packets a second
+	rate    int           // packets a second, if they are to be others
+	slow    time.Duration // the delay each way of the first handshake
+	tracer  engine.Tracer // of the board
 }
 
 const subjectPort = 4000
@@ -60,8 +63,15 @@ func (s subject) run(t *testing.T, ids []string) *probe.Report {
 	}
 	out, in := s.road, s.road
 	out.Hook, in.Hook = s.toHost, s.toUs
-	network.SetPath(here, there, out)
-	network.SetPath(there, here, in)
+	lay := func(delay time.Duration) {
+		out.Delay, in.Delay = delay, delay
+		network.SetPath(here, there, out)
+		network.SetPath(there, here, in)
+	}
+	lay(max(s.road.Delay, s.slow))
+	if s.slow > 0 {
+		time.AfterFunc(s.slow*3/2, func() { lay(s.road.Delay) }) // the answer has left
+	}
 
 	if s.conn.ReceiveBuffer == 0 {
 		s.conn.ReceiveBuffer = 64 << 10 // so that a row can fill it
@@ -83,9 +93,12 @@ func (s subject) run(t *testing.T, ids []string) *probe.Report {
 		return host.Dial(ctx, netip.AddrPortFrom(us, callPort), engine.DialConfig{})
 	})
 
-	cfg := puppet.Config{Link: here}
+	cfg := puppet.Config{Link: here, Tracer: s.tracer}
 	if s.lanes > 1 {
 		cfg.Rate, cfg.Conns = 40, 2*s.lanes
+	}
+	if s.rate > 0 {
+		cfg.Rate = s.rate
 	}
 	board := puppet.NewBoard(cfg)
 	defer board.Close()

@@ -46,3 +46,13 @@ func inSeconds(list ...float64) (times []time.Duration) {
 	}
 	return times
 }
+
+// The host waits since our answer to its last probe, if that left before the next one came.
+func TestHostWaited(t *testing.T) {
+	const before, at = 10 * time.Second, 13 * time.Second
+	for answered, want := range map[time.Duration]time.Duration{11 * time.Second: 2 * time.Second, 14 * time.Second: 3 * time.Second} {
+		if got := hostWaited(at, before, answered); got != want {
+			t.Errorf("answered at %v: waited %v, want %v", answered, got, want)
+		}
+	}
+}

@@ -97,6 +97,15 @@ func (t *T) Wait(d time.Duration) { t.stage.Wait(d) }
 // RFC 9293 section 3.8.6.3).
 func (t *T) Patience() time.Duration { return 550*time.Millisecond + 4*t.battery.rtt() }
 
+// rtt is the round trip of a connection's own handshake. A slow one of another row
+// would make this one wait until the timers of the host run out.
+func (t *T) rtt(p *puppet.Puppet) time.Duration {
+	if rtt := p.RTT(); rtt > 0 {
+		return rtt
+	}
+	return t.battery.rtt()
+}
+
 // Puppet returns a puppet for the target that has sent nothing yet.
 func (t *T) Puppet(shape ...puppet.Shape) *puppet.Puppet { return t.PuppetTo(t.Target, shape...) }
 
@@ -291,7 +300,7 @@ func (t *T) Flight(p *puppet.Puppet) []*puppet.Arrival {
 func (t *T) Rest(p *puppet.Puppet) []*puppet.Arrival {
 	const pause = 120 * time.Millisecond // less than any RTO
 	p.Await(t.Patience()+2*time.Second, puppet.Data)
-	for p.Await(pause+t.battery.rtt(), puppet.Data) != nil {
+	for p.Await(pause+t.rtt(p), puppet.Data) != nil {
 		// an arrival extends the wait
 	}
 	var flight []*puppet.Arrival

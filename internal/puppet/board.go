@@ -80,9 +80,10 @@ func NewBoard(cfg Config) *Board {
 		cfg.Random = rand.Uint64
 	}
 	b := &Board{
-		cfg: cfg, began: time.Now(), pace: newPace(cfg.Rate), seats: newSeats(cfg.Conns),
+		cfg: cfg, began: time.Now(), seats: newSeats(cfg.Conns),
 		gone: make(chan struct{}), lines: map[line]*Puppet{}, ports: map[netip.AddrPort]*port{}, doors: map[netip.AddrPort]*Door{},
 	}
+	b.pace = newPace(cfg.Rate, b.Now)
 	// One after the other, so that no port comes back while the peer may still
 	// remember it.
 	b.offset = int(cfg.Random() % numPorts)

@@ -13,7 +13,7 @@ import (
 // IPv6 all of it. It counts as a provocation, and is no part of the evidence.
 func (p *Puppet) Complain(kind, code uint8, quoted []byte) (at time.Duration) {
 	p.rest()
-	if !p.stage.ok() || !p.reserve(1) {
+	if !p.stage.ok() || !p.reserve(1, provoking) {
 		return 0
 	}
 	p.board.mu.Lock()
@@ -21,6 +21,7 @@ func (p *Puppet) Complain(kind, code uint8, quoted []byte) (at time.Duration) {
 	at = p.board.Now()
 	err := p.board.write([][]byte{p.complaint(kind, code, quoted)})
 	p.board.mu.Unlock()
+	p.board.pace.gone(1)
 	if err != nil {
 		p.stage.fail(err)
 	}

@@ -25,6 +25,9 @@
 //
 // The Board holds everybody to a pace (packets in any one second) and to a number
 // of connections at a time; a Puppet keeps provocations of one connection apart.
+// Who waits for the pace is served in turn. What must not wait has three ways: Book
+// a number of packets ahead of an exchange, Reply to what the peer wants an answer
+// to, and be OnCall where answers will be owed.
 // A local port is claimed, and with it the kernel silenced, before the first
 // segment leaves. A Stage that is closed has torn down every connection that its
 // puppets opened, and given the ports back.

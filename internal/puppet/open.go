@@ -29,8 +29,8 @@ var synWaits = [...]time.Duration{time.Second, 2 * time.Second, 2 * time.Second,
 // Open makes a handshake; the SYN is sent up to four times. SYN and ACK are booked
 // together, since many a peer takes its first round trip time from them.
 func (p *Puppet) Open() Answer {
-	p.Book(2)
 	for i, wait := range synWaits {
+		p.Book(2)
 		p.Ask(i > 0)
 		sent := p.Send(segment.SYN)
 		a := p.answer(wait)
@@ -181,6 +181,7 @@ func (p *Puppet) Close() {
 		return
 	}
 	p.left = true
+	defer p.dismiss()
 	if p.lives() && p.stage.board.alive() {
 		was := p.stage.closing
 		p.stage.closing = true

@@ -19,8 +19,9 @@ type Puppet struct {
 	shape         Shape
 	news          chan struct{}
 	provoked      time.Duration // when the last provocation left
-	booked        int           // packets that may leave without waiting for the pace
-	bookedAt      time.Duration // when they were booked; after a second they are void
+	booked        *booking      // packets that may leave without waiting; nil: none
+	prompt        bool          // what it books goes first
+	kept          int           // places of the pace that it has kept for answers
 	left          bool
 	rtt           time.Duration // of the handshake; 0: unknown
 	lag           time.Duration // from the peer's SYN-ACK to our ACK
@@ -253,17 +254,37 @@ func (p *Puppet) clock() uint32 { return p.tsBase + uint32(p.board.Now().Millise
 // Send sends a segment. New data and a FIN in their place move SND.NXT. What
 // arrives from now on is what the next Await looks at.
 func (p *Puppet) Send(flags segment.Flags, mods ...Mod) Sent {
-	sent := p.fire([]func() Shot{func() Shot { return p.shot(flags, mods) }}, true)
-	return sent[0]
+	return p.fire([]func() Shot{func() Shot { return p.shot(flags, mods) }}, ordinary)[0]
+}
+
+// Reply is Send for an answer that the peer waits for. It leaves before all that
+// only waits for the pace, and what has arrived before it left is still there for
+// the next Await.
+func (p *Puppet) Reply(flags segment.Flags, mods ...Mod) Sent {
+	return p.fire([]func() Shot{func() Shot { return p.shot(flags, mods) }}, owed)[0]
+}
+
+// OnCall keeps n places of every second for what the puppet replies, until it is
+// closed: so many answers need not wait at all. It waits until they are free. What the
+// puppet books from now on goes before what others wait to send, too, for which n may
+// be 0. All that are on call have a quarter of the places at most, and packets that
+// leave together and are more than the rest may take those as well.
+func (p *Puppet) OnCall(n int) {
+	pace := p.board.pace
+	n = min(n, pace.rate/4)
+	if pace.take(n, inTurn, p.stage.pause) {
+		p.prompt = true
+		p.kept += pace.keep(n)
+	}
 }
 
 // Provoke is Send for what no obedient peer would say: it leaves SND.NXT as it
 // is, and waits until the last provocation of this connection is long enough ago.
 func (p *Puppet) Provoke(flags segment.Flags, mods ...Mod) Sent {
 	p.rest()
-	sent := p.fire([]func() Shot{func() Shot { return p.shot(flags, mods) }}, false)
-	p.provoked = sent[0].At
-	return sent[0]
+	sent := p.fire([]func() Shot{func() Shot { return p.shot(flags, mods) }}, provoking)[0]
+	p.provoked = sent.At
+	return sent
 }
 
 // rest waits until another provocation is decent.
@@ -278,27 +299,40 @@ func (p *Puppet) rest() {
 
 // Book waits until n packets may leave at once, and lets the next n of this
 // puppet leave without waiting if they do within a second: for a handshake or an
-// exchange whose time the peer measures. n is cut to what a second holds.
+// exchange whose time the peer measures. n is cut to what a second holds. It ends
+// a booking made before. A puppet on call goes before those that are not.
 func (p *Puppet) Book(n int) {
-	b := p.board
-	n = min(n, cap(b.pace.last))
-	at := b.pace.book(b.Now(), n)
-	if wait := at - b.Now(); wait > 0 && !p.stage.Wait(wait) {
-		return
+	pace := p.board.pace
+	pace.giveBack(p.booked)
+	p.booked = nil
+	n = min(n, pace.rate)
+	rank := inTurn
+	if p.prompt {
+		rank = owing
 	}
-	p.booked, p.bookedAt = n, at
+	if pace.take(n, rank, p.stage.pause) {
+		p.booked = pace.book(n)
+	}
 }
 
-// reserve waits until n packets may leave, and reports whether they may.
-func (p *Puppet) reserve(n int) bool {
-	b := p.board
-	if now := b.Now(); n <= p.booked && now < p.bookedAt+bookFor {
-		p.booked -= n
-		b.pace.spend(p.bookedAt, now, n)
-		return true
+// dismiss gives up what the pace holds for the puppet.
+func (p *Puppet) dismiss() {
+	p.board.pace.giveBack(p.booked)
+	p.board.pace.release(p.kept)
+	p.booked, p.prompt, p.kept = nil, false, 0
+}
+
+// reserve waits until n packets may leave, and reports whether they may. The
+// caller tells the pace when they have.
+func (p *Puppet) reserve(n int, how manner) bool {
+	pace, rank := p.board.pace, inTurn
+	switch {
+	case how == owed && p.kept > 0:
+		rank = onCall
+	case how == owed:
+		rank = owing
 	}
-	wait := b.pace.reserve(b.Now(), n) - b.Now()
-	return wait <= 0 || p.stage.Wait(wait)
+	return pace.draw(p.booked, n) || pace.take(n, rank, p.stage.pause)
 }
 
 // Volley sends segments made by Segment together, as one provocation: SND.NXT
@@ -309,25 +343,36 @@ func (p *Puppet) Volley(shots ...Shot) []Sent {
 	for i := range shots {
 		makers[i] = func() Shot { return shots[i] }
 	}
-	sent := p.fire(makers, false)
+	sent := p.fire(makers, provoking)
 	p.provoked = sent[len(sent)-1].At
 	return sent
 }
 
+// A manner is how a segment leaves.
+type manner int
+
+const (
+	ordinary  manner = iota // what an obedient peer says
+	owed                    // the same, as an answer to what has arrived
+	provoking               // what no obedient peer would say
+)
+
 // fire sends segments together when the pace allows it.
-func (p *Puppet) fire(makers []func() Shot, obedient bool) []Sent {
+func (p *Puppet) fire(makers []func() Shot, how manner) []Sent {
 	sent := make([]Sent, len(makers))
 	b := p.board
 	if !p.stage.ok() {
 		return sent
 	}
-	room := cap(b.pace.last)
+	room := b.pace.rate
 	for from := 0; from < len(makers); from += room {
 		to := min(from+room, len(makers))
-		if !p.reserve(to - from) {
+		if !p.reserve(to-from, how) {
 			return sent
 		}
-		if err := p.launch(makers[from:to], sent[from:to], obedient); err != nil {
+		err := p.launch(makers[from:to], sent[from:to], how)
+		b.pace.gone(to - from)
+		if err != nil {
 			p.stage.fail(err)
 			return sent
 		}
@@ -336,13 +381,14 @@ func (p *Puppet) fire(makers []func() Shot, obedient bool) []Sent {
 }
 
 // launch builds and sends segments now.
-func (p *Puppet) launch(makers []func() Shot, sent []Sent, obedient bool) error {
+func (p *Puppet) launch(makers []func() Shot, sent []Sent, how manner) error {
 	b := p.board
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p.cursor = len(p.inbox)
+	if how != owed {
+		p.cursor, p.sentAt = len(p.inbox), time.Now().UnixNano()
+	}
 	at := b.Now()
-	p.sentAt = time.Now().UnixNano()
 	packets := make([][]byte, len(makers))
 	for i, makeShot := range makers {
 		s := makeShot()
@@ -351,14 +397,14 @@ func (p *Puppet) launch(makers []func() Shot, sent []Sent, obedient bool) error 
 			return err
 		}
 		packets[i] = pkt
-		if obedient {
+		if how != provoking {
 			p.advance(&s.Segment)
 		}
 		if s.Flags.Has(segment.ACK) {
 			p.told = s.Ack
 		}
 		p.spoke = p.spoke || s.Flags.Has(segment.SYN)
-		p.reset = p.reset || obedient && s.Flags.Has(segment.RST)
+		p.reset = p.reset || how != provoking && s.Flags.Has(segment.RST)
 		sent[i] = Sent{Segment: s.Segment, Bytes: pkt, At: at, Number: p.record(engine.EventSegmentOut, &s.Segment, pkt, at, 0)}
 	}
 	return b.write(packets)

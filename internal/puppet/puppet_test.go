@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,15 +196,61 @@ func TestPace(t *testing.T) {
 		for range 3 {
 			<-done
 		}
-		sent := w.left()
-		if len(sent) < 3*37 {
-			w.Fatalf("%d packets left", len(sent))
+		if n := len(w.left()); n < 3*37 {
+			w.Fatalf("%d packets left", n)
 		}
-		for i := range sent[10:] {
-			if gap := sent[i+10].at - sent[i].at; gap < time.Second {
-				w.Fatalf("packets %d to %d left within %v", i, i+10, gap)
+		w.paced(10)
+	})
+}
+
+// An answer goes before what others wait to send, and hides nothing that has come
+// meanwhile. Places that are kept for answers are given back with the puppet.
+func TestReply(t *testing.T) {
+	const conns = 6
+	inWorld(t, puppet.Config{Conns: conns}, func(w *world) {
+		s := w.stage(1)
+		p := w.open(s)
+		p.OnCall(2)
+		var others sync.WaitGroup
+		for range conns - 1 {
+			others.Go(func() {
+				s := w.stage(1)
+				defer s.Close()
+				q := w.open(s)
+				for range 10 {
+					q.Send(segment.ACK)
+				}
+			})
+		}
+		time.Sleep(2500 * time.Millisecond)
+		p.Send(text, puppet.Text([]byte("a"))) // and "a" comes back
+		time.Sleep(time.Second)
+		for range 10 {
+			begun := w.board.Now()
+			if sent := p.Reply(segment.ACK); sent.At != begun {
+				w.Errorf("an answer waited for %v", sent.At-begun)
 			}
+			if p.Reply(segment.ACK).At != begun {
+				w.Error("a second one waited")
+			}
+			time.Sleep(time.Second)
 		}
+		if p.Await(0, puppet.Data) == nil {
+			w.Error("an answer has hidden what came before it")
+		}
+		s.Close()
+		others.Wait()
+		time.Sleep(time.Second)
+		s = w.stage(1)
+		defer s.Close()
+		q, begun := s.Puppet(w.target, puppet.Shape{}), w.board.Now()
+		for range 9 {
+			q.Send(segment.ACK)
+		}
+		if w.board.Now() != begun {
+			w.Error("places are kept for one who has left")
+		}
+		w.paced(10)
 	})
 }
 

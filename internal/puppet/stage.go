@@ -77,7 +77,10 @@ func (s *Stage) ok() bool {
 func (b *Board) alive() bool { return b.Err() == nil }
 
 // Wait lets time pass. It reports false if the stage cannot go on.
-func (s *Stage) Wait(d time.Duration) bool {
+func (s *Stage) Wait(d time.Duration) bool { return s.pause(d, nil) }
+
+// pause is Wait that news ends.
+func (s *Stage) pause(d time.Duration, news <-chan struct{}) bool {
 	if !s.ok() {
 		return false
 	}
@@ -85,6 +88,7 @@ func (s *Stage) Wait(d time.Duration) bool {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-news:
 	case <-s.done():
 	}
 	return s.ok()

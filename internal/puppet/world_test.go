@@ -77,6 +77,17 @@ func (w *world) left() []moment {
 	return slices.Clone(w.sent)
 }
 
+// paced checks that no more packets have left in any second than the rate says.
+func (w *world) paced(rate int) {
+	w.Helper()
+	sent := w.left()
+	for i := range sent[rate:] {
+		if gap := sent[i+rate].at - sent[i].at; gap < time.Second {
+			w.Fatalf("packets %d to %d left within %v", i, i+rate, gap)
+		}
+	}
+}
+
 func (w *world) echo() {
 	for {
 		c, err := w.listener.Accept()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 
 	"rawtcp/internal/trace"
@@ -62,6 +63,7 @@ type sourceView struct {
 	Facts     []fact
 	Command   string
 	NoCommand string // why there is none
+	Again     string // what it takes to run the command again; may be empty
 }
 
 // A fact is a name and a value, with a word on it where it needs one.
@@ -200,6 +202,9 @@ func (c *conn) name() string {
 func (s *source) view() sourceView {
 	v := sourceView{Facts: s.facts()}
 	v.Command, v.NoCommand = s.repeat()
+	if s.start != nil && wroteFiles(s.start.Env, s.start.Args) {
+		v.Again = "This run has written files, and the command does not overwrite what is there: name other files, or add --force."
+	}
 	return v
 }
 
@@ -250,6 +255,27 @@ func (s *source) repeat() (command, why string) {
 		return "rawtcp explain " + quote(s.capture.File), ""
 	}
 	return "", "The lines of this run do not say how it was called."
+}
+
+// wroteFiles reports whether a command names files to write, and not --force.
+func wroteFiles(env, args []string) (wrote bool) {
+	for i, a := range append(slices.Clone(env), args...) {
+		if i < len(env) { // RAWTCP_REPORT=FILE is --report=FILE
+			name, value, _ := strings.Cut(strings.TrimPrefix(a, "RAWTCP_"), "=")
+			a = "--" + strings.ToLower(name) + "=" + value
+		}
+		name, value, whole := strings.Cut(a, "=")
+		if next := i + 1 - len(env); !whole && next > 0 && next < len(args) {
+			value = args[next]
+		}
+		switch name {
+		case "--force":
+			return false
+		case "--report", "--pcap", "--out":
+			wrote = wrote || value != "-"
+		}
+	}
+	return wrote
 }
 
 func commandLine(env, args []string) string {

@@ -191,6 +191,34 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// A command that wrote a file does not work a second time as it stands.
+func TestCommandThatWrote(t *testing.T) {
+	for _, tt := range []struct {
+		env, args []string
+		want      bool
+	}{
+		{nil, []string{"connect", "example.com:80"}, false},
+		{nil, []string{"connect", "--report", "a.html", "example.com:80"}, true},
+		{nil, []string{"connect", "--pcap=a.pcap", "example.com:80"}, true},
+		{nil, []string{"connect", "--pcap=-", "--out", "-", "example.com:80"}, false},
+		{nil, []string{"probe", "--report", "a.html", "--force", "example.com:80"}, false},
+		{[]string{"RAWTCP_REPORT=a.html"}, []string{"listen", ":80"}, true},
+		{[]string{"RAWTCP_REPORT=a.html", "RAWTCP_FORCE=1"}, []string{"listen", ":80"}, false},
+	} {
+		args, err := json.Marshal(map[string]any{"type": "start", "schema": trace.Schema, "command": "connect", "args": tt.args, "env": tt.env})
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := new(bytes.Buffer)
+		if err := read(t, string(args)).Write(page); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(page.String(), "add --force"); got != tt.want {
+			t.Errorf("%q %q: says to add --force: %v, want %v", tt.env, tt.args, got, tt.want)
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	for lines, want := range map[string]string{
 		"": "no connection to report on",

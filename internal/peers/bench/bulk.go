@@ -52,6 +52,10 @@ func receiveContest() contest {
 	return c
 }
 
+// turnsPerRound is how many turns each has in a round: the median of three stands
+// one that a stall spoiled.
+const turnsPerRound = 3
+
 // sixteenContest is sixteen streams at a time, and two processors for them.
 func sixteenContest(direction string) contest {
 	work := "sixteen streams, " + direction
@@ -101,7 +105,7 @@ const (
 
 // bulk is a contest of streams that send or receive.
 func bulk(name, direction string, streams int, offload bool, names ...string) contest {
-	c := contest{name: name, setUp: func(s *Session) error { return s.enter(offload) }}
+	c := contest{name: name, laps: turnsPerRound, setUp: func(s *Session) error { return s.enter(offload) }}
 	role := map[string]string{"send": "sink", "receive": "source"}[direction]
 	for _, stack := range names {
 		role := role

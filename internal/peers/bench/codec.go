@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ const floor = "memcpy"
 // codecContests are the parser, the builder and the sum, P1 to P3.
 func codecContests() []contest {
 	jobs := slices.DeleteFunc(peers.Jobs(), func(j peers.Job) bool { return codecRows(j) == nil })
-	c := contest{name: "codec", measure: func(s *Session) (series, error) { return measureJobs(s, jobs), nil }}
+	c := contest{name: "codec", measure: func(s *Session) (series, error) { return measureJobs(s, jobs) }}
 	for _, j := range jobs {
 		c.comparisons = append(c.comparisons, codecRows(j)...)
 	}
@@ -62,49 +63,104 @@ func described(shape string) string {
 	return map[string]string{"none": "no options", "SYN": "SYN options", "SACK": "with SACK blocks", "IPv6": "IPv6"}[set] + ", " + size + " B"
 }
 
-// measureJobs has the contenders of each job take turns of a millisecond.
-func measureJobs(s *Session, jobs []peers.Job) series {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	rounds, run := 6*s.Rounds+1, time.Millisecond
+// The laps of the codec. A slice is long against the clock's 50 ns and short
+// against a stall, so that a stall spoils few of them; a lap has so many slices of
+// every contender of every job, and a round so many laps: hundreds of slices spread
+// over seconds.
+const (
+	slice        = 200 * time.Microsecond
+	slicesPerLap = 21
+	lapsPerRound = 9
+)
+
+// measureJobs has the contenders of each job take turns of a slice.
+func measureJobs(s *Session, jobs []peers.Job) (series, error) {
+	run := slice
 	if s.Quick {
-		rounds, run = 5, 10*time.Microsecond
+		run = 10 * time.Microsecond
 	}
-	got := series{}
-	worst := map[string]float64{"Parse": 0, "Verify": 0, "Append": 0}
-	for i, j := range jobs {
-		s.progress("codec: %s, %d of %d", j.Name, i+1, len(jobs))
-		measureJob(got, j, rounds, run)
+	var all []timedJob
+	allocs := sample{"Parse/allocs": 0, "Verify/allocs": 0, "Append/allocs": 0}
+	for _, j := range jobs {
+		all = append(all, prepare(j, run))
 		kind, _, _ := strings.Cut(j.Name, "/")
-		worst[kind] = max(worst[kind], testing.AllocsPerRun(20, j.Contenders[0].Do))
+		allocs[kind+"/allocs"] = max(allocs[kind+"/allocs"], testing.AllocsPerRun(20, j.Contenders[0].Do))
 	}
-	for kind, allocs := range worst {
-		got.add("rawtcp", sample{kind + "/allocs": allocs})
-	}
-	return got
+	c := contest{name: "codec", laps: lapsPerRound, lap: func(s *Session) (lap, error) {
+		got := lap{"rawtcp": maps.Clone(allocs)}
+		return got, pinned(s.testCPU, func() {
+			for _, j := range all {
+				j.measure(got)
+			}
+		})
+	}}
+	return c.turns(s)
 }
 
-func measureJob(got series, j peers.Job, rounds int, run time.Duration) {
-	contenders := j.Contenders
+// A timedJob is a job and how often each of its contenders does it in a slice.
+type timedJob struct {
+	peers.Job
+	contenders []peers.Contender
+	counts     []int
+}
+
+func prepare(j peers.Job, run time.Duration) timedJob {
+	t := timedJob{Job: j, contenders: j.Contenders}
 	if j.Floor != nil {
-		contenders = append(slices.Clone(contenders), peers.Contender{Name: floor, Do: j.Floor})
+		t.contenders = append(slices.Clone(j.Contenders), peers.Contender{Name: floor, Do: j.Floor})
 	}
-	var counts []int
-	for _, c := range contenders {
-		counts = append(counts, calibrate(c.Do, run))
+	for _, c := range t.contenders {
+		t.counts = append(t.counts, calibrate(c.Do, run))
 	}
-	for range rounds {
-		for i, c := range contenders {
-			v := float64(repeat(c.Do, counts[i]).Nanoseconds()) / float64(counts[i])
-			if strings.HasPrefix(j.Name, "Checksum/") {
-				v = float64(j.Size) / v // octets a nanosecond are GB/s
+	return t
+}
+
+// measure adds the job's figures to a lap: medians of its slices. On a busy
+// machine these differ less from lap to lap than lower quantiles do, by a third.
+func (t timedJob) measure(got lap) {
+	for i, took := range t.slices() {
+		name, v := t.contenders[i].Name, middle(took).Median
+		if strings.HasPrefix(t.Name, "Checksum/") {
+			v = float64(t.Size) / v // octets a nanosecond are GB/s
+		}
+		if got[name] == nil {
+			got[name] = sample{}
+		}
+		got[name][t.Name] = v
+	}
+}
+
+// slices has the contenders take turns of a slice, A B B A, and returns what each
+// took to do the job once, in nanoseconds.
+func (t timedJob) slices() [][]float64 {
+	took := make([][]float64, len(t.contenders))
+	for n := range slicesPerLap {
+		for i := range t.contenders {
+			if n%2 != 0 {
+				i = len(t.contenders) - 1 - i
 			}
-			got.add(c.Name, sample{j.Name: v})
+			took[i] = append(took[i], float64(repeat(t.contenders[i].Do, t.counts[i]).Nanoseconds())/float64(t.counts[i]))
 		}
 	}
+	return took
 }
 
-// calibrate returns how often to repeat do for about one run.
+// pinned runs do on one processor. Its thread ends with it, so that no other code
+// of this program is pinned, too.
+func pinned(cpu string, do func()) error {
+	ended := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		err := pinThread(cpu)
+		if err == nil {
+			do()
+		}
+		ended <- err
+	}()
+	return <-ended
+}
+
+// calibrate returns how often to repeat do for about one slice.
 func calibrate(do func(), run time.Duration) int {
 	for n := 100; ; n *= 4 {
 		if took := repeat(do, n); took > run/4 {

@@ -9,9 +9,11 @@ import (
 	"time"
 )
 
-// quiet is a session that measures nothing real.
+// quiet is a session on a machine that is always calm, and measures nothing real.
 func quiet(rounds int) *Session {
-	return &Session{Options: Options{Rounds: rounds, Log: io.Discard}, began: time.Now()}
+	s := &Session{Options: Options{Rounds: rounds, Log: io.Discard}}
+	s.gate = &gate{Calm: Calm{Limit: 0.02}, world: (&fakeWorld{}).world(), left: time.Hour}
+	return s
 }
 
 // scripted is a contest of two whose peer measures the values in turn.
@@ -64,14 +66,25 @@ func TestRestlessContestIsHeldAgain(t *testing.T) {
 	}
 }
 
-// A benchmark that has taken long holds nothing again.
-func TestLateContestIsHeldOnce(t *testing.T) {
+// A benchmark whose patience is out holds nothing again.
+func TestImpatientContestIsHeldOnce(t *testing.T) {
 	c, held := scripted(50, 75, 100, 125, 150), 0
-	c.setUp = func(*Session) error { held++; return nil }
 	s := quiet(5)
-	s.began = s.began.Add(-noMoreTries)
-	if _, err := c.rows(s); err != nil || held != 1 {
+	w := &fakeWorld{}
+	s.gate = &gate{Calm: Calm{Limit: 0.02}, world: w.world(), left: time.Minute}
+	c.setUp = func(*Session) error { held++; w.pass(2*time.Minute, 0); return nil }
+	if _, err := c.rows(s); err != nil || held != 1 || len(s.gate.HeldAgain) != 0 {
 		t.Errorf("held %d times, %v", held, err)
+	}
+}
+
+// The figure of a round is the median of its laps.
+func TestRoundIsTheMedianOfItsLaps(t *testing.T) {
+	c := scripted(10, 1000, 11, 5, 20, 21)
+	c.laps = 3
+	got, err := c.turns(quiet(2))
+	if want := []float64{11, 20}; err != nil || !slices.Equal(got["them"]["m"], want) {
+		t.Errorf("%v, %v, want %v", got, err, want)
 	}
 }
 

@@ -43,7 +43,7 @@ func handshakeContests() []contest {
 }
 
 func connectContest(name string, streams int) contest {
-	c := contest{name: name, eachRound: renew}
+	c := contest{name: name, eachLap: renew, laps: turnsPerRound}
 	for _, stack := range []string{ourRaw, ourPacket, goNet, gvisorGSO} {
 		c.contenders = append(c.contenders, connects(stack, streams))
 	}

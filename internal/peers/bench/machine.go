@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +20,6 @@ type Machine struct {
 	Load       string            `json:"load"`       // load averages when the run ended: 1, 5 and 15 minutes
 	Congestion string            `json:"congestion"` // control of the kernel's TCP
 	Buffers    string            `json:"buffers"`    // what packet and raw sockets may have
-	Stolen     float64           `json:"stolen"`     // share of the processor time needed in the run that other machines on the same processors had
 	Versions   map[string]string `json:"versions"`
 }
 
@@ -57,42 +55,6 @@ func describeMachine() (Machine, error) {
 		Load:       strings.Join(strings.Fields(string(load))[:3], " "),
 		Versions:   versions(),
 	}, nil
-}
-
-// A cpuTimes is what the kernel has counted of all processors, in ticks.
-type cpuTimes struct{ all, idle, stolen uint64 }
-
-// readCPUTimes reads /proc/stat; what cannot be read is zero.
-func readCPUTimes() (t cpuTimes) {
-	text, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return t
-	}
-	first, _, _ := strings.Cut(string(text), "\n")
-	for i, f := range strings.Fields(first) {
-		n, _ := strconv.ParseUint(f, 10, 64)
-		if i >= 1 && i <= 8 { // those after it are in user time, too
-			t.all += n
-		}
-		switch i {
-		case 4, 5:
-			t.idle += n
-		case 8:
-			t.stolen = n
-		}
-	}
-	return t
-}
-
-// stolenSince is the share of the time in which this machine had something to do
-// that it did not get.
-func stolenSince(before cpuTimes) float64 {
-	now := readCPUTimes()
-	busy := (now.all - before.all) - (now.idle - before.idle)
-	if busy == 0 {
-		return 0
-	}
-	return float64(now.stolen-before.stolen) / float64(busy)
 }
 
 // field returns the first value of a key in a file of /proc.
@@ -135,6 +97,6 @@ func versions() map[string]string {
 
 // String is the machine in one line.
 func (m Machine) String() string {
-	return fmt.Sprintf("%s, %d processors, %.0f GB, Linux %s, load %s, of the time it needed others had %.0f %%; receive buffers %s",
-		m.CPU, m.CPUs, m.MemoryGB, m.Kernel, m.Load, 100*m.Stolen, m.Buffers)
+	return fmt.Sprintf("%s, %d processors, %.0f GB, Linux %s, load %s; receive buffers %s",
+		m.CPU, m.CPUs, m.MemoryGB, m.Kernel, m.Load, m.Buffers)
 }

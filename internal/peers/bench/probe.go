@@ -24,7 +24,7 @@ const (
 // probeContests are half-open probes as fast as they go, P6.
 func probeContests() []contest {
 	const work = "half-open probes answered"
-	c := contest{name: work, setUp: func(s *Session) error { return s.enter(true) }, contenders: []contender{
+	c := contest{name: work, laps: turnsPerRound, setUp: func(s *Session) error { return s.enter(true) }, contenders: []contender{
 		{ourRaw, func(s *Session) (sample, error) { return s.playProbes(ourRaw) }},
 		{ourPacket, func(s *Session) (sample, error) { return s.playProbes(ourPacket) }},
 		{hping3, (*Session).playHping},

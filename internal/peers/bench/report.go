@@ -13,6 +13,8 @@ import (
 // A Report is what a run found.
 type Report struct {
 	Machine Machine       `json:"machine"`
+	Calm    Calm          `json:"calm"`
+	Tally   Tally         `json:"tally"`
 	Rounds  int           `json:"rounds"`
 	Length  time.Duration `json:"length_ns"` // of one measurement
 	Warm    time.Duration `json:"warm_ns"`   // before it
@@ -44,6 +46,7 @@ func (r Row) cells() []string {
 // Print writes the table for a terminal.
 func (r Report) Print(w io.Writer) {
 	fmt.Fprintln(w, r.Machine)
+	fmt.Fprintln(w, r.Tally)
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tab, strings.Join(heading, "\t"))
 	for _, row := range r.Rows {
@@ -75,11 +78,12 @@ func (r Report) score() string {
 func (r Report) Markdown(w io.Writer) {
 	fmt.Fprintf(w, "# Benchmarks\n\nWritten by `make bench` on %s in %v. A missed goal is a row like every other.\n\n",
 		r.Began.UTC().Format("2006-01-02 15:04 UTC"), r.Took.Round(time.Second))
-	fmt.Fprintf(w, "**%s.**\n\n## Machine\n\n%v.\n\n| what | version |\n|---|---|\n", r.score(), r.Machine)
+	fmt.Fprintf(w, "**%s.**\n\n## Machine\n\n%v. %v\n\n| what | version |\n|---|---|\n", r.score(), r.Machine, r.Tally)
 	for _, name := range slices.Sorted(maps.Keys(r.Machine.Versions)) {
 		fmt.Fprintf(w, "| %s | %s |\n", name, r.Machine.Versions[name])
 	}
-	fmt.Fprintf(w, method, r.Rounds, r.Machine.Congestion, r.Warm, r.Length, r.TestCPU, r.PeerCPU, 100*MaxSpread)
+	fmt.Fprintf(w, method, r.Rounds, turnsPerRound, r.Length, exchangesPerRound, r.Length*2/5, lapsPerRound, slicesPerLap, slice,
+		100*r.Calm.Limit, 100*MaxSpread, r.Machine.Congestion, r.Warm, r.TestCPU, r.PeerCPU)
 	fmt.Fprintf(w, "\n## Results\n")
 	goal := ""
 	for _, row := range r.Rows {
@@ -118,24 +122,29 @@ var subjects = map[string]string{
 const method = `
 ## Method
 
-- **Ratios in one run.** Absolute figures hold on no other machine. Every row comes from contenders that took turns, %d rounds of them, each second round in
-  the opposite order. A ratio is that of two neighbours in one round; the table has its median and the quartiles beside it. (The codec's rounds are of a millisecond each, and there are six times as many.)
-- **The road** is a veth pair between two network namespaces of one kernel, MTU 1500, %s on the kernel's side, no metrics remembered between runs. gVisor has a
-  namespace of its own in which the kernel has no address. Each run has a port that no other had.
-- **Each side is a process of its own.** Before %v after the first octet nothing counts; then %v do. The tested side is pinned to processor %s, the kernel's
-  side to processor %s; with sixteen streams the tested side may use both. A sender's rate is what arrived on the other side.
+- **Ratios in one run.** Absolute figures hold on no other machine. Every row comes from contenders that took turns. One turn of each is a lap, every second lap in the
+  opposite order, A B B A; several laps are a round, and the figure of a round is the median of its laps. A ratio is that of two figures of one round; the table has its median
+  over %d rounds, and the quartiles beside it.
+- **Laps.** Streams, connections and probes: %d laps a round, each turn %v. One octet there and back: %d of %v. The codec: %d, and in each %d slices of %v of every contender
+  in turns, whose median is the figure. Round-trip times: one, of 200 probes.
+- **Calm.** On a virtual machine others take the processors away, which the kernel counts. A lap in which they had more than %.1f %% of the time it needed is played again after a
+  rest, as long as patience lasts and at most as many laps as were wanted; the calmest are kept. Nothing but that count decides it. What it came to stands under Machine.
+- **A restless machine is not published.** The spread of a contender is the distance between the quartiles of its rounds, as a share of the median. If one of the peers of
+  a row with a bound has a spread above %.0f %%, the contest is held again, twice at most; then the run is printed, this file is not written, and the command fails.
+- **The road** is a veth pair between two network namespaces of one kernel, MTU 1500, %s on the kernel's side, no metrics remembered between turns. gVisor has a
+  namespace of its own in which the kernel has no address. Each turn has a port that no other had.
+- **Each side is a process of its own.** Before %v after the first octet nothing counts (a third of that where single octets go). The tested side, and the codec, is pinned to processor %s, the
+  kernel's side to processor %s; with sixteen streams the tested side may use both. A sender's rate is what arrived on the other side.
 - **Peers.** *Go net* is the kernel's TCP through package net, in the very program that runs ours. *gvisor* is netstack on a packet socket as runsc sets it up (recvmmsg,
   socket buffers of 4 MiB, windows tuned), its GRO on for streams; with host GSO super-segments of 64 KiB pass in both directions. *iperf3* is the distribution's. Our side is ` + "`engine.Host`" + ` on
   ` + "`rawsock`" + ` with no setting changed, over the raw socket and over the packet socket.
 - **Memory** is weighed once: nothing in it depends on the clock. The kernel's figure is by how much all its slabs grew, for the other ends of the very connections that ours are.
 - **CPU** is that of the tested process by getrusage, its system calls included. What the softirq does in another's name is not in it.
-- **A restless machine is not published.** The spread of a contender is the distance between the quartiles of its rounds, as a share of the median. If one of the peers of
-  a row with a bound has a spread above %.0f %%, the contest is held again, twice at most; then the run is printed, this file is not written, and the command fails.
 `
 
 const repeatIt = `## How to repeat it
 
-    make bench                     # all of it, ten minutes, or twenty if the machine is restless; writes this file
+    make bench                     # all of it, twelve minutes, or up to twenty-five if the machine is restless; writes this file
     make bench BENCH='-only P7,P8' # some goals; writes nothing
     make bench BENCH='-json'       # the same as JSON on standard output
 

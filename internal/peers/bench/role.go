@@ -70,6 +70,18 @@ func Role(args []string) (code int, done bool) {
 // Go program could not do for the threads that it has already.
 func pin(cpus string, args []string) error {
 	runtime.LockOSThread()
+	if err := pinThread(cpus); err != nil {
+		return err
+	}
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("start %s: %w", path, syscall.Exec(path, args, os.Environ()))
+}
+
+// pinThread moves the calling thread, which is locked, to processors.
+func pinThread(cpus string) error {
 	var set unix.CPUSet
 	for cpu := range strings.SplitSeq(cpus, ",") {
 		n, err := strconv.Atoi(cpu)
@@ -81,11 +93,7 @@ func pin(cpus string, args []string) error {
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
 		return fmt.Errorf("pin to processors %s: %w", cpus, err)
 	}
-	path, err := exec.LookPath(args[0])
-	if err != nil {
-		return err
-	}
-	return fmt.Errorf("start %s: %w", path, syscall.Exec(path, args, os.Environ()))
+	return nil
 }
 
 // play does the work of a spec, writes what it measured as a line of JSON, and

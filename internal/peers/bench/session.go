@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -23,6 +24,7 @@ type Options struct {
 	Quick  bool          // see that every row can be made, and judge none
 	Rawtcp string        // the shipped binary, for P13
 	Log    io.Writer     // progress, and nothing else
+	Calm   Calm          // not for Quick, which takes the machine as it is
 }
 
 // A Session is one run of the benchmark.
@@ -34,6 +36,7 @@ type Session struct {
 	peerCPU  string // where the kernel's side runs
 	port     uint16
 	terminal bool
+	gate     *gate
 	began    time.Time
 	dirty    bool // a line of progress stands on the terminal
 }
@@ -51,14 +54,17 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	defer s.clear()
 	defer s.leave()
-	var rows []Row
-	before := readCPUTimes()
+	s.openGate()
+	var all []contest
 	for _, c := range contests() {
-		c, wanted := c.wanted(o.Only)
-		if !wanted {
-			continue
+		if c, wanted := c.wanted(o.Only); wanted {
+			all = append(all, c)
 		}
+	}
+	var rows []Row
+	for _, c := range all {
 		s.say("%s", c.name)
+		s.gate.allow(len(all))
 		got, err := c.rows(s)
 		if err != nil {
 			return Report{}, err
@@ -75,9 +81,28 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	machine.Stolen = stolenSince(before)
-	return Report{Machine: machine, Rounds: o.Rounds, Length: o.Length, Warm: o.Warm, TestCPU: s.testCPU, PeerCPU: s.peerCPU,
+	return Report{Machine: machine, Calm: o.Calm, Tally: s.gate.Tally, Rounds: o.Rounds, Length: o.Length, Warm: o.Warm, TestCPU: s.testCPU, PeerCPU: s.peerCPU,
 		Began: s.began, Took: time.Since(s.began), Only: o.Only, Rows: rows}, nil
+}
+
+// openGate has laps judged by this machine's own counts. A quick run has no
+// limit and no patience, and so neither waits nor plays anything again.
+func (s *Session) openGate() {
+	s.gate = &gate{Calm: s.Calm, world: world{now: time.Now, times: readCPUTimes, rest: s.rest, tell: s.progress,
+		spin: func(d time.Duration) { spinAll(runtime.NumCPU(), d) }}}
+	if s.Quick {
+		s.gate.Calm = Calm{Limit: 1}
+	}
+}
+
+// rest sleeps, unless the run is to end.
+func (s *Session) rest(d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
 }
 
 // Privileged reports whether this process may do all that the benchmark does

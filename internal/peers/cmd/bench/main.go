@@ -41,19 +41,22 @@ type settings struct {
 	json bool
 }
 
-// parse reads the flags. A run that is not whole is not written unless -o says where.
+// parse reads the flags. A run that is not whole is never written.
 func parse() (settings, error) {
 	var s settings
 	only := flag.String("only", "", "these goals alone, such as P7,P8")
 	flag.IntVar(&s.Rounds, "rounds", 5, "rounds, at least 5")
-	flag.DurationVar(&s.Length, "length", 800*time.Millisecond, "measured part of a run")
-	flag.DurationVar(&s.Warm, "warm", 300*time.Millisecond, "part of a run before it")
+	flag.DurationVar(&s.Length, "length", 500*time.Millisecond, "measured part of a turn")
+	flag.DurationVar(&s.Warm, "warm", 300*time.Millisecond, "part of a turn before it")
+	stolen := flag.Float64("stolen", 100*bench.DefaultCalm.Limit, "per cent of the processor time it needs that others may have in a lap; one with more is played again")
+	flag.DurationVar(&s.Calm.Rest, "rest", bench.DefaultCalm.Rest, "rest between two looks at a machine that is not calm")
+	flag.DurationVar(&s.Calm.Patience, "patience", bench.DefaultCalm.Patience, "what rests, and whatever is done again, may take in all; 0: nothing is waited for")
 	flag.BoolVar(&s.Quick, "quick", false, "only see that every row can be made: one short round")
 	flag.BoolVar(&s.json, "json", false, "write JSON to standard output in place of the table")
 	flag.StringVar(&s.out, "o", "", "write the report to this file")
 	flag.StringVar(&s.Rawtcp, "rawtcp", "bin/rawtcp", "the built command, for P13")
 	flag.Parse()
-	s.Log = os.Stderr
+	s.Log, s.Calm.Limit = os.Stderr, *stolen/100
 	if *only != "" {
 		s.Only = strings.Split(strings.ToUpper(*only), ",")
 	}
@@ -67,11 +70,17 @@ func parse() (settings, error) {
 	} else if s.Rounds < 5 || s.Length <= 0 || s.Warm < 0 {
 		return s, errors.New("want at least 5 rounds, a positive length, and a warm-up that is not negative")
 	}
+	if s.Calm.Limit < 0 || s.Calm.Rest <= 0 || s.Calm.Patience < 0 {
+		return s, errors.New("want a positive rest, and neither -stolen nor -patience below 0")
+	}
 	if flag.NArg() > 0 {
 		return s, fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
 	if s.Quick && s.out != "" {
 		return s, errors.New("a quick run measures nothing that could be written to a file")
+	}
+	if len(s.Only) > 0 && s.out != "" {
+		return s, errors.New("a part of the goals is not written to a file: leave out -o, or -only")
 	}
 	return s, nil
 }
@@ -114,7 +123,7 @@ func (s settings) print(r bench.Report) error {
 // publish writes the file, unless the peers varied too much.
 func (s settings) publish(r bench.Report) (int, error) {
 	if reasons := bench.Refusals(r.Rows); len(reasons) > 0 {
-		return 1, fmt.Errorf("not published, for these peers were too restless to compare with (more may be had of a quiet machine, or of -rounds 9 -length 2s):\n  %s",
+		return 1, fmt.Errorf("not published, for these peers were too restless to compare with (more may be had of a quiet machine, or of -patience 30m):\n  %s",
 			strings.Join(reasons, "\n  "))
 	}
 	if s.out == "" {
