@@ -55,7 +55,41 @@ type claims struct {
 	filter4, filter6 filterState
 
 	mu    sync.RWMutex
-	table map[uint16][]*hold
+	table holdTable
+}
+
+// A holdTable finds the holds on a port, for every packet that comes: in pages of
+// 256 ports, of which there are those that are needed.
+type holdTable [256]*[256][]*hold
+
+func (t *holdTable) at(port uint16) []*hold {
+	if page := t[port>>8]; page != nil {
+		return page[port&0xff]
+	}
+	return nil
+}
+
+func (t *holdTable) set(port uint16, holds []*hold) {
+	page := t[port>>8]
+	if page == nil {
+		page = new([256][]*hold)
+		t[port>>8] = page
+	}
+	page[port&0xff] = holds
+}
+
+// all goes over the holds of each port that has some.
+func (t *holdTable) all(yield func([]*hold) bool) {
+	for _, page := range t {
+		if page == nil {
+			continue
+		}
+		for _, holds := range page {
+			if len(holds) > 0 && !yield(holds) {
+				return
+			}
+		}
+	}
 }
 
 // filterState is what the filter of one family lets through.
@@ -67,7 +101,6 @@ type filterState struct {
 
 func (cs *claims) init(c *Conn) {
 	cs.c = c
-	cs.table = make(map[uint16][]*hold)
 	cs.filter4.counts = make(map[uint16]int)
 	cs.filter6.counts = make(map[uint16]int)
 }
@@ -186,7 +219,7 @@ func (cs *claims) closeAll() {
 	cs.making.Lock()
 	defer cs.making.Unlock()
 	cs.closed = true
-	for _, holds := range cs.table {
+	for holds := range cs.table.all {
 		for _, h := range holds {
 			if h.guard != nil {
 				h.guard.Close()
@@ -251,21 +284,21 @@ func (cs *claims) insert(h *hold) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	port := h.local.Port()
-	cs.table[port] = append(cs.table[port], h)
+	cs.table.set(port, append(cs.table.at(port), h))
 }
 
 func (cs *claims) remove(h *hold) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	port := h.local.Port()
-	for i, other := range cs.table[port] {
-		if other == h {
-			cs.table[port] = append(cs.table[port][:i:i], cs.table[port][i+1:]...)
-		}
+	holds := cs.table.at(port)
+	if i := slices.Index(holds, h); i >= 0 {
+		holds = append(holds[:i:i], holds[i+1:]...)
 	}
-	if len(cs.table[port]) == 0 {
-		delete(cs.table, port)
+	if len(holds) == 0 {
+		holds = nil
 	}
+	cs.table.set(port, holds)
 }
 
 // find returns the hold that covers an address and port, or nil.
@@ -276,7 +309,7 @@ func (cs *claims) find(local netip.AddrPort) *hold {
 }
 
 func (cs *claims) findLocked(local netip.AddrPort) *hold {
-	for _, h := range cs.table[local.Port()] {
+	for _, h := range cs.table.at(local.Port()) {
 		if h.covers(local.Addr()) {
 			return h
 		}
@@ -288,7 +321,7 @@ func (cs *claims) findLocked(local netip.AddrPort) *hold {
 func (cs *claims) zone(a netip.Addr) uint32 {
 	cs.mu.RLock()
 	defer cs.mu.RUnlock()
-	for _, holds := range cs.table {
+	for holds := range cs.table.all {
 		for _, h := range holds {
 			if h.local.Addr() == a {
 				return h.zone

@@ -7,7 +7,8 @@
 //	  own check: claimed address and port     | by version nibble
 //	                |                         v
 //	     +----------+----------+   +----------+----------+
-//	     | BPF filter on ports |   | headers included    |
+//	     | BPF filter on ports |   | with their headers, |
+//	     |                     |   | or the kernel's same|
 //	     +----------+----------+   +----------+----------+
 //	                |        raw sockets      |
 //	- - - - - - - - | - - - - - - - - - - - - | - - - - - - - -
@@ -16,7 +17,8 @@
 //	      its own TCP: a guard on each claimed port
 //	      keeps it from answering
 //
-// A Conn has one raw socket for each family. Under PacketIO packet sockets carry
+// A Conn has one raw socket for each family, and one that only sends plain IPv4
+// segments, whose headers the kernel writes as they are. Under PacketIO packet sockets carry
 // what they can, and more of it: frames to neighbours that are known, and
 // super-segments. The raw sockets carry the rest. Nothing reaches ReadBatch until a
 // Claim lets it through. The package never looks further into a TCP header than

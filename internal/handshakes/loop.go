@@ -163,13 +163,15 @@ func (d *Driver) fillUp(now engine.Time) {
 		t := d.orders[0]
 		port, err := t.take(d.stack)
 		if err == nil {
-			err = d.open(now, port, t, true)
+			if err = d.open(now, port, t, true); errors.Is(err, engine.ErrInUse) { // by OpenFrom
+				t.rested.push(port)
+			}
 		}
 		switch {
 		case err == nil:
 			tries = len(d.orders)
 			t.orders--
-		case errors.Is(err, errNoPort):
+		case errors.Is(err, errNoPort), errors.Is(err, engine.ErrInUse):
 			tries-- // the end of a TIME-WAIT brings us here again
 		default:
 			d.fail(now, err)

@@ -60,34 +60,37 @@ func (p *pool) release() {
 // is in TIME-WAIT after one.
 var errNoPort = errors.New("every source port is in use")
 
-// take returns a port for a connection to the target: the one that rests longest,
-// if its TIME-WAIT is over, or one that it never had. Should claims come to an end,
-// by the limit of open files, say, those that are there have to do.
+// take returns a port for a connection to the target: a claimed one that it never
+// had, or the one that rests longest, if its TIME-WAIT is over, or a new one. Should claims come to an end,
+// by the limit of open files, say, those that are there have to do. OpenFrom may
+// have the port: then Dial refuses.
 func (t *target) take(s *engine.Stack) (uint16, error) {
-	if port, ok := t.rested.first(); ok && !s.InUse(netip.AddrPortFrom(t.local, port), t.remote) {
-		t.rested.pop()
-		return port, nil
-	}
 	p := t.pool
 	if t.taken == len(p.ports) {
-		if len(p.ports) >= p.limit {
-			return 0, errNoPort
+		if port, ok := t.rested.first(); ok && !s.InUse(netip.AddrPortFrom(t.local, port), t.remote) {
+			t.rested.pop()
+			return port, nil
 		}
-		if err := p.claimNext(); err != nil {
-			if len(p.ports) == 0 {
-				return 0, err
-			}
-			p.limit = len(p.ports)
-			return 0, errNoPort
+		if err := p.more(); err != nil {
+			return 0, err
 		}
 	}
 	port := p.ports[t.taken]
 	t.taken++
-	if s.InUse(netip.AddrPortFrom(t.local, port), t.remote) { // by OpenFrom
-		t.rested.push(port)
-		return 0, errNoPort
-	}
 	return port, nil
+}
+
+// more claims one more port, up to the limit.
+func (p *pool) more() error {
+	if len(p.ports) >= p.limit {
+		return errNoPort
+	}
+	err := p.claimNext()
+	if err != nil && len(p.ports) > 0 {
+		p.limit = len(p.ports)
+		return errNoPort
+	}
+	return err
 }
 
 // A portRing is a queue of ports.

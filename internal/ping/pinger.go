@@ -278,8 +278,9 @@ func (p *Pinger) read() error {
 		n, err := p.link.ReadBatch(bufs[:], sizes[:], stamps[:])
 		p.mu.Lock()
 		p.takeStamps()
+		now := p.now() // of all of them: what we do with the first is not the road of the last
 		for i := range n {
-			p.deliver(bufs[i][:sizes[i]], stamps[i])
+			p.deliver(now, bufs[i][:sizes[i]], stamps[i])
 		}
 		fatal := p.news(err)
 		if fatal == nil {
@@ -318,12 +319,11 @@ func (r *runner) takeStamps() {
 	}
 }
 
-func (p *Pinger) deliver(packet []byte, stamp int64) {
+func (p *Pinger) deliver(now engine.Time, packet []byte, stamp int64) {
 	s := &p.in
 	if s.Parse(packet) != nil {
 		return
 	}
-	now := p.now()
 	if p.tracer != nil && p.prober.find(s.Dst, s.Src) != nil {
 		p.trace(&engine.Event{Kind: engine.EventSegmentIn, At: now, Stamp: stamp, Segment: s, Packet: packet}, s.Dst, s.Src)
 	}

@@ -49,7 +49,7 @@ type Prober struct {
 	byPeer  map[peer]*target
 	latest  *target        // that find has found
 	waiting queue[attempt] // in the order of their deadlines; decided ones are left out lazily
-	resets  queue[segment.Segment]
+	resets  queue[reset]
 	event   Event // that is being told
 	stopped bool
 	cut     engine.Time // after Stop: when the last answers are no longer waited for
@@ -70,10 +70,31 @@ type target struct {
 	index    int
 	peer     peer
 	ports    ports
-	probes   map[uint16]*probe // the latest of each source port
-	underway int               // probes that wait for an answer
+	probes   probeTable // the latest of each source port
+	underway int        // probes that wait for an answer
 	nextAt   engine.Time
 	stats    Stats
+}
+
+// A probeTable finds the probe of a source port: in pages of 256 ports, of which
+// there are those that are needed.
+type probeTable [256]*[256]*probe
+
+func (t *probeTable) at(port uint16) *probe {
+	if page := t[port>>8]; page != nil {
+		return page[port&0xff]
+	}
+	return nil
+}
+
+func (t *probeTable) add(port uint16) *probe {
+	page := t[port>>8]
+	if page == nil {
+		page = new([256]*probe)
+		t[port>>8] = page
+	}
+	page[port&0xff] = new(probe)
+	return page[port&0xff]
 }
 
 // A peer is what the segments of one target have in common.
@@ -100,7 +121,7 @@ func NewProber(now engine.Time, cfg Config) *Prober {
 	p := &Prober{cfg: cfg, byPeer: make(map[peer]*target)}
 	for i, t := range cfg.Targets {
 		made := &target{
-			Target: t, index: i, probes: make(map[uint16]*probe), peer: peer{t.Local.WithZone(""), bare(t.Remote)},
+			Target: t, index: i, peer: peer{t.Local.WithZone(""), bare(t.Remote)},
 			nextAt: now.Add(time.Duration(i) * cfg.Stagger),
 			ports: ports{
 				local: t.Local, claim: cfg.Claim, limit: max(maxPorts, cfg.Flood),
@@ -214,9 +235,8 @@ func (p *Prober) lose(now engine.Time, w *probe) {
 // to that target then.
 func (p *Prober) Transmit(now engine.Time, s *segment.Segment) (bool, error) {
 	if p.resets.len() > 0 {
-		*s = *p.resets.first()
+		p.resets.first().fill(s)
 		p.resets.pop()
-		p.targetOf(s.Src.Addr(), s.Dst).stats.SegmentsSent++
 		return true, nil
 	}
 	for _, t := range p.targets {
@@ -257,10 +277,9 @@ func (p *Prober) syn(now engine.Time, t *target, port uint16, s *segment.Segment
 	} else if t.nextAt = t.nextAt.Add(p.cfg.Interval); t.nextAt <= now {
 		t.nextAt = now.Add(p.cfg.Interval) // what was missed is not made up for in a burst
 	}
-	made := t.probes[port]
+	made := t.probes.at(port)
 	if made == nil {
-		made = new(probe)
-		t.probes[port] = made
+		made = t.probes.add(port)
 	}
 	*made = probe{
 		target: t, seq: t.stats.Sent, local: netip.AddrPortFrom(t.peer.local, port),
@@ -282,12 +301,23 @@ func (p *Prober) isn() segment.Seq {
 	return segment.MakeSeq(p.cfg.Random())
 }
 
-// reset has a RST sent that a peer in SYN-RECEIVED accepts: its sequence number
-// is the next one the peer expects (RFC 9293 section 3.10.7.4, RFC 5961 section 3.2).
+// A reset is a RST that waits to be sent. A peer in SYN-RECEIVED accepts it: its
+// sequence number is the next one the peer expects (RFC 9293 section 3.10.7.4, RFC 5961 section 3.2).
+type reset struct {
+	target *target
+	local  netip.AddrPort
+	seq    segment.Seq
+}
+
+// fill makes s the RST, which is about to be sent.
+func (r *reset) fill(s *segment.Segment) {
+	t := r.target
+	t.stats.SegmentsSent++
+	*s = segment.Segment{Src: r.local, Dst: t.peer.remote, Seq: r.seq, Flags: segment.RST, TTL: t.SYN.TTL, TOS: t.SYN.TOS}
+}
+
 func (p *Prober) reset(t *target, local netip.AddrPort, seq segment.Seq) {
-	p.resets.push(segment.Segment{
-		Src: local, Dst: t.peer.remote, Seq: seq, Flags: segment.RST, TTL: t.SYN.TTL, TOS: t.SYN.TOS,
-	})
+	p.resets.push(reset{t, local, seq})
 }
 
 // decide settles a probe, or adds to what is known of a settled one.
@@ -348,7 +378,7 @@ func (p *Prober) find(local, remote netip.AddrPort) *probe {
 	if t == nil {
 		return nil
 	}
-	return t.probes[local.Port()]
+	return t.probes.at(local.Port())
 }
 
 // targetOf returns the target with these addresses, nil if there is none. As a rule

@@ -107,8 +107,12 @@ func connect(spec Spec) (sample, error) {
 
 // sourcePorts is how many ports a driver of ours claims. With the addresses of the
 // other side they make more pairs than a run has connections, so that none waits
-// for the TIME-WAIT of another.
-const sourcePorts = 8192
+// for the TIME-WAIT of another, and none is claimed in the measured part.
+func sourcePorts(spec Spec) int {
+	const fastest, dynamic = 80_000, 16384 // connections a second, and ports
+	run := spec.Warm + spec.Length + time.Second/2
+	return min(dynamic, int(fastest*run.Seconds())/len(spec.Remotes))
+}
 
 // drive is our own way to make many connections. As for the others a connection is
 // under way until it is closed on our side: none waits for the peer's FIN before it
@@ -119,7 +123,7 @@ func drive(spec Spec) (sample, error) {
 		return nil, err
 	}
 	d := handshakes.New(handshakes.Config{Link: link, Parallel: spec.Streams, CloseBehind: spec.Stack != ourRawInTurn && spec.Stack != ourPacketInTurn})
-	if err := d.Reserve(spec.Local, sourcePorts); err != nil {
+	if err := d.Reserve(spec.Local, sourcePorts(spec)); err != nil {
 		return nil, err
 	}
 	for _, remote := range spec.Remotes {
