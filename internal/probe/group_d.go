@@ -194,7 +194,7 @@ func (t *T) neglect(p *puppet.Puppet, longest time.Duration, enough int) *neglec
 	}
 	n.repeated = t.recurrence(p, n.first.At, longest, enough, begins(n.una))
 	n.reset = p.Reset()
-	n.findProbe(p.Arrivals(), t.rtt(p))
+	n.findProbe(p.Arrivals(), t.battery.leastRTT())
 	return n
 }
 
@@ -405,9 +405,7 @@ func (t *T) burst(least int, shape puppet.Shape) *burst {
 
 // soon is how long to wait for what an ACK brings: less than a retransmission
 // timeout.
-func (t *T) soon(p *puppet.Puppet) time.Duration { return afterRTT(t.rtt(p)) }
-
-func afterRTT(rtt time.Duration) time.Duration { return 50*time.Millisecond + rtt*5/4 }
+func (t *T) soon(p *puppet.Puppet) time.Duration { return 50*time.Millisecond + t.rtt(p)*5/4 }
 
 // bring sends ACKs together, and returns the data that they bring, and when they
 // left.
@@ -422,21 +420,26 @@ func (t *T) bring(b *burst, acks ...puppet.Shot) (data []*puppet.Arrival, at tim
 // moment. What comes sooner than a round trip allows was on its way before; what
 // comes later than soon, this host having been busy, is the timer's.
 func (t *T) brought(b *burst, sent time.Duration) (data []*puppet.Arrival) {
-	rtt := t.rtt(b.p)
-	for _, a := range b.p.Collect(t.soon(b.p)) {
-		if puppet.Data(a) && sent+rtt*3/4 <= a.At && a.At <= sent+afterRTT(rtt) {
+	soon := t.soon(b.p)
+	for _, a := range b.p.Collect(soon) {
+		if puppet.Data(a) && t.reached(sent) <= a.At && a.At <= sent+soon {
 			data = append(data, a)
 		}
 	}
 	return data
 }
 
+// reached is before when nothing can be an answer to what left at a moment. The round
+// trip of one handshake says too little: that it took long may be the business of an
+// instant.
+func (t *T) reached(sent time.Duration) time.Duration { return sent + t.battery.leastRTT()*3/4 }
+
 // timedOut ends the attempt if the first segment of the burst had come again by
 // itself before an ACK that left at a moment could bring it.
 func (t *T) timedOut(b *burst, sent time.Duration) {
 	count := 0
 	for _, a := range b.p.Arrivals() {
-		if begins(b.una)(a) && a.At < sent+t.rtt(b.p)*3/4 {
+		if begins(b.una)(a) && a.At < t.reached(sent) {
 			count++
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"rawtcp/internal/puppet"
 	"rawtcp/internal/simnet"
 	"rawtcp/rawsock"
+	"rawtcp/segment"
 )
 
 func TestMain(m *testing.M) { netlab.Main(m) }
@@ -37,6 +38,7 @@ type subject struct {
 	lanes   int           // of the battery; more than one: at 40 packets a second
 	rate    int           // packets a second, if they are to be others
 	slow    time.Duration // the delay each way of the first handshake
+	falter  time.Duration // the delay each way of every other
 	tracer  engine.Tracer // of the board
 }
 
@@ -94,6 +96,14 @@ func (s subject) run(t *testing.T, ids []string) *probe.Report {
 	})
 
 	cfg := puppet.Config{Link: here, Tracer: s.tracer}
+	if s.falter > 0 {
+		cfg.Tracer = &handshakes{begun: func(n int) {
+			if n > 1 {
+				lay(s.falter)
+				time.AfterFunc(s.falter*3/2, func() { lay(s.road.Delay) })
+			}
+		}}
+	}
 	if s.lanes > 1 {
 		cfg.Rate, cfg.Conns = 40, 2*s.lanes
 	}
@@ -103,6 +113,19 @@ func (s subject) run(t *testing.T, ids []string) *probe.Report {
 	board := puppet.NewBoard(cfg)
 	defer board.Close()
 	return runBattery(t, board, target, s.service, ids, s.lanes)
+}
+
+// handshakes are counted: begun is called before the SYN of the nth leaves.
+type handshakes struct {
+	n     int
+	begun func(n int)
+}
+
+func (h *handshakes) Trace(e *engine.Event) {
+	if e.Kind == engine.EventSegmentOut && e.Segment.Flags.Has(segment.SYN) {
+		h.n++
+		h.begun(h.n)
+	}
 }
 
 // callPort is where a host calls us back, for the rows that need that.

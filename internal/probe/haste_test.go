@@ -84,6 +84,19 @@ func TestSlowStart(t *testing.T) {
 	}
 }
 
+// TestSlowHandshakes: an answer is one, though it comes sooner than that of the
+// handshake did, which took long for a reason of its own.
+func TestSlowHandshakes(t *testing.T) {
+	expected := map[string]string{"A1": "open", "D3": "rack", "D4": answersD.of("http", byEngine)["D4"]}
+	r := subject{service: "http", falter: 5 * time.Millisecond}.probe(t, keys(expected)...)
+	want(t, r, expected)
+	for _, res := range r.Results {
+		if res.Tries != 1 {
+			t.Errorf("%s was tried %d times", res.Row.ID, res.Tries)
+		}
+	}
+}
+
 // answeredWithin checks that something left soon after each probe of the closed
 // window had come.
 func answeredWithin(t *testing.T, r *probe.Result, soon time.Duration) {
