@@ -81,6 +81,17 @@ func (m *stallMeter) during(from, to time.Time) (longest time.Duration) {
 	return longest
 }
 
+// calm is the longest stall of a machine that is.
+const calm = 3 * time.Millisecond
+
+// await waits until the machine has been calm for a moment, no longer than to the end.
+func (m *stallMeter) await(end time.Time) {
+	const moment = 300 * time.Millisecond
+	for time.Sleep(moment); m.during(time.Now().Add(-moment), time.Now()) > calm && time.Now().Before(end); {
+		time.Sleep(moment)
+	}
+}
+
 // around returns for how long the machine stood still about a moment at which a
 // timer was set or ran out.
 func (m *stallMeter) around(at time.Time) (sum time.Duration) {
