@@ -66,10 +66,9 @@ func doubling(first time.Duration, n int) (gaps []time.Duration) {
 // slack is how far from the truth a time may be.
 func slack(d time.Duration) time.Duration { return max(d*3/100, 5*time.Millisecond) }
 
-// late is how much later than it should the timer of a host may run out whose
-// machine is taken away by others, half of the time at worst. The median of many runs
-// knows no such excuse.
-const late = 250 * time.Millisecond
+// late is how much later than it should the timer of a host on a busy machine may
+// run out. The median of many runs knows no such excuse.
+const late = 100 * time.Millisecond
 
 // bounds are those of a distance between two times.
 func (x *timer) bounds(i int) (earliest, latest time.Duration) {
